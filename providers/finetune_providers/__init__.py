@@ -1,0 +1,1 @@
+"""What a fine-tuning provider is, and the providers themselves, one module each."""

@@ -1,0 +1,56 @@
+"""What can go wrong at a provider, named by what the caller must do next.
+
+    ProviderError
+    ├ TransientProviderError      try the same call again later
+    ├ PermanentProviderError      the same call will never succeed
+    ├ AmbiguousProviderError      a create call may or may not have taken effect: look it up, never repeat it
+    └ UnexpectedResponse          the answer was not understood; nothing is guessed from it
+
+No message may hold a key, a header or training data.
+"""
+
+from __future__ import annotations
+
+
+class ProviderError(Exception):
+    """Base of all errors a provider raises."""
+
+
+class TransientProviderError(ProviderError):
+    """A read or cancel failed for a reason that passes: rate limit, outage, time-out.
+
+    Attributes:
+        retry_after_s: Seconds the provider asked to wait, or None where it said nothing.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QuotaExceeded(TransientProviderError):
+    """The provider refused a create call because a quota or slot is used up: nothing was bought, wait."""
+
+
+class PermanentProviderError(ProviderError):
+    """The request is wrong or forbidden; the message says what to change.
+
+    Attributes:
+        field: What the message is about in canonical names, such as `baseModel` or `epochs`; "" where unknown.
+    """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class JobNotFound(PermanentProviderError):
+    """The provider has no such job, model or file (any more)."""
+
+
+class AmbiguousProviderError(ProviderError):
+    """A create call ended without a clear answer; the job may exist."""
+
+
+class UnexpectedResponse(ProviderError):
+    """The provider answered something its contract does not allow."""
