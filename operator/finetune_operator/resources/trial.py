@@ -1,0 +1,120 @@
+"""FinetuneTrial: one purchase."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from finetune_operator.resources.common import (
+    CandidateName,
+    Condition,
+    Lenient,
+    Model,
+    Money,
+    NameRef,
+    Resource,
+    StrictInt,
+    Timestamp,
+)
+
+
+class TrialPhase(enum.StrEnum):
+    """Where a trial is in its life."""
+
+    PENDING = "Pending"
+    SUBMITTING = "Submitting"
+    TRAINING = "Training"
+    EVALUATING = "Evaluating"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    EARLY_STOPPED = "EarlyStopped"
+    CANCELLED = "Cancelled"
+    STALLED = "Stalled"
+
+    @property
+    def terminal(self) -> bool:
+        return self in TERMINAL_PHASES
+
+
+TERMINAL_PHASES = frozenset(
+    {TrialPhase.SUCCEEDED, TrialPhase.FAILED, TrialPhase.EARLY_STOPPED, TrialPhase.CANCELLED}
+)
+
+
+class TrialSpec(Model):
+    """What is bought. Immutable: another purchase is another trial."""
+
+    sweep_ref: NameRef
+    index: Annotated[StrictInt, Field(ge=0)]
+    candidate: CandidateName
+    provider_ref: NameRef
+    base_model: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    hyperparameters: dict[
+        str, Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)] | str
+    ]
+    run_key: Annotated[str, StringConstraints(min_length=8, max_length=40, pattern=r"^[a-z0-9-]+$")]
+    seed: StrictInt = 0
+    origin: str = ""
+    estimated_cost: Money | None = None
+
+
+class CreateJournal(Lenient):
+    """What is known of the one create call; written before the call is made.
+
+    `state` is Pending before the answer, then Succeeded, Failed (a clear refusal) or Unknown.
+    """
+
+    attempt: int = 1
+    state: Literal["Pending", "Succeeded", "Failed", "Unknown"]
+    key: str
+    external_id: str | None = None
+    message: str | None = None
+    at: Timestamp | None = None
+
+
+class SeriesPoint(Lenient):
+    """Intermediate metrics at one step of training."""
+
+    step: int
+    values: dict[str, float]
+
+
+class TrialStatus(Lenient):
+    """What became of the purchase."""
+
+    observed_generation: int = -1
+    phase: TrialPhase | None = None
+    reason: str | None = None
+    message: str | None = None
+    create: CreateJournal | None = None
+    job_state: str | None = None
+    fine_tuned_model: str | None = None
+    model_deleted: bool | None = None
+    score: float | None = None
+    score_text: str | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+    series: tuple[SeriesPoint, ...] = ()
+    trained_tokens: int | None = None
+    cost: Money | None = None
+    conditions: tuple[Condition, ...] = ()
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+
+
+class FinetuneTrial(Resource):
+    """One point of the search space, bought once."""
+
+    kind: Literal["FinetuneTrial"] = "FinetuneTrial"
+    spec: TrialSpec
+    status: TrialStatus = TrialStatus()
+
+    @property
+    def phase(self) -> TrialPhase:
+        """The phase; a trial without status has not begun."""
+        return self.status.phase or TrialPhase.PENDING
+
+    @property
+    def terminal(self) -> bool:
+        return self.phase.terminal
