@@ -74,6 +74,13 @@ class CreateJournal(Lenient):
     at: Timestamp | None = None
 
 
+class CancelRequest(Lenient):
+    """Why the sweep wants the trial to end early."""
+
+    reason: str
+    message: str
+
+
 class SeriesPoint(Lenient):
     """Intermediate metrics at one step of training."""
 
@@ -89,6 +96,7 @@ class TrialStatus(Lenient):
     reason: str | None = None
     message: str | None = None
     create: CreateJournal | None = None
+    cancel: CancelRequest | None = None
     job_state: str | None = None
     fine_tuned_model: str | None = None
     model_deleted: bool | None = None
