@@ -29,3 +29,7 @@ class TestGrid(SearchMethodContract):
 
 class TestRandom(SearchMethodContract):
     method: ClassVar[Method] = "Random"
+
+
+class TestBayesian(SearchMethodContract):
+    method: ClassVar[Method] = "Bayesian"

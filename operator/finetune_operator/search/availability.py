@@ -9,6 +9,8 @@ from finetune_operator.search.points import History, Point
 
 # How many points that the caller does not allow are looked at before a search gives up.
 MOST_REFUSED = 20_000
+# The same for one base model whose values are drawn from a continuous range.
+MOST_DRAWS = 5_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ A finite space is drained completely: the draw is uniform over the combinations 
 
 import random
 
-from finetune_operator.search.availability import MOST_REFUSED, Availability, random_for
+from finetune_operator.search.availability import MOST_DRAWS, MOST_REFUSED, Availability, random_for
 from finetune_operator.search.points import Point
 from finetune_operator.search.space import Arm, SearchSpace
 
@@ -25,7 +25,7 @@ def _draw(arm: Arm, available: Availability, generator: random.Random) -> Point 
     if arm.size is not None:
         return _draw_from_finite(arm, arm.size, available, generator)
     # Six digits of a real number leave so many values that repeats are rare; only `allow` can refuse many.
-    draws = (_draw_value_by_value(arm, generator) for _ in range(MOST_REFUSED))
+    draws = (_draw_value_by_value(arm, generator) for _ in range(MOST_DRAWS))
     return next(filter(available, draws), None)
 
 
