@@ -101,8 +101,14 @@ def test_deleting_an_owner_deletes_its_dependents(namespace: str, kubectl: Kubec
     assert kubectl("get", "configmap", "bystander", "-n", namespace, "-o", "name").stdout
 
 
-@pytest.mark.parametrize("component", ["api_server", "etcd"])
-@pytest.mark.parametrize("end", [Component.stop, Component.kill], ids=["stopped", "killed"])
+@pytest.mark.parametrize(
+    ("component", "end"),
+    [
+        pytest.param("api_server", Component.stop, id="API server stopped"),
+        pytest.param("api_server", Component.kill, id="API server killed"),
+        pytest.param("etcd", Component.kill, id="etcd killed"),
+    ],
+)
 def test_objects_and_address_outlive_a_restart(
     component: str,
     end: Callable[[Component], None],

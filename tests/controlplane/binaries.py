@@ -134,7 +134,7 @@ def ensure_binaries(
         raise BinariesUnavailableError(
             f"No folder has all of {', '.join(ALL_NAMES)}. Looked in KUBEBUILDER_ASSETS "
             f"({environment.get('KUBEBUILDER_ASSETS') or 'not set'}), {cache_root(environment)} and PATH. "
-            "Install Go 1.26 or newer to have them built once, or set KUBEBUILDER_ASSETS to a folder with them."
+            "Install Go 1.26 or newer to have them built once, or name a folder in KUBEBUILDER_ASSETS."
         )
     root = cache_root(environment)
     root.mkdir(parents=True, exist_ok=True)

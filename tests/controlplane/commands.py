@@ -85,6 +85,8 @@ def api_server_command(layout: Layout) -> list[str]:
         "--requestheader-group-headers=X-Remote-Group",
         "--requestheader-extra-headers-prefix=X-Remote-Extra-",
         "--authorization-mode=RBAC",
+        # Else a server that is asked to end waits for its open watches for a minute.
+        "--shutdown-watch-termination-grace-period=1s",
         # There is no service network, so no endpoints of the server itself need upkeep.
         "--endpoint-reconciler-type=none",
         f"--service-cluster-ip-range={_SERVICE_NETWORK}",
