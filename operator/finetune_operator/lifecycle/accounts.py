@@ -67,6 +67,7 @@ class Accounts:
             fingerprint = _fingerprint(resource, credentials)
             account = self._open.get(key)
             if account is not None and account.fingerprint == fingerprint:
+                account.resource = resource
                 return account
             provider = self._make_provider(self._config(key, resource, credentials))
             watcher = JobWatcher(provider, self._changed)
