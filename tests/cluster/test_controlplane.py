@@ -1,17 +1,20 @@
 """What every other cluster test takes for granted: the server is real, and it can be stopped and started."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from controlplane.binaries import pinned_version
+import controlplane
+from controlplane.binaries import Binaries, pinned_version
 from controlplane.errors import ControlPlaneError
 from controlplane.fixtures import Kubectl, ServiceAccountKubeconfig
 from controlplane.plane import ControlPlane
-from controlplane.processes import Component, recorded_process
+from controlplane.processes import Component, kill_recorded, pid_file, recorded_process
 
 READ_CONFIGMAPS = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}
 
@@ -31,6 +34,30 @@ def configmap(name: str, owner: dict[str, str] | None = None) -> str:
     return json.dumps(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"key": "value"}}
     )
+
+
+def crd(kind: str) -> str:
+    """The manifest of a CustomResourceDefinition whose kind takes anything."""
+    plural = f"{kind.lower()}s"
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    names = {"kind": kind, "plural": plural, "singular": kind.lower()}
+    version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+    spec = {"group": "tests.example", "scope": "Namespaced", "names": names, "versions": [version]}
+    metadata = {"name": f"{plural}.tests.example"}
+    return json.dumps(
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": metadata,
+            "spec": spec,
+        }
+    )
+
+
+def pids_of(folder: Path) -> list[int]:
+    """The pids of a control plane's living processes."""
+    found = [recorded_process(file) for file in (folder / "pids").glob("*.json")]
+    return [process.pid for process in found if process is not None]
 
 
 def test_server_has_the_version_that_was_built(control_plane: ControlPlane, kubectl: Kubectl) -> None:
@@ -163,3 +190,100 @@ def test_etcd_and_api_server_listen_on_loopback_only(control_plane: ControlPlane
         listening = [c.laddr.ip for c in process.net_connections("tcp") if c.status == "LISTEN"]
         assert listening
         assert set(listening) == {"127.0.0.1"}
+
+
+def test_dependents_of_a_custom_resource_are_collected_soon_after_the_start(
+    control_plane_binaries: Binaries, tmp_path: Path
+) -> None:
+    crds = tmp_path / "crds"
+    crds.mkdir()
+    (crds / "widgets.yaml").write_text(crd("Widget"), encoding="utf-8")
+    plane = ControlPlane.create(tmp_path / "plane", control_plane_binaries)
+    try:
+        plane.start(crds, guarded=True)
+        widget = {"apiVersion": "tests.example/v1", "kind": "Widget", "metadata": {"name": "owner"}}
+        plane.kubectl("create", "-f", "-", stdin=json.dumps(widget))
+        uid = plane.kubectl("get", "widget", "owner", "-o", "jsonpath={.metadata.uid}").stdout
+        owner = {"apiVersion": "tests.example/v1", "kind": "Widget", "name": "owner", "uid": uid}
+        plane.kubectl("create", "-f", "-", stdin=configmap("child", owner=owner))
+        plane.kubectl("delete", "widget", "owner")
+
+        def child_is_gone() -> bool:
+            return plane.kubectl("get", "configmap", "child", "--ignore-not-found", "-o", "name").stdout == ""
+
+        # Well within the 30 s that a garbage collector takes to learn of a kind that is new to it.
+        wait_until(child_is_gone, within_s=10)
+    finally:
+        plane.stop()
+    assert pids_of(plane.folder) == []
+
+
+def test_refused_crd_fails_the_start_and_leaves_nothing_running(
+    control_plane_binaries: Binaries, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.yaml").write_text(crd("Widget").replace("Namespaced", "Nowhere"), encoding="utf-8")
+    plane = ControlPlane.create(tmp_path / "plane", control_plane_binaries)
+    with pytest.raises(ControlPlaneError, match="Nowhere"):
+        plane.start(tmp_path, guarded=True)
+    assert pids_of(plane.folder) == []
+    assert not (plane.folder / "etcd").exists()
+
+
+def test_component_that_ends_at_once_shows_its_log(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "print('address already in use'); raise SystemExit(1)"]
+    component = Component("etcd", tmp_path, command=command, is_ready=lambda: False)
+    with pytest.raises(ControlPlaneError, match=r"(?s)ended while .*etcd\.log.*address already in use"):
+        component.start()
+
+
+def test_component_that_never_serves_is_not_waited_for_forever(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    component = Component("etcd", tmp_path, command=command, is_ready=lambda: False, ready_timeout_s=0.2)
+    try:
+        with pytest.raises(ControlPlaneError, match="runs but does not serve"):
+            component.start()
+    finally:
+        component.kill()
+    assert not component.is_running()
+
+
+def test_pid_file_of_another_process_is_not_believed(tmp_path: Path) -> None:
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        file = pid_file(tmp_path, "etcd")
+        file.parent.mkdir()
+        file.write_text(json.dumps({"pid": stranger.pid, "created": 1.0}), encoding="utf-8")
+        kill_recorded(tmp_path)
+        assert stranger.poll() is None
+        assert not file.exists()
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_processes_end_with_their_owner_even_if_it_is_killed(tmp_path: Path) -> None:
+    """The owner is a process of its own that starts a guard and one component, and is then killed."""
+    program = """
+import sys, time
+from pathlib import Path
+from controlplane.plane import start_guard
+from controlplane.processes import Component
+folder = Path(sys.argv[1])
+guard = start_guard(folder)
+sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+Component("etcd", folder, command=sleeper, is_ready=lambda: True).start()
+print("started", flush=True)
+time.sleep(60)
+"""
+    search_path = str(Path(controlplane.__file__).parents[1])
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": search_path},
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "started\n"
+        assert len(pids_of(tmp_path)) == 1
+        owner.kill()
+    wait_until(lambda: pids_of(tmp_path) == [], within_s=10)

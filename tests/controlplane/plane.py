@@ -138,7 +138,7 @@ class ControlPlane:
         with ExitStack() as undo:
             undo.callback(self.stop)
             if guarded:
-                self._guard = _start_guard(self.folder)
+                self._guard = start_guard(self.folder)
             self.etcd.start()
             self.api_server.start()
             self._apply_crds(crds)
@@ -240,7 +240,8 @@ def _free_ports() -> Ports:
     return Ports(**found)
 
 
-def _start_guard(folder: Path) -> subprocess.Popen[bytes]:
+def start_guard(folder: Path) -> subprocess.Popen[bytes]:
+    """Starts the watcher that ends a folder's processes once its standard input is closed."""
     search_path = str(Path(__file__).resolve().parents[1])
     return subprocess.Popen(
         [sys.executable, "-m", "controlplane.guard", str(folder)],
