@@ -31,7 +31,10 @@ def stamped(
         kept = old.last_transition_time if old is not None and old.status == each.status else None
         result.append(
             each.model_copy(
-                update={"observed_generation": generation, "last_transition_time": kept or now.replace(microsecond=0)}
+                update={
+                    "observed_generation": generation,
+                    "last_transition_time": kept or now.replace(microsecond=0),
+                }
             )
         )
     return tuple(result)

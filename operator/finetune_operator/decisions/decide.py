@@ -44,7 +44,7 @@ class Knowledge:
         output_problem: Why the output could not be written; "" where it could or was not tried.
     """
 
-    costs: CostModel = CostModel()
+    costs: CostModel = field(default_factory=CostModel)
     baselines: Mapping[BaselineKey, Baseline] = field(default_factory=dict)
     deletable: frozenset[str] = frozenset()
     output_problem: str = ""

@@ -73,7 +73,9 @@ def _exhausted(space: SearchSpace, history: Sequence[Observation]) -> str:
     return f"each of the {len(history)} points of the search space has been tried (its size is {space.size})"
 
 
-def _over_budget(sweep: FinetuneSweep, committed: Decimal, cost: Decimal | None, currency: str) -> Stop | None:
+def _over_budget(
+    sweep: FinetuneSweep, committed: Decimal, cost: Decimal | None, currency: str
+) -> Stop | None:
     budget = sweep.spec.limits.budget
     if budget is None or cost is None or committed + cost <= budget.max_cost:
         return None

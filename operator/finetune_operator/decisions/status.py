@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 
 from finetune_operator.decisions import conditions
 from finetune_operator.decisions.best import best_trial
@@ -14,6 +13,7 @@ from finetune_operator.errors import Problem
 from finetune_operator.resources import (
     REPORTED_METRICS,
     BestTrial,
+    Condition,
     FinetuneSweep,
     FinetuneTrial,
     SweepStatus,
@@ -62,7 +62,9 @@ def baselines_of(
 def summarise_best(trial: FinetuneTrial, baselines: Sequence[Baseline]) -> BestTrial:
     """The best trial as the status shows it."""
     provider, base_model = trial.spec.provider_ref.name, trial.spec.base_model
-    base = next((each for each in baselines if (each.provider, each.base_model) == (provider, base_model)), None)
+    base = next(
+        (each for each in baselines if (each.provider, each.base_model) == (provider, base_model)), None
+    )
     return BestTrial(
         trial=trial.name,
         candidate=trial.spec.candidate,
@@ -124,15 +126,10 @@ def validating_status(sweep: FinetuneSweep, reason: str, message: str, *, now: d
 
 
 def _with_conditions(
-    sweep: FinetuneSweep, phase: str, wanted: Sequence[conditions.Condition], now: datetime
+    sweep: FinetuneSweep, phase: str, wanted: Sequence[Condition], now: datetime
 ) -> SweepStatus:
     generation = sweep.metadata.generation or 0
     stamped = conditions.stamped(sweep.status.conditions, wanted, generation=generation, now=now)
     return sweep.status.model_copy(
         update={"observed_generation": generation, "phase": phase, "conditions": stamped}
     )
-
-
-def total(amount: Decimal, currency: str) -> str:
-    """An amount with its currency."""
-    return f"{amount:f} {currency}"

@@ -28,7 +28,9 @@ class Stop:
     fails: bool = False
 
 
-def stop_reason(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], deadline: datetime | None, *, now: datetime) -> Stop | None:
+def stop_reason(
+    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], deadline: datetime | None, *, now: datetime
+) -> Stop | None:
     """The first rule that ends the search, or None while it goes on."""
     return (
         _goal_reached(sweep, trials)

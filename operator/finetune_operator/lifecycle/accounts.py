@@ -92,9 +92,7 @@ class Accounts:
         reference = resource.spec.credentials_secret_ref
         return {} if reference is None else await self._store.get_secret(namespace, reference.name)
 
-    def _config(
-        self, key: Key, resource: FinetuneProvider, credentials: Mapping[str, str]
-    ) -> ProviderConfig:
+    def _config(self, key: Key, resource: FinetuneProvider, credentials: Mapping[str, str]) -> ProviderConfig:
         options = resource.spec.local.to_dict() if resource.spec.local is not None else {}
         return ProviderConfig(
             name=key.name,

@@ -36,7 +36,7 @@ class Admission:
 
     problems: tuple[Problem, ...] = ()
     datasets: Mapping[str, FetchedDataset] = field(default_factory=dict)
-    costs: CostModel = CostModel()
+    costs: CostModel = field(default_factory=CostModel)
     deletable: frozenset[str] = frozenset()
     checked_at: float = 0.0
 
@@ -108,7 +108,9 @@ class Admissions:
             problems=tuple(problems),
             datasets=datasets,
             costs=costs,
-            deletable=frozenset(n for n, each in accounts.items() if each.provider.capabilities.deletes_models),
+            deletable=frozenset(
+                n for n, each in accounts.items() if each.provider.capabilities.deletes_models
+            ),
             checked_at=self._clock(),
         )
 

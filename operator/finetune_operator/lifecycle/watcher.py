@@ -88,7 +88,7 @@ class JobWatcher:
             self._failures += 1
             log.warning("jobs could not be looked at: %s", error)
             asked = error.retry_after_s if isinstance(error, TransientProviderError) else None
-            backoff = min(interval * 2**self._failures, LONGEST_WAIT_S) * random.uniform(0.75, 1.0)  # noqa: S311
+            backoff = min(interval * 2.0**self._failures, LONGEST_WAIT_S) * random.uniform(0.75, 1.0)  # noqa: S311
             return max(backoff, asked or 0.0)
         self._failures = 0
         for job_id in wanted:

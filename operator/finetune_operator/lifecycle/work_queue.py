@@ -62,7 +62,7 @@ class WorkQueue(Generic[K]):
         """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = max(at_least_s, min(FIRST_RETRY_S * 2**failures, LONGEST_RETRY_S))
+        delay = max(at_least_s, min(FIRST_RETRY_S * 2.0**failures, LONGEST_RETRY_S))
         self.add_after(key, delay)
         return delay
 

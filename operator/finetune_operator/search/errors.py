@@ -5,7 +5,7 @@ class SearchError(Exception):
     """Anything this package raises on purpose."""
 
 
-class InvalidSpace(SearchError):  # noqa: N818 - says what is the case, like the rest of the project's errors
+class InvalidSpace(SearchError):
     """A search space that cannot be searched.
 
     Attributes:
@@ -24,5 +24,5 @@ class InvalidSpace(SearchError):  # noqa: N818 - says what is the case, like the
         return InvalidSpace(prefix + self.field, self.message)
 
 
-class SearchSpaceExhausted(SearchError):  # noqa: N818 - an end, not a mistake
+class SearchSpaceExhausted(SearchError):
     """No point is left to propose: each one is tried, pending or not allowed."""
