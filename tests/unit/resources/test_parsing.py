@@ -207,7 +207,9 @@ def test_no_mutation_of_a_manifest_raises_anything_but_invalid_manifest(data: st
     try:
         resource = parse_resource(kind, manifest)
     except InvalidManifest as refused:
-        assert refused.problems
-        assert all(problem.message for problem in refused.problems)
+        problems = refused.problems
     else:
         assert parse_resource(kind, resource.to_dict()) == resource
+        return
+    assert problems
+    assert all(problem.message for problem in problems)

@@ -28,6 +28,19 @@ from finetune_operator.resources import dump_yaml, load_yaml, load_yaml_document
         ("amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0"),
         ("2026-01-01", "2026-01-01"),
         ("1:30", "1:30"),
+        ("1:30.5", "1:30.5"),
+        ("1_000", 1000),
+        ("1_0.5", 10.5),
+        ("0x10", 16),
+        ("010", 8),
+        ("0o10", 8),
+        ("08", 8),
+        ("-0b11", -3),
+        ("yes", True),
+        ("y", True),
+        ("off", False),
+        ("=", "="),
+        ("<<", "<<"),
         ("1e5h", "1e5h"),
         ("e5", "e5"),
         ("1e", "1e"),
@@ -86,6 +99,16 @@ def test_documents_are_read_one_by_one_without_the_empty_ones() -> None:
 def test_fields_keep_their_order_and_nothing_is_an_alias() -> None:
     shared = {"uri": "s3://a/b"}
     assert dump_yaml({"z": shared, "a": shared}) == "z:\n  uri: s3://a/b\na:\n  uri: s3://a/b\n"
+
+
+def test_merge_key_fills_a_mapping() -> None:
+    assert load_yaml("a: &a {x: 1}\nb: {<<: *a, z: 2}\n")["b"] == {"x": 1, "z": 2}
+
+
+@pytest.mark.parametrize("text", ["!!int abc", "!!int ''", "!!float 1:30", "0x_", "a: [", "a: 1\n---\nb: 2"])
+def test_what_cannot_be_read_is_an_error_of_yaml(text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        load_yaml(text)
 
 
 def test_python_objects_are_not_built() -> None:
