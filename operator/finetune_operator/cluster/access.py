@@ -40,10 +40,10 @@ class ClusterAccess:
         configuration = Configuration()
         try:
             if self._in_pod:
-                load_incluster_config(client_configuration=configuration)
+                load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
                 path = str(self.kubeconfig) if self.kubeconfig else os.environ.get("KUBECONFIG")
-                await load_kube_config(
+                await load_kube_config(  # type: ignore[no-untyped-call]
                     config_file=path or str(Path.home() / ".kube" / "config"),
                     context=self.context,
                     client_configuration=configuration,

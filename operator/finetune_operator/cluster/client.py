@@ -6,7 +6,6 @@ whether it is made again is for the caller to decide, who reads the object anew 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -96,7 +95,7 @@ class KubeClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._api.close()
+        await self._api.close()  # type: ignore[no-untyped-call]
 
     async def get(self, resource: ApiResource, namespace: str, name: str) -> Raw:
         """One object."""
@@ -108,7 +107,9 @@ class KubeClient:
             listing = await self._list_once(resource, namespace)
             if listing is not None:
                 return listing
-        raise StoreUnavailable(f"the list of {resource.plural} expired {_EXPIRED_LISTS} times while being read")
+        raise StoreUnavailable(
+            f"the list of {resource.plural} expired {_EXPIRED_LISTS} times while being read"
+        )
 
     async def _list_once(self, resource: ApiResource, namespace: str | None) -> Listing | None:
         items: list[Raw] = []
@@ -195,8 +196,8 @@ class KubeClient:
                 auth_settings=["BearerToken"],
             )
             response = await self._api.call_api(*serialized, _request_timeout=_TIMEOUT)
-            data: bytes = await response.read()
-            if not 200 <= response.status < 300:  # noqa: PLR2004
+            data: bytes = await response.read()  # type: ignore[no-untyped-call]
+            if not 200 <= response.status < 300:
                 raise _refusal(response.status, data)
             answer: Raw = json.loads(data)
             return answer
@@ -213,7 +214,7 @@ def _translated(call: str) -> Iterator[None]:
         yield
     except ApiException as error:
         raise StoreUnavailable(f"{call}: {error.reason}") from error
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
         text = str(error) or "no answer in time"
         raise StoreUnavailable(f"{call}: {type(error).__name__}: {text}") from error
     except json.JSONDecodeError as error:
