@@ -94,7 +94,7 @@ class ObjectCache:
         assert isinstance(entry.parsed, kind)
         return entry.parsed
 
-    def keys(self) -> tuple[Key, ...]:
+    def all_keys(self) -> tuple[Key, ...]:
         """The keys of all objects."""
         return tuple(self._entries)
 

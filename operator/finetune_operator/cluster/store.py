@@ -10,12 +10,12 @@ from __future__ import annotations
 import base64
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from finetune_operator.cluster.cache import ObjectCache
-from finetune_operator.cluster.client import CONFIG_MAPS, EVENTS, SECRETS, KubeClient
+from finetune_operator.cluster.client import CONFIG_MAPS, EVENTS, SECRETS, KubeClient, Raw
 from finetune_operator.cluster.guarded import RESOURCES, GuardedWrites, key_to
 from finetune_operator.cluster.manifests import (
     SWEEP_LABEL,
@@ -27,7 +27,7 @@ from finetune_operator.cluster.manifests import (
 from finetune_operator.cluster.patches import merge_patch
 from finetune_operator.cluster.refusal import refused_status
 from finetune_operator.errors import InvalidManifest, Problem, SweepError
-from finetune_operator.lifecycle.store import Conflict, Key, Listener, NotFound, R, Refused
+from finetune_operator.lifecycle.store import AlreadyExists, Conflict, Key, Listener, NotFound, R, Refused
 from finetune_operator.resources import (
     FINALIZER,
     FinetuneProvider,
@@ -74,6 +74,26 @@ class KubeStore:
                 changes += self.cache.reconcile(kind, listing, namespace=namespace)
         return changes
 
+    def unfinished(self) -> Iterator[Key]:
+        """The sweeps and trials with which something may be left to do; what ended is passed over."""
+        for key in self.cache.all_keys():
+            if key.kind != "FinetuneProvider" and not self._settled(key):
+                yield key
+
+    def _settled(self, key: Key) -> bool:
+        """Whether nothing is left to do: it ended, we hold it no more, and nobody has edited it since."""
+        if key.kind == "FinetuneTrial":
+            trial = self._trial(key)
+            return trial is None or (trial.terminal and not trial.has_finalizer)
+        try:
+            sweep = self.cache.read(key, FinetuneSweep)
+        except InvalidManifest:
+            return False  # to be refused
+        if sweep is None:
+            return True
+        seen = sweep.status.observed_generation == sweep.metadata.generation
+        return sweep.status.finished and seen and not sweep.has_finalizer
+
     def subscribe(self, listener: Listener) -> None:
         """Have a listener told of every change; also of a trial's sweep when the trial changes."""
         self.cache.subscribe(listener)
@@ -84,6 +104,9 @@ class KubeStore:
 
     async def get_trial(self, key: Key) -> FinetuneTrial | None:
         """The trial; None also where it cannot be read, as lists leave it out then."""
+        return self._trial(key)
+
+    def _trial(self, key: Key) -> FinetuneTrial | None:
         try:
             return self.cache.read(key, FinetuneTrial)
         except InvalidManifest:
@@ -159,7 +182,7 @@ class KubeStore:
         try:
             current = await self._client.get(CONFIG_MAPS, namespace, name)
         except NotFound:
-            await self._client.create(CONFIG_MAPS, namespace, wanted)
+            await self._create_output(namespace, wanted)
             return
         if (current["metadata"].get("labels") or {}).get(SWEEP_LABEL) != label_value(sweep.name):
             raise Refused(
@@ -170,6 +193,12 @@ class KubeStore:
         if changes := merge_patch(current.get("data") or {}, data):
             guard = {"resourceVersion": current["metadata"]["resourceVersion"]}
             await self._client.patch(CONFIG_MAPS, namespace, name, body={"metadata": guard, "data": changes})
+
+    async def _create_output(self, namespace: str, config_map: Raw) -> None:
+        try:
+            await self._client.create(CONFIG_MAPS, namespace, config_map)
+        except AlreadyExists as error:
+            raise Conflict(str(error)) from error  # somebody was faster; whose it is, the next look tells
 
     async def record_event(
         self,
