@@ -4,8 +4,8 @@ A subclass gives four fixtures:
 
 - `namespace`: the namespace of the store's objects.
 - `store`: a store that holds exactly `MANIFESTS`, ready to use.
-- `edit_max_trials`: changes `spec.limits.maxTrials` of a sweep as a person would and returns a store that sees
-  it (the same one, or a new one where the change needs that).
+- `edit_max_trials`: changes `spec.limits.maxTrials` of a sweep as a person would and returns a store that
+  sees it (the same one, or a new one where the change needs that).
 - `new_sweep`, for StoreOfManySweepsContract only: makes one more sweep like `MANIFESTS`' own.
 """
 
