@@ -120,7 +120,8 @@ def _cancellations(stop: Stop | None, active: Sequence[FinetuneTrial]) -> tuple[
     return tuple(
         CancelTrial(trial.name, stop.reason, f"the sweep ended: {stop.message}")
         for trial in active
-        if trial.status.cancel is None
+        # A model that is trained is paid for: its evaluation ends soon and may find the best.
+        if trial.status.cancel is None and trial.phase is not TrialPhase.EVALUATING
     )
 
 

@@ -78,18 +78,23 @@ def _macro_f1(answers: Sequence[str], references: Sequence[str]) -> float:
     from scipy.sparse import csr_array
     from sklearn.metrics import f1_score
 
-    columns = {
-        label: column for column, label in enumerate(sorted({_normalised(text) for text in references}))
-    }
+    labels = sorted({_normalised(reference) for reference in references})
+    columns = {label: column for column, label in enumerate(labels)}
 
     def indicators(texts: Sequence[str]) -> csr_array:
-        # Labels as indicator columns: for class numbers scikit-learn warns where most labels are rare.
-        cells = [(row, columns.get(_normalised(text))) for row, text in enumerate(texts)]
-        known = [(row, column) for row, column in cells if column is not None]
-        places = ([row for row, _ in known], [column for _, column in known])
-        return csr_array(([1] * len(known), places), shape=(len(texts), len(columns)), dtype=int)
+        # A column for each label and one for everything else, because scikit-learn warns of class numbers
+        # where most labels are rare.
+        cells = [columns.get(_normalised(text), len(columns)) for text in texts]
+        ones = ([1] * len(texts), (range(len(texts)), cells))
+        return csr_array(ones, shape=(len(texts), len(columns) + 1), dtype=int)
 
-    value = f1_score(indicators(references), indicators(answers), average="macro", zero_division=0)
+    value = f1_score(
+        indicators(references),
+        indicators(answers),
+        labels=range(len(columns)),
+        average="macro",
+        zero_division=0,
+    )
     return min(1.0, float(value))
 
 

@@ -54,9 +54,9 @@ class Evaluation:
 class RetryPolicy:
     """When a call that failed for a passing reason is made again.
 
-    Waits double from `base_s` up to `longest_s`, and each is drawn between half and all of that. A provider that
-    asks for time is given it on top, up to `patience_s`; beyond that the error goes to the caller, who loses
-    no answer.
+    Waits double from `base_s` up to `longest_s`, and each is drawn between half and all of that. Where the
+    provider asks for time, the wait begins after it; beyond `patience_s` the error goes to the caller, who
+    loses no answer.
 
     Attributes:
         attempts: Calls in all.

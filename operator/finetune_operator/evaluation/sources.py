@@ -79,6 +79,7 @@ async def fetch(
         InvalidManifest: The URI cannot be used, whatever lies there.
         InvalidDataset: What lies there is no dataset.
         DatasetUnavailable: It is missing or cannot be read now.
+        OSError: `into` cannot be written.
     """
     stop = threading.Event()
     if source.config_map_ref is not None:
@@ -159,12 +160,15 @@ def _read(uri: str, *, field: str, stop: threading.Event, deadline: float) -> It
             f"{scheme}:// needs a package that is not installed: pip install 'finetune-operator[{extra}]'"
         )
         raise DatasetUnavailable(message, field=field) from None
+    except ValueError:
+        message = f"{shown} is not a URI that can be opened; check its host, port and special characters"
+        raise InvalidManifest((Problem(f"{field}.uri", message),)) from None
     except _transport_errors() as error:
         raise DatasetUnavailable(f"{shown} cannot be read: {_reason(error)}", field=field) from None
 
 
 def _open(uri: str, scheme: str) -> BinaryIO:
-    """Open a URI with its scheme's file system and no other: fsspec's chains (`a://b::file://c`) stay shut."""
+    """Open a URI with its scheme's file system only: fsspec's chains (`a://b::file://c`) stay shut."""
     if scheme == "file":
         path = unquote(uri.removeprefix("file://"))
         if Path(path).exists() and not Path(path).is_file():

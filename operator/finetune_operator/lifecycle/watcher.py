@@ -63,6 +63,15 @@ class JobWatcher:
         watched = self._jobs.get(job_id)
         return watched is not None and watched.misses >= MISSES_UNTIL_GONE
 
+    def unwatch_trial(self, trial: Key) -> None:
+        """Stop watching whatever is watched for a trial."""
+        for job_id in [each for each, watched in self._jobs.items() if watched.trial == trial]:
+            del self._jobs[job_id]
+
+    def snapshots(self) -> dict[Key, JobSnapshot | None]:
+        """The latest look at each watched job, by its trial."""
+        return {watched.trial: watched.snapshot for watched in self._jobs.values()}
+
     @property
     def trials(self) -> tuple[Key, ...]:
         """The trials whose jobs are watched."""

@@ -31,6 +31,7 @@ class WorkQueue(Generic[K]):
         self._order = 0
         self._failures: dict[K, int] = {}
         self._changed = asyncio.Event()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._ready) + len(self._again)
@@ -84,16 +85,24 @@ class WorkQueue(Generic[K]):
         self._working.add(key)
         return key
 
-    async def take(self) -> K:
-        """Wait for the next key to work on; `done` must follow."""
-        while (key := self.take_ready()) is None:
+    def close(self) -> None:
+        """Hand nothing out any more: `take` returns None."""
+        self._closed = True
+        self._changed.set()
+
+    async def take(self) -> K | None:
+        """Wait for the next key to work on, after which `done` must follow; None once the queue is closed."""
+        while not self._closed:
+            key = self.take_ready()
+            if key is not None:
+                return key
             self._changed.clear()
             timeout = None if not self._heap else max(0.0, self._heap[0][0] - self._clock())
             try:
                 await asyncio.wait_for(self._changed.wait(), timeout)
             except TimeoutError:
                 continue
-        return key
+        return None
 
     def done(self, key: K) -> None:
         """Work on the key has ended."""
