@@ -6,9 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-
-from cluster.operator_account import Person, operator_client, operator_kubeconfig, person
-from contract.store_contract import (
+from tests.contract.store_contract import (
     MANIFESTS,
     SWEEP_MANIFEST,
     EditMaxTrials,
@@ -16,6 +14,8 @@ from contract.store_contract import (
     StoreContract,
     StoreOfManySweepsContract,
 )
+
+from cluster.operator_account import Person, operator_client, operator_kubeconfig, person
 from finetune_operator.cluster.client import KubeClient
 from finetune_operator.cluster.store import KubeStore
 from finetune_operator.lifecycle.store import Key, Store

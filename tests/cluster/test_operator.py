@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.contract.store_contract import MANIFESTS, PROVIDER, SWEEP, SWEEP_MANIFEST, Recorder
 
 from cluster.operator_account import Person, operator_kubeconfig, person
-from contract.store_contract import MANIFESTS, PROVIDER, SWEEP, SWEEP_MANIFEST, Recorder
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.cluster.operator import Pace, run_operator
 from finetune_operator.cluster.store import KubeStore

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from contract.scenario_contract import (
+from tests.contract.scenario_contract import (
     PurchaseContract,
     RefusalContract,
     RestartContract,
     ScenarioContract,
 )
-from fakes.company import Company, factory
+from tests.fakes.company import Company, factory
+
 from finetune_operator.folder import FolderStore
 from finetune_operator.lifecycle.engine import Engine, utc_now
 from finetune_operator.lifecycle.resolution import ANNOTATION
