@@ -9,6 +9,7 @@ from finetune_operator.cli.snapshot import (
     duration_text,
     hyperparameters_text,
     improvement_text,
+    model_text,
     number_text,
     score_text,
 )
@@ -43,8 +44,9 @@ def changes(before: Snapshot | None, after: Snapshot) -> Iterator[str]:
 def _trial_line(snapshot: Snapshot, trial: FinetuneTrial) -> str:
     spec = trial.spec
     parts = [f"trial {trial.name} {trial.phase}"]
+    model = model_text(snapshot.sweep, spec.candidate, spec.base_model)
     if not trial.terminal:
-        parts.append(f"{spec.candidate}/{spec.base_model} {hyperparameters_text(spec.hyperparameters)}")
+        parts.append(f"{model} {hyperparameters_text(spec.hyperparameters)}")
     if trial.terminal and score_text(trial):
         parts.append(f"score {score_text(trial)}")
     if trial.terminal and (seconds := snapshot.trial_seconds(trial)) is not None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from finetune_operator.cli.seams import Seams
 from finetune_operator.decisions import CostModel, build_space
 from finetune_operator.errors import Problem
 from finetune_operator.evaluation import FetchedDataset
 from finetune_operator.folder import FolderStore
-from finetune_operator.lifecycle.accounts import Accounts
+from finetune_operator.lifecycle.accounts import Accounts, ProviderFactory
 from finetune_operator.lifecycle.admission import Admission, Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.resources import FinetuneSweep
 from finetune_operator.search import Proposal, SearchSpaceExhausted, propose
-from finetune_providers import registry
 
 FIRST_TRIALS = 6
 
@@ -72,7 +71,7 @@ class Plan:
         return (sum(costs, Decimal(0)) * self.trials / len(costs)).quantize(Decimal("0.01"))
 
 
-async def make_plan(manifests: Sequence[Any], *, clock: Callable[[], datetime]) -> Plan:
+async def make_plan(manifests: Sequence[Any], seams: Seams) -> Plan:
     """Check a sweep as the operator would and propose its first trials.
 
     Raises:
@@ -81,10 +80,10 @@ async def make_plan(manifests: Sequence[Any], *, clock: Callable[[], datetime]) 
     """
     with (
         tempfile.TemporaryDirectory(prefix="finetune-plan-") as folder,
-        FolderStore.open(Path(folder) / "state", manifests, clock=clock) as store,
+        FolderStore.open(Path(folder) / "state", manifests, clock=seams.clock) as store,
     ):
         sweep = store.sweep
-        admission = await _check(store)
+        admission = await _check(store, seams.make_provider)
     if admission.problems:
         return Plan(sweep, problems=admission.problems)
     return Plan(
@@ -96,9 +95,9 @@ async def make_plan(manifests: Sequence[Any], *, clock: Callable[[], datetime]) 
     )
 
 
-async def _check(store: FolderStore) -> Admission:
+async def _check(store: FolderStore, make_provider: ProviderFactory) -> Admission:
     background = BackgroundWork()
-    accounts = Accounts(store, store.work_dir, registry.create, changed=lambda _: None)
+    accounts = Accounts(store, store.work_dir, make_provider, changed=lambda _: None)
     admissions = Admissions(store, accounts, background, datasets_dir=store.work_dir / "datasets")
     try:
         return await admissions.check(store.sweep_key.namespace, store.sweep)

@@ -40,7 +40,7 @@ def plan_command(ctx: click.Context, files: tuple[str, ...], *, output: Literal[
     """Check a sweep; exit code 2 lists every problem."""
     seams: Seams = ctx.obj
     try:
-        plan = asyncio.run(make_plan(load_manifests(files), clock=seams.clock))
+        plan = asyncio.run(make_plan(load_manifests(files), seams))
     except InvalidManifest as error:
         if output == "table":
             raise

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from finetune_operator.cli.plan import Plan, PlannedTrial
-from finetune_operator.cli.snapshot import hyperparameters_text, number_text
+from finetune_operator.cli.snapshot import hyperparameters_text, model_text, number_text
 from finetune_operator.errors import Problem
 
 SHAPE_HELP = """\b
@@ -65,7 +64,7 @@ def _trial_as_json(trial: PlannedTrial) -> dict[str, Any]:
 
 def plan_view(plan: Plan) -> RenderableType:
     """The plan for a person."""
-    return Group(_facts(plan), _trial_table(plan))
+    return Group(_facts(plan), Text("\nFirst trials:"), _trial_table(plan))
 
 
 def _facts(plan: Plan) -> Text:
@@ -99,14 +98,14 @@ def _cost(plan: Plan) -> str:
 
 
 def _trial_table(plan: Plan) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="First trials", title_justify="left")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("MODEL", "HYPERPARAMETERS", "CHOSEN BY"):
         table.add_column(name, overflow="fold")
     table.add_column("COST", justify="right", no_wrap=True)
     for trial in plan.first_trials:
         point = trial.proposal.point
         table.add_row(
-            Text(f"{point.candidate}/{point.base_model}"),
+            Text(model_text(plan.sweep, point.candidate, point.base_model)),
             Text(hyperparameters_text(point.parameters)),
             Text(trial.proposal.origin),
             Text("?" if trial.cost is None else f"{trial.cost:f}"),

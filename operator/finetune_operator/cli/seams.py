@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from finetune_operator.lifecycle.accounts import ProviderFactory
 from finetune_operator.lifecycle.context import TrialProgress
 from finetune_operator.lifecycle.store import Key, Store
+from finetune_providers import registry
 
 
 class RunningEngine(Protocol):
@@ -62,12 +64,14 @@ class Seams:
 
     Attributes:
         make_engine: Makes the engine over a store and a folder to work in.
+        make_provider: Makes the providers that `finetune plan` asks.
         clock: The time, timezone-aware.
         hard_exit: Ends the process at once, without any tidying up.
         pace: How often is looked.
     """
 
     make_engine: Callable[[Store, Path], RunningEngine] = make_engine
+    make_provider: ProviderFactory = registry.create
     clock: Callable[[], datetime] = utc_now
     hard_exit: Callable[[int], object] = os._exit
     pace: Pace = Pace()

@@ -108,6 +108,7 @@ class _Session:
             self._stop.set()
             await running
         self._display.show(await self.snapshot())
+        ending = ending or await self._ending()
         if ending is None:
             raise EngineEnded("the engine ended before the sweep did; run the same command again to go on")
         return ending

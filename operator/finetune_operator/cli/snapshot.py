@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from finetune_operator.lifecycle.context import TrialProgress
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
@@ -51,8 +51,13 @@ def _seconds_between(start: datetime | None, end: datetime | None) -> float | No
 
 
 def duration_text(seconds: float | None) -> str:
-    """`0:03:12`, or nothing where it is unknown."""
-    return "" if seconds is None else str(timedelta(seconds=round(seconds)))
+    """`12s`, `3m05s` or `2h07m`; nothing where it is unknown."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60}h{minutes % 60:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
 def number_text(value: float | str) -> str:
@@ -65,6 +70,11 @@ def hyperparameters_text(values: Mapping[str, int | float | str]) -> str:
     return " ".join(f"{name}={number_text(values[name])}" for name in sorted(values))
 
 
+def model_text(sweep: FinetuneSweep, candidate: str, base_model: str) -> str:
+    """The base model, with its candidate in front where there are several."""
+    return base_model if len(sweep.spec.candidates) == 1 else f"{candidate}/{base_model}"
+
+
 def score_text(trial: FinetuneTrial) -> str:
     """The trial's score, or nothing."""
     if trial.status.score_text is not None:
@@ -73,10 +83,10 @@ def score_text(trial: FinetuneTrial) -> str:
 
 
 def cost_text(trial: FinetuneTrial) -> str:
-    """What the trial cost; `~` marks an estimate."""
+    """What the trial cost; `~` marks what is reserved for one that goes on."""
     if trial.status.cost is not None:
         return f"{trial.status.cost:f}"
-    estimate = trial.spec.estimated_cost
+    estimate = None if trial.terminal else trial.spec.estimated_cost
     return "" if estimate is None else f"~{estimate:f}"
 
 

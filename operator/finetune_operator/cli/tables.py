@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -19,6 +18,7 @@ from finetune_operator.cli.snapshot import (
     duration_text,
     hyperparameters_text,
     improvement_text,
+    model_text,
     number_text,
     score_text,
     sweep_cost_text,
@@ -75,12 +75,11 @@ def header(snapshot: Snapshot) -> Text:
 def trial_table(snapshot: Snapshot, *, rows: int | None = None) -> RenderableType:
     """A row for each trial; with `rows`, only the last ones, and those that still go on."""
     shown = _chosen(snapshot.trials, rows)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("TRIAL", no_wrap=True)
-    table.add_column("MODEL", overflow="fold")
-    table.add_column("HYPERPARAMETERS", overflow="fold")
-    table.add_column("PHASE", no_wrap=True)
-    table.add_column("PROGRESS", no_wrap=True)
+    table.add_column("MODEL", overflow="fold", min_width=10)
+    table.add_column("HYPERPARAMETERS", overflow="fold", min_width=_longest_word(shown))
+    table.add_column("PHASE", overflow="fold", min_width=12)
     table.add_column("SCORE", justify="right", no_wrap=True)
     table.add_column("TIME", justify="right", no_wrap=True)
     if any(cost_text(trial) for trial in snapshot.trials):
@@ -102,32 +101,38 @@ def _chosen(trials: tuple[FinetuneTrial, ...], rows: int | None) -> tuple[Finetu
     return tuple(sorted(chosen, key=lambda trial: trial.spec.index))
 
 
+def _longest_word(trials: tuple[FinetuneTrial, ...]) -> int:
+    words = [word for trial in trials for word in hyperparameters_text(trial.spec.hyperparameters).split()]
+    return max(map(len, words), default=0)
+
+
 def _row(snapshot: Snapshot, trial: FinetuneTrial) -> list[RenderableType]:
     best = snapshot.sweep.status.best
     is_best = best is not None and best.trial == trial.name
-    name = Text(f"{trial.name} *" if is_best else trial.name, style="bold green" if is_best else "")
+    name = Text(f"{trial.name}*" if is_best else trial.name, style="bold green" if is_best else "")
     return [
         name,
-        Text(f"{trial.spec.candidate}/{trial.spec.base_model}"),
+        Text(model_text(snapshot.sweep, trial.spec.candidate, trial.spec.base_model)),
         Text(hyperparameters_text(trial.spec.hyperparameters)),
-        Text(str(trial.phase), style=_STYLES.get(trial.phase, "")),
-        _progress(snapshot, trial),
+        _phase(snapshot, trial),
         Text(score_text(trial), style="bold" if is_best else ""),
         Text(duration_text(snapshot.trial_seconds(trial))),
         Text(cost_text(trial)),
     ]
 
 
-def _progress(snapshot: Snapshot, trial: FinetuneTrial) -> RenderableType:
+def _phase(snapshot: Snapshot, trial: FinetuneTrial) -> RenderableType:
+    """The phase; for a trial that goes on how far it is, for one that came to nothing why."""
+    text = Text(str(trial.phase), style=_STYLES.get(trial.phase, ""))
     progress = snapshot.progress.get(trial.name)
     if trial.terminal or progress is None:
-        return Text(trial.status.reason or "" if trial.phase is not TrialPhase.SUCCEEDED else "", style="dim")
+        reason = "" if trial.phase is TrialPhase.SUCCEEDED else trial.status.reason
+        return text.append(f" {reason}", style="dim") if reason else text
     if progress.fraction is None:
-        return Text(progress.stage)
+        stage = "" if progress.stage == str(trial.phase) else f" {progress.stage}"
+        return text.append(stage, style="dim")
     percent = round(100 * min(1.0, max(0.0, progress.fraction)))
-    bar = Table.grid(padding=(0, 1))
-    bar.add_row(ProgressBar(total=100, completed=percent, width=12), Text(f"{percent:>3} %"))
-    return bar
+    return Group(text.append(f" {percent}%"), ProgressBar(total=100, completed=percent, width=12))
 
 
 def best_line(snapshot: Snapshot) -> Text:
