@@ -149,8 +149,16 @@ class ParameterRule:
         if self.allowed:
             return "one of " + ", ".join(str(value) for value in self.allowed)
         article = "an" if self.kind == "int" else "a"
-        lower = None if self.minimum is None else f"{'above' if self.exclusive_minimum else 'from'} {self.minimum:g}"
-        upper = None if self.maximum is None else f"{'to' if self.minimum is not None else 'up to'} {self.maximum:g}"
+        lower = (
+            None
+            if self.minimum is None
+            else f"{'above' if self.exclusive_minimum else 'from'} {self.minimum:g}"
+        )
+        upper = (
+            None
+            if self.maximum is None
+            else f"{'to' if self.minimum is not None else 'up to'} {self.maximum:g}"
+        )
         return " ".join(part for part in (article, self.kind, lower, upper) if part)
 
     def permits(self, value: ParameterValue) -> bool:

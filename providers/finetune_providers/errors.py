@@ -36,7 +36,7 @@ class PermanentProviderError(ProviderError):
     """The request is wrong or forbidden; the message says what to change.
 
     Attributes:
-        field: What the message is about in canonical names, such as `baseModel` or `epochs`; "" where unknown.
+        field: What the message is about in canonical names, like `baseModel` or `epochs`; "" if unknown.
     """
 
     def __init__(self, message: str, *, field: str = "") -> None:

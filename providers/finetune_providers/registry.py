@@ -23,7 +23,7 @@ def create(config: ProviderConfig) -> Provider:
     """Make the provider that a configuration describes.
 
     Raises:
-        PermanentProviderError: The type is not known, its packages are not installed, or its options are wrong.
+        PermanentProviderError: The type is not known, its packages are missing, or its options are wrong.
     """
     target = _FACTORIES.get(config.type)
     if target is None:

@@ -37,7 +37,7 @@ def find_layers(decoder: nn.Module, count: int) -> tuple[str, nn.ModuleList]:
     raise TrainingError(f"cannot find the {count} layers of {type(decoder).__name__}; leave out loraLayers")
 
 
-class _BoundaryReached(Exception):  # noqa: N818 - a way out of a forward pass, no error
+class _BoundaryReached(Exception):
     """Carries the hidden states out of a forward pass that is not needed any further."""
 
 

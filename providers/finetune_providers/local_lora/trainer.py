@@ -35,7 +35,7 @@ _REPORT_S = 1.0
 _CHECKPOINT_S = 30.0
 
 
-class Interrupted(Exception):  # noqa: N818 - a way out, no error
+class Interrupted(Exception):
     """Somebody asked this process to stop."""
 
 

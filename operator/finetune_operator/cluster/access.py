@@ -1,0 +1,84 @@
+"""Which cluster, and as whom: the one place that reads a kubeconfig or a service account."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kopf
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from finetune_operator.errors import SweepError
+
+
+class NoCluster(SweepError):
+    """Neither a kubeconfig nor a service account says which cluster to use."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterAccess:
+    """Where the credentials are read from.
+
+    Attributes:
+        kubeconfig: A kubeconfig file. Without one: the pod's service account, else `$KUBECONFIG`, else
+            `~/.kube/config`.
+        context: Context of the kubeconfig, instead of its current one.
+    """
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+
+    async def configuration(self) -> Configuration:
+        """The client's configuration, read anew: tokens of a service account change.
+
+        Raises:
+            NoCluster: There is nothing to read, or it cannot be used.
+        """
+        configuration = Configuration()
+        try:
+            if self._in_pod:
+                load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            else:
+                path = str(self.kubeconfig) if self.kubeconfig else os.environ.get("KUBECONFIG")
+                await load_kube_config(  # type: ignore[no-untyped-call]
+                    config_file=path or str(Path.home() / ".kube" / "config"),
+                    context=self.context,
+                    client_configuration=configuration,
+                    persist_config=False,
+                )
+        except (ConfigException, OSError, AttributeError) as error:
+            # The loader meets a file that is not there with an AttributeError.
+            raise NoCluster(
+                f"cannot read how to reach a cluster ({type(error).__name__}): run inside a pod with a "
+                "service account, set KUBECONFIG, or name a file with --kubeconfig"
+            ) from error
+        return configuration
+
+    @property
+    def _in_pod(self) -> bool:
+        return self.kubeconfig is None and self.context is None and "KUBERNETES_SERVICE_HOST" in os.environ
+
+    async def kopf_login(self, **_: Any) -> kopf.ConnectionInfo:
+        """The same credentials for Kopf, whenever it asks for new ones."""
+        return connection_info(await self.configuration())
+
+
+def connection_info(configuration: Configuration) -> kopf.ConnectionInfo:
+    """The client's configuration in Kopf's terms."""
+    scheme, _, token = str(configuration.api_key.get("BearerToken", "")).partition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        ca_data=None if configuration.ssl_ca_cert else configuration.ca_cert_data,
+        insecure=not configuration.verify_ssl,
+        username=configuration.username or None,
+        password=configuration.password or None,
+        scheme=scheme or None,
+        token=token.strip() or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        proxy_url=configuration.proxy,
+    )

@@ -1,0 +1,250 @@
+"""The few calls that the operator makes to the API server, as plain objects, with errors that say what to do.
+
+The Kubernetes client is known to this module alone (and its configuration to `access`). A call is made once:
+whether it is made again is for the caller to decide, who reads the object anew first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client.exceptions import ApiException
+
+from finetune_operator.cluster.access import ClusterAccess
+from finetune_operator.errors import SweepError
+from finetune_operator.lifecycle.store import AlreadyExists, Conflict, NotFound, Refused, StoreUnavailable
+from finetune_operator.resources import GROUP, VERSION
+
+Raw = dict[str, Any]
+"""An object as the API server has it."""
+
+FIELD_MANAGER = "finetune-operator"
+_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
+_CHUNK = 500
+_JSON = "application/json"
+_MERGE_PATCH = "application/merge-patch+json"
+_EXPIRED_LISTS = 3
+_CLIENT_ERRORS = frozenset({400, 403, 405, 406, 413, 415, 422})
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResource:
+    """A kind as the API server's paths name it; the empty group is the core one."""
+
+    group: str
+    version: str
+    plural: str
+
+    def path(self, namespace: str | None, name: str | None = None, *, subresource: str | None = None) -> str:
+        """The path of all objects, of a namespace's objects, of one object, or of a part of it."""
+        root = f"/apis/{self.group}" if self.group else "/api"
+        parts = [root, self.version]
+        if namespace is not None:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts.append(self.plural)
+        parts += [quote(part, safe="") for part in (name, subresource) if part is not None]
+        return "/".join(parts)
+
+
+SWEEPS = ApiResource(GROUP, VERSION, "finetunesweeps")
+TRIALS = ApiResource(GROUP, VERSION, "finetunetrials")
+PROVIDERS = ApiResource(GROUP, VERSION, "finetuneproviders")
+SECRETS = ApiResource("", "v1", "secrets")
+CONFIG_MAPS = ApiResource("", "v1", "configmaps")
+EVENTS = ApiResource("", "v1", "events")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All objects of a kind at one moment.
+
+    Attributes:
+        items: The objects.
+        version: The resource version of the moment.
+    """
+
+    items: tuple[Raw, ...]
+    version: int
+
+
+class KubeClient:
+    """Calls to the API server.
+
+    Any method may raise StoreUnavailable, Refused (with what the server says) or NotFound.
+    """
+
+    def __init__(self, api: ApiClient) -> None:
+        """Take over a client, which `close` closes."""
+        self._api = api
+
+    @classmethod
+    async def connect(cls, access: ClusterAccess) -> Self:
+        """A client with the credentials of a kubeconfig or a service account; nothing is sent yet.
+
+        Raises:
+            NoCluster: There are no credentials.
+        """
+        return cls(ApiClient(await access.configuration()))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, resource: ApiResource, namespace: str, name: str) -> Raw:
+        """One object."""
+        return await self._send("GET", resource.path(namespace, name))
+
+    async def list(self, resource: ApiResource, namespace: str | None) -> Listing:
+        """All objects of a namespace, or of all namespaces, read in chunks of one moment."""
+        for _ in range(_EXPIRED_LISTS):
+            listing = await self._list_once(resource, namespace)
+            if listing is not None:
+                return listing
+        raise StoreUnavailable(
+            f"the list of {resource.plural} expired {_EXPIRED_LISTS} times while being read"
+        )
+
+    async def _list_once(self, resource: ApiResource, namespace: str | None) -> Listing | None:
+        items: list[Raw] = []
+        token = ""
+        while True:
+            query = {"limit": str(_CHUNK)} | ({"continue": token} if token else {})
+            try:
+                page = await self._send("GET", resource.path(namespace), query=query)
+            except _Expired:
+                return None
+            except NotFound as error:
+                raise StoreUnavailable(
+                    f"the API server does not know {resource.plural}.{resource.group}: apply the CRDs"
+                ) from error
+            for item in page["items"]:
+                # A list's items may come without the kind that they all share.
+                item.setdefault("apiVersion", page["apiVersion"])
+                item.setdefault("kind", page["kind"].removesuffix("List"))
+                items.append(item)
+            token = page["metadata"].get("continue", "")
+            if not token:
+                return Listing(tuple(items), int(page["metadata"]["resourceVersion"]))
+
+    async def create(self, resource: ApiResource, namespace: str, body: Mapping[str, Any]) -> Raw:
+        """Create an object.
+
+        Raises:
+            AlreadyExists: There is one of that name.
+        """
+        return await self._send("POST", resource.path(namespace), body=body, content_type=_JSON)
+
+    async def patch(
+        self,
+        resource: ApiResource,
+        namespace: str,
+        name: str,
+        *,
+        body: Mapping[str, Any],
+        subresource: str | None = None,
+    ) -> Raw:
+        """Change an object by a JSON merge patch; its `metadata.resourceVersion` is the guard.
+
+        Raises:
+            Conflict: The object has another resource version.
+        """
+        path = resource.path(namespace, name, subresource=subresource)
+        return await self._send("PATCH", path, body=body, content_type=_MERGE_PATCH)
+
+    async def delete(self, resource: ApiResource, namespace: str, name: str, *, uid: str | None) -> Raw:
+        """Ask for the deletion of this object, and of no other one that took its name.
+
+        Returns:
+            The object where finalizers hold it, else the server's Status.
+
+        Raises:
+            Conflict: The object of that name is another one.
+        """
+        body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if uid is not None:
+            body["preconditions"] = {"uid": uid}
+        return await self._send("DELETE", resource.path(namespace, name), body=body, content_type=_JSON)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str | None = None,
+    ) -> Raw:
+        headers = {"Accept": _JSON} | ({"Content-Type": content_type} if content_type else {})
+        parameters = dict(query or {})
+        if method in {"POST", "PATCH"}:
+            # Strict: a field that the CRD does not have is an error. Dropped in silence it could be the journal.
+            parameters |= {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        with _translated(f"{method} {path}"):
+            serialized = await self._api.param_serialize(
+                method=method,
+                resource_path=path,
+                query_params=list(parameters.items()),
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = await self._api.call_api(*serialized, _request_timeout=_TIMEOUT)
+            data: bytes = await response.read()  # type: ignore[no-untyped-call]
+            if not 200 <= response.status < 300:
+                raise _refusal(response.status, data)
+            answer: Raw = json.loads(data)
+            return answer
+
+
+class _Expired(SweepError):
+    """410: the continuation of a list is too old."""
+
+
+@contextmanager
+def _translated(call: str) -> Iterator[None]:
+    """The client's errors as ours, without what was sent."""
+    try:
+        yield
+    except ApiException as error:
+        raise StoreUnavailable(f"{call}: {error.reason}") from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        text = str(error) or "no answer in time"
+        raise StoreUnavailable(f"{call}: {type(error).__name__}: {text}") from error
+    except json.JSONDecodeError as error:
+        raise StoreUnavailable(f"{call}: the answer is not JSON") from error
+
+
+def _refusal(status: int, data: bytes) -> SweepError:
+    """What the server's answer other than a success means."""
+    reason, message = _reason_and_message(data)
+    text = f"{status} {reason}: {message}" if reason else f"{status}: {message}"
+    match status:
+        case 409 if reason == "AlreadyExists":
+            return AlreadyExists(text)
+        case 409:
+            return Conflict(text)
+        case 404:
+            return NotFound(text)
+        case 410:
+            return _Expired(text)
+        case _ if status in _CLIENT_ERRORS:
+            return Refused(text)
+        case _:
+            return StoreUnavailable(text)
+
+
+def _reason_and_message(data: bytes) -> tuple[str, str]:
+    try:
+        body = json.loads(data)
+    except ValueError:
+        return "", data[:200].decode(errors="replace")
+    if not isinstance(body, dict):
+        return "", str(body)[:200]
+    return str(body.get("reason", "")), str(body.get("message", ""))

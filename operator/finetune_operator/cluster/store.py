@@ -1,0 +1,225 @@
+"""The store behind which Kubernetes stands.
+
+Reads of the three kinds come from memory, which the watch and the answers of the store's own writes keep up to
+date; a write is guarded by the resource version of what it was decided on, so memory that lags can delay a
+decision but never spoil one.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from finetune_operator.cluster.cache import ObjectCache
+from finetune_operator.cluster.client import CONFIG_MAPS, EVENTS, SECRETS, KubeClient, Raw
+from finetune_operator.cluster.guarded import RESOURCES, GuardedWrites, key_to
+from finetune_operator.cluster.manifests import (
+    SWEEP_LABEL,
+    event_manifest,
+    label_value,
+    output_manifest,
+    trial_manifest,
+)
+from finetune_operator.cluster.patches import merge_patch
+from finetune_operator.cluster.refusal import refused_status
+from finetune_operator.errors import InvalidManifest, Problem, SweepError
+from finetune_operator.lifecycle.store import AlreadyExists, Conflict, Key, Listener, NotFound, R, Refused
+from finetune_operator.resources import (
+    FINALIZER,
+    FinetuneProvider,
+    FinetuneSweep,
+    FinetuneTrial,
+    SweepStatus,
+    TrialStatus,
+)
+from finetune_operator.resources.provider import ProviderStatus
+
+_logger = logging.getLogger(__name__)
+
+
+class KubeStore:
+    """A `Store` over the API server.
+
+    Attributes:
+        cache: What is known of the three kinds' objects; the watch feeds it.
+    """
+
+    def __init__(self, client: KubeClient, *, namespaces: tuple[str, ...] = ()) -> None:
+        """A store that knows nothing yet; `resync` fills it.
+
+        Args:
+            client: The way to the API server.
+            namespaces: The only namespaces to serve; all of them where there is none.
+        """
+        self.cache = ObjectCache()
+        self._client = client
+        self._writes = GuardedWrites(client, self.cache)
+        self._scopes: tuple[str | None, ...] = namespaces or (None,)
+        self._instance = socket.gethostname()
+
+    async def resync(self) -> int:
+        """List all objects and take in what was missed, deletions included.
+
+        Returns:
+            How many objects had changed.
+        """
+        changes = 0
+        for kind, resource in RESOURCES.items():
+            for namespace in self._scopes:
+                listing = await self._client.list(resource, namespace)
+                changes += self.cache.reconcile(kind, listing, namespace=namespace)
+        return changes
+
+    def unfinished(self) -> Iterator[Key]:
+        """The sweeps and trials with which something may be left to do; what ended is passed over."""
+        for key in self.cache.all_keys():
+            if key.kind != "FinetuneProvider" and not self._settled(key):
+                yield key
+
+    def _settled(self, key: Key) -> bool:
+        """Whether nothing is left to do: it ended, we hold it no more, and nobody has edited it since."""
+        if key.kind == "FinetuneTrial":
+            trial = self._trial(key)
+            return trial is None or (trial.terminal and not trial.has_finalizer)
+        try:
+            sweep = self.cache.read(key, FinetuneSweep)
+        except InvalidManifest:
+            return False  # to be refused
+        if sweep is None:
+            return True
+        seen = sweep.status.observed_generation == sweep.metadata.generation
+        return sweep.status.finished and seen and not sweep.has_finalizer
+
+    def subscribe(self, listener: Listener) -> None:
+        """Have a listener told of every change; also of a trial's sweep when the trial changes."""
+        self.cache.subscribe(listener)
+
+    async def get_sweep(self, key: Key) -> FinetuneSweep | None:
+        """The sweep; InvalidManifest where it cannot be read."""
+        return self.cache.read(key, FinetuneSweep)
+
+    async def get_trial(self, key: Key) -> FinetuneTrial | None:
+        """The trial; None also where it cannot be read, as lists leave it out then."""
+        return self._trial(key)
+
+    def _trial(self, key: Key) -> FinetuneTrial | None:
+        try:
+            return self.cache.read(key, FinetuneTrial)
+        except InvalidManifest:
+            return None  # said in the log when it was parsed
+
+    async def get_provider(self, key: Key) -> FinetuneProvider | None:
+        """The provider; InvalidManifest where it cannot be read."""
+        return self.cache.read(key, FinetuneProvider)
+
+    async def list_trials(self, sweep: Key) -> tuple[FinetuneTrial, ...]:
+        """The trials of a sweep in order of their index, without those that cannot be read."""
+        return tuple(sorted(self.cache.trials_of(sweep), key=lambda trial: trial.spec.index))
+
+    async def get_secret(self, namespace: str, name: str) -> Mapping[str, str]:
+        """The values of a Secret that are text; read anew each time, kept nowhere."""
+        secret = await self._client.get(SECRETS, namespace, name)
+        values = {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
+        return {key: text for key, value in values.items() if (text := _text(value)) is not None}
+
+    async def get_config_map(self, namespace: str, name: str) -> Mapping[str, str]:
+        """The text values of a ConfigMap."""
+        config_map = await self._client.get(CONFIG_MAPS, namespace, name)
+        return dict(config_map.get("data") or {})
+
+    async def create_trial(self, trial: FinetuneTrial, *, owner: FinetuneSweep) -> FinetuneTrial:
+        """Create a trial that belongs to its sweep; AlreadyExists where its name is taken."""
+        key = key_to(owner).sibling("FinetuneTrial", trial.name)
+        raw = await self._writes.create(key, trial_manifest(trial, owner))
+        return self._writes.as_answered(key, raw, FinetuneTrial)
+
+    async def write_trial_status(self, trial: FinetuneTrial, status: TrialStatus) -> FinetuneTrial:
+        """Replace the status of the trial as it was read."""
+        return await self._writes.write_status(trial, status.to_dict())
+
+    async def write_sweep_status(self, sweep: FinetuneSweep, status: SweepStatus) -> FinetuneSweep:
+        """Replace the status of the sweep as it was read."""
+        return await self._writes.write_status(sweep, status.to_dict())
+
+    async def write_provider_status(self, provider: FinetuneProvider, status: ProviderStatus) -> None:
+        """Replace the status of the provider as it was read."""
+        await self._writes.write_status(provider, status.to_dict())
+
+    async def refuse(self, key: Key, problems: tuple[Problem, ...]) -> None:
+        """Write `Accepted=False` on a sweep that could not even be read; no write where it stands there."""
+        raw = self.cache.raw(key)
+        if raw is not None:
+            await self._writes.patch_status(key, raw, refused_status(raw, problems, now=datetime.now(UTC)))
+
+    async def add_finalizer(self, resource: R) -> R:
+        """The resource with our finalizer."""
+        if resource.has_finalizer:
+            return resource
+        finalizers = [*(resource.metadata.finalizers or ()), FINALIZER]
+        return await self._writes.write_finalizers(resource, finalizers)
+
+    async def remove_finalizer(self, resource: R) -> None:
+        """Take our finalizer away."""
+        if not resource.has_finalizer:
+            return
+        finalizers = [each for each in resource.metadata.finalizers or () if each != FINALIZER]
+        with suppress(NotFound):
+            await self._writes.write_finalizers(resource, finalizers)
+
+    async def delete_trial(self, trial: FinetuneTrial) -> None:
+        """Ask for a trial's deletion; nothing to do where it is gone, even if another one has its name."""
+        with suppress(NotFound, Conflict):
+            await self._writes.delete(key_to(trial), uid=trial.metadata.uid)
+
+    async def write_output(self, sweep: FinetuneSweep, name: str, data: Mapping[str, str]) -> None:
+        """Create or replace the ConfigMap that applications read; Refused where it is somebody else's."""
+        namespace = key_to(sweep).namespace
+        wanted = output_manifest(sweep, name, data)
+        try:
+            current = await self._client.get(CONFIG_MAPS, namespace, name)
+        except NotFound:
+            await self._create_output(namespace, wanted)
+            return
+        if (current["metadata"].get("labels") or {}).get(SWEEP_LABEL) != label_value(sweep.name):
+            raise Refused(
+                f"ConfigMap {namespace}/{name} is there and was not written for sweep {sweep.name}: name "
+                f"another one in spec.output.configMap, delete it, or label it {SWEEP_LABEL}="
+                f"{label_value(sweep.name)}"
+            )
+        if changes := merge_patch(current.get("data") or {}, data):
+            guard = {"resourceVersion": current["metadata"]["resourceVersion"]}
+            await self._client.patch(CONFIG_MAPS, namespace, name, body={"metadata": guard, "data": changes})
+
+    async def _create_output(self, namespace: str, config_map: Raw) -> None:
+        try:
+            await self._client.create(CONFIG_MAPS, namespace, config_map)
+        except AlreadyExists as error:
+            raise Conflict(str(error)) from error  # somebody was faster; whose it is, the next look tells
+
+    async def record_event(
+        self,
+        resource: FinetuneSweep | FinetuneTrial,
+        reason: str,
+        message: str,
+        *,
+        warning: bool = False,
+    ) -> None:
+        """Post an Event; what comes of it is only logged."""
+        key = key_to(resource)
+        now = datetime.now(UTC)
+        event = event_manifest(resource, reason, message, warning=warning, now=now, instance=self._instance)
+        try:
+            await self._client.create(EVENTS, key.namespace, event)
+        except SweepError as error:
+            _logger.warning("%s: event %s was not posted: %s", key, reason, error)
+
+
+def _text(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,165 @@
+"""Kopf, reduced to what it is best at here: watching three kinds and saying what changed.
+
+Kopf writes nothing to our objects: it has `on.event` handlers alone, which need no finalizer, no annotation and
+no progress of its own. It runs in a thread with its own event loop, since it takes every task of its loop that
+is younger than itself for its own and ends it when it ends; a purchase that is under way must not be among them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+
+from finetune_operator.cluster.access import ClusterAccess
+from finetune_operator.cluster.client import Raw
+from finetune_operator.cluster.guarded import RESOURCES
+from finetune_operator.lifecycle.store import Kind
+from finetune_operator.resources import GROUP
+
+_GOODBYE_S = 0.25
+_PREFIX = f"kopf.{GROUP}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One event of a watch.
+
+    Attributes:
+        kind: The object's kind.
+        type: ADDED, MODIFIED or DELETED; None where the object was listed, at the start or after a gap.
+        raw: The object.
+    """
+
+    kind: Kind
+    type: str | None
+    raw: Raw
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """What is watched, and how Kopf runs.
+
+    Attributes:
+        access: Credentials.
+        namespaces: The only namespaces to serve; all of them where there is none.
+        liveness: Address of a health endpoint, such as `http://0.0.0.0:8080/healthz`.
+    """
+
+    access: ClusterAccess
+    namespaces: tuple[str, ...] = ()
+    liveness: str | None = None
+
+
+async def watch(
+    settings: WatchSettings, deliver: Callable[[Change], None], *, stop: asyncio.Event
+) -> BaseException | None:
+    """Deliver changes, in this task's event loop, until `stop` is set or Kopf fails.
+
+    Returns:
+        What Kopf failed with, which may be anything; None where it ended because it was told to.
+    """
+    loop = asyncio.get_running_loop()
+    kopf_loop, kopf_stop = asyncio.new_event_loop(), asyncio.Event()
+
+    def hand_over(change: Change) -> None:
+        loop.call_soon_threadsafe(deliver, change)
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=lambda: kopf_loop) as runner:
+            runner.run(_operator(settings, hand_over, kopf_stop))
+
+    # A thread of its own: in the pool that all share, Kopf might have to wait for long work to end.
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kopf")
+    ended: asyncio.Future[None] = loop.run_in_executor(executor, run)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        with suppress(RuntimeError):  # it ended of itself, and its loop is closed
+            kopf_loop.call_soon_threadsafe(kopf_stop.set)
+        await asyncio.wait({ended})
+        executor.shutdown(wait=False)
+    return ended.exception()
+
+
+async def _operator(
+    settings: WatchSettings, hand_over: Callable[[Change], None], stop: asyncio.Event
+) -> None:
+    await kopf.operator(
+        registry=_registry(settings.access, hand_over),
+        settings=_kopf_settings(),
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        liveness_endpoint=settings.liveness,
+        stop_flag=stop,
+    )
+    # The loop ends with this; aiohttp leaves its TLS connections to say goodbye after their session was closed.
+    await asyncio.sleep(_GOODBYE_S)
+
+
+def _registry(access: ClusterAccess, hand_over: Callable[[Change], None]) -> kopf.OperatorRegistry:
+    """One handler a kind, which hands the event over and returns."""
+    registry = kopf.OperatorRegistry()
+    kopf.on.login(id="login", registry=registry)(access.kopf_login)
+    for kind, resource in RESOURCES.items():
+        # A handler that is made in a function needs an id of its own.
+        register = kopf.on.event(
+            resource.group, resource.version, resource.plural, id=resource.plural, registry=registry
+        )
+        register(_handler(kind, hand_over))
+    return registry
+
+
+def _handler(kind: Kind, hand_over: Callable[[Change], None]) -> Callable[..., Any]:
+    async def handle(*, event: dict[str, Any], **_: Any) -> None:
+        hand_over(Change(kind, event["type"], dict(event["object"])))
+
+    return handle
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.process.ultimate_exiting_timeout = None
+    settings.watching.server_timeout = 600
+    settings.watching.connect_timeout = 10
+    settings.watching.inactivity_timeout = 70
+    settings.watching.chunk_size = 500
+    settings.networking.request_timeout = 60
+    settings.networking.connect_timeout = 10
+    settings.queueing.worker_limit = None
+    # Never used, as nothing is ever written; named so that a mistake would be seen to be ours.
+    settings.persistence.finalizer = f"{_PREFIX}/finalizer"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=_PREFIX)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=_PREFIX)
+    return settings
+
+
+@contextmanager
+def quiet_kopf() -> Iterator[None]:
+    """Only Kopf's warnings, unless somebody chose its level: it tells of every event that it handles."""
+    kopf_logger, runner_logger = logging.getLogger("kopf"), logging.getLogger("kopf._core.reactor.running")
+    level = kopf_logger.level
+    if level == logging.NOTSET:
+        kopf_logger.setLevel(logging.WARNING)
+    runner_logger.addFilter(_not_about_signals)
+    try:
+        yield
+    finally:
+        runner_logger.removeFilter(_not_about_signals)
+        kopf_logger.setLevel(level)
+
+
+def _not_about_signals(record: logging.LogRecord) -> bool:
+    # Kopf warns that it ignores signals in its thread; they are not for it, and whoever reads it would worry.
+    return "OS signals are ignored" not in record.getMessage()

@@ -1,0 +1,35 @@
+"""What to do next, decided on a snapshot: pure functions of (sweep, trials, what is known, now)."""
+
+from finetune_operator.decisions.actions import (
+    Action,
+    CancelTrial,
+    CreateTrial,
+    Decision,
+    DeleteModel,
+    MeasureBaseline,
+    WriteOutput,
+)
+from finetune_operator.decisions.best import best_trial, usable_score
+from finetune_operator.decisions.costs import CostModel
+from finetune_operator.decisions.decide import Knowledge, decide
+from finetune_operator.decisions.space import build_space, point_of
+from finetune_operator.decisions.status import refused_status, validating_status
+
+__all__ = [
+    "Action",
+    "CancelTrial",
+    "CostModel",
+    "CreateTrial",
+    "Decision",
+    "DeleteModel",
+    "Knowledge",
+    "MeasureBaseline",
+    "WriteOutput",
+    "best_trial",
+    "build_space",
+    "decide",
+    "point_of",
+    "refused_status",
+    "usable_score",
+    "validating_status",
+]

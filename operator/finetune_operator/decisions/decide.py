@@ -1,0 +1,213 @@
+"""The one decision: what follows from the state of a sweep and its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from finetune_operator.decisions import conditions
+from finetune_operator.decisions.actions import (
+    Action,
+    CancelTrial,
+    CreateTrial,
+    Decision,
+    DeleteModel,
+    MeasureBaseline,
+    WriteOutput,
+)
+from finetune_operator.decisions.best import best_trial
+from finetune_operator.decisions.costs import CostModel
+from finetune_operator.decisions.proposing import next_trials
+from finetune_operator.decisions.space import build_space
+from finetune_operator.decisions.status import BaselineKey, baselines_of, derived_status
+from finetune_operator.decisions.stopping import Stop, deadline_of, launched, stop_reason
+from finetune_operator.resources import (
+    REPORTED_METRICS,
+    Condition,
+    FinetuneSweep,
+    FinetuneTrial,
+    SweepStatus,
+    TrialPhase,
+)
+from finetune_operator.resources.sweep import Baseline
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What is known beside the sweep and its trials.
+
+    Attributes:
+        costs: What trials are expected to cost.
+        baselines: Base models measured since the status was written.
+        deletable: Providers (by name) whose fine-tuned models can be deleted.
+        output_problem: Why the output could not be written; "" where it could or was not tried.
+    """
+
+    costs: CostModel = field(default_factory=CostModel)
+    baselines: Mapping[BaselineKey, Baseline] = field(default_factory=dict)
+    deletable: frozenset[str] = frozenset()
+    output_problem: str = ""
+
+
+def decide(
+    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], knowledge: Knowledge, *, now: datetime
+) -> Decision:
+    """Decide what to do next for an accepted sweep.
+
+    Args:
+        sweep: The sweep as it was read.
+        trials: All its trials.
+        knowledge: What is known beside them.
+        now: The time, timezone-aware.
+
+    Returns:
+        The actions, the status and the time of the next look.
+    """
+    started_at = _started_at(sweep, trials, now)
+    deadline = deadline_of(sweep, started_at)
+    stop = stop_reason(sweep, trials, deadline, now=now)
+    creations: tuple[CreateTrial, ...] = ()
+    if stop is None and not sweep.spec.suspend:
+        creations, stop = next_trials(sweep, trials, costs=knowledge.costs)
+    active = [trial for trial in trials if not trial.terminal]
+    baselines = baselines_of(sweep, trials, knowledge.baselines)
+    measuring = _baseline_to_measure(sweep, trials, baselines)
+    ended = stop is not None and not active and not creations
+    final = _final_actions(sweep, trials, knowledge) if ended and not measuring else ()
+    finished = ended and not measuring and all(isinstance(action, WriteOutput) for action in final)
+
+    status = derived_status(
+        sweep,
+        trials,
+        baselines=baselines,
+        costs=knowledge.costs,
+        started_at=started_at,
+        last_index=max([launched(sweep, trials) - 1, *(each.index for each in creations)]),
+        space_size=build_space(sweep.spec).size,
+    )
+    phase, wanted = _outcome(sweep, status, stop, active=active, finished=finished, knowledge=knowledge)
+    status = status.model_copy(
+        update={
+            "phase": phase,
+            "conditions": conditions.stamped(
+                sweep.status.conditions,
+                (_accepted(), *wanted),
+                generation=status.observed_generation,
+                now=now,
+            ),
+            "finished_at": (sweep.status.finished_at or now) if phase in {"Succeeded", "Failed"} else None,
+        }
+    )
+    actions: tuple[Action, ...] = (*creations, *_cancellations(stop, active), *measuring, *final)
+    return Decision(actions, status, wake_at=None if finished else deadline)
+
+
+def _started_at(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], now: datetime) -> datetime:
+    known = [trial.status.started_at for trial in trials if trial.status.started_at is not None]
+    return sweep.status.started_at or min([*known, now])
+
+
+def _accepted() -> Condition:
+    return conditions.condition(
+        "Accepted", True, reason="Valid", message="the manifest, its providers and its datasets were checked"
+    )
+
+
+def _cancellations(stop: Stop | None, active: Sequence[FinetuneTrial]) -> tuple[CancelTrial, ...]:
+    if stop is None or not stop.cancels:
+        return ()
+    return tuple(
+        CancelTrial(trial.name, stop.reason, f"the sweep ended: {stop.message}")
+        for trial in active
+        # A model that is trained is paid for: its evaluation ends soon and may find the best.
+        if trial.status.cancel is None and trial.phase is not TrialPhase.EVALUATING
+    )
+
+
+def _baseline_to_measure(
+    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], baselines: Sequence[Baseline]
+) -> tuple[MeasureBaseline, ...]:
+    best = best_trial(sweep.spec.objective, trials)
+    if best is None or sweep.spec.objective.metric in REPORTED_METRICS:
+        return ()
+    wanted = (best.spec.provider_ref.name, best.spec.base_model)
+    if any((each.provider, each.base_model) == wanted for each in baselines):
+        return ()
+    return (MeasureBaseline(best.spec.candidate, best.spec.base_model),)
+
+
+def _final_actions(
+    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], knowledge: Knowledge
+) -> tuple[DeleteModel | WriteOutput, ...]:
+    best = best_trial(sweep.spec.objective, trials)
+    if best is None:
+        return ()
+    deletions: list[DeleteModel | WriteOutput] = []
+    if sweep.spec.keep_models == "Best":
+        deletions += [
+            DeleteModel(trial.name)
+            for trial in trials
+            if trial.name != best.name
+            and trial.status.fine_tuned_model
+            and not trial.status.model_deleted
+            and trial.spec.provider_ref.name in knowledge.deletable
+        ]
+    if deletions or sweep.spec.output is None or knowledge.output_problem:
+        return tuple(deletions)
+    return (WriteOutput(sweep.spec.output.config_map),)
+
+
+def _outcome(
+    sweep: FinetuneSweep,
+    status: SweepStatus,
+    stop: Stop | None,
+    *,
+    active: Sequence[FinetuneTrial],
+    finished: bool,
+    knowledge: Knowledge,
+) -> tuple[str, tuple[Condition, ...]]:
+    stalled = [trial for trial in active if trial.phase is TrialPhase.STALLED]
+    if finished and stop is not None and knowledge.output_problem:
+        return "Finishing", conditions.needs_a_person("OutputRefused", knowledge.output_problem)
+    if finished and stop is not None:
+        return _ended(status, stop)
+    if stalled and len(stalled) == len(active) and (stop is not None or _places_are_taken(sweep, active)):
+        message = f"trial {stalled[0].name} needs a person: {stalled[0].status.message}"
+        return ("Finishing" if stop else "Searching"), conditions.needs_a_person("TrialStalled", message)
+    if stop is not None:
+        message = f"{stop.message}; {_waiting_for(active, stop)}"
+        return "Finishing", conditions.in_progress(stop.reason, message)
+    if sweep.spec.suspend:
+        message = f"spec.suspend is true: no trial is launched, {len(active)} running trials go on"
+        return "Suspended", conditions.in_progress("Suspended", message)
+    counts = status.trials
+    message = (
+        f"{counts.done} of {sweep.spec.limits.max_trials} trials have ended; "
+        f"up to {sweep.spec.limits.parallel_trials} go on at a time (limits.parallelTrials)"
+    )
+    return "Searching", conditions.in_progress("Searching", message)
+
+
+def _places_are_taken(sweep: FinetuneSweep, active: Sequence[FinetuneTrial]) -> bool:
+    return len(active) >= sweep.spec.limits.parallel_trials
+
+
+def _waiting_for(active: Sequence[FinetuneTrial], stop: Stop) -> str:
+    if not active:
+        return "finishing: base model, models and output"
+    verb = "cancelled" if stop.cancels else "waited for"
+    return f"{len(active)} trials that still go on are {verb}"
+
+
+def _ended(status: SweepStatus, stop: Stop) -> tuple[str, tuple[Condition, ...]]:
+    if status.best is None:
+        message = f"no trial succeeded; the sweep ended because {stop.message}"
+        reason = stop.reason if stop.fails else "NoSuccessfulTrial"
+        return "Failed", conditions.needs_a_person(reason, message)
+    best = status.best
+    base = "" if best.base_score is None else f" (its base model: {best.base_score:.4g})"
+    message = f"best trial {best.trial} scored {best.score:.4g}{base}; the sweep ended because {stop.message}"
+    if stop.fails:
+        return "Failed", conditions.needs_a_person(stop.reason, message)
+    return "Succeeded", conditions.ready(stop.reason, message)

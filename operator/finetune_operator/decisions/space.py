@@ -1,0 +1,56 @@
+"""The search space that a manifest describes."""
+
+from __future__ import annotations
+
+from finetune_operator.errors import InvalidManifest, Problem
+from finetune_operator.resources import Candidate, FinetuneTrial, ParameterSpec, SweepSpec
+from finetune_operator.search import (
+    Branch,
+    IntRange,
+    InvalidSpace,
+    LogUniformRange,
+    Parameter,
+    Point,
+    SearchSpace,
+    UniformRange,
+    Values,
+)
+
+
+def build_space(spec: SweepSpec) -> SearchSpace:
+    """The union of the candidates' spaces.
+
+    Raises:
+        InvalidManifest: With a problem for each parameter that makes no sense.
+    """
+    problems: list[Problem] = []
+    branches = [_branch(candidate, index, problems) for index, candidate in enumerate(spec.candidates)]
+    if problems:
+        raise InvalidManifest(tuple(problems))
+    return SearchSpace(tuple(branches))
+
+
+def point_of(trial: FinetuneTrial) -> Point:
+    """The point of the space that a trial stands for."""
+    return Point(trial.spec.candidate, trial.spec.base_model, trial.spec.hyperparameters)
+
+
+def _branch(candidate: Candidate, index: int, problems: list[Problem]) -> Branch:
+    parameters: dict[str, Parameter] = {}
+    for name, spec in candidate.parameters.items():
+        try:
+            parameters[name] = _parameter(spec)
+        except InvalidSpace as error:
+            path = f"spec.candidates[{index}].parameters.{name}"
+            problems.append(Problem(path + error.field, error.message))
+    return Branch(candidate.name, candidate.base_models, parameters)
+
+
+def _parameter(spec: ParameterSpec) -> Parameter:
+    if spec.int is not None:
+        return IntRange(spec.int.min, spec.int.max, step=spec.int.step)
+    if spec.log_uniform is not None:
+        return LogUniformRange(spec.log_uniform.min, spec.log_uniform.max, steps=spec.log_uniform.steps)
+    if spec.uniform is not None:
+        return UniformRange(spec.uniform.min, spec.uniform.max, steps=spec.uniform.steps)
+    return Values(spec.values or ())

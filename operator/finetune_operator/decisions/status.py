@@ -1,0 +1,137 @@
+"""A sweep's status, derived from its trials."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from finetune_operator.decisions import conditions
+from finetune_operator.decisions.best import best_trial
+from finetune_operator.decisions.costs import CostModel, reserved, spent
+from finetune_operator.errors import Problem
+from finetune_operator.resources import (
+    REPORTED_METRICS,
+    BestTrial,
+    Condition,
+    FinetuneSweep,
+    FinetuneTrial,
+    SweepStatus,
+    TrialPhase,
+)
+from finetune_operator.resources.sweep import Baseline, SweepCost, TrialCounts
+
+BaselineKey = tuple[str, str]
+"""Provider and base model."""
+
+_RUNNING = frozenset({TrialPhase.SUBMITTING, TrialPhase.TRAINING, TrialPhase.EVALUATING})
+_CANCELLED = frozenset({TrialPhase.CANCELLED, TrialPhase.EARLY_STOPPED})
+
+
+def count(trials: Sequence[FinetuneTrial]) -> TrialCounts:
+    """Trials by what became of them."""
+    phases = Counter(trial.phase for trial in trials)
+    return TrialCounts(
+        total=len(trials),
+        pending=phases[TrialPhase.PENDING],
+        running=sum(phases[phase] for phase in _RUNNING),
+        done=sum(trial.terminal for trial in trials),
+        succeeded=phases[TrialPhase.SUCCEEDED],
+        failed=phases[TrialPhase.FAILED],
+        cancelled=sum(phases[phase] for phase in _CANCELLED),
+        stalled=phases[TrialPhase.STALLED],
+    )
+
+
+def baselines_of(
+    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], measured: Mapping[BaselineKey, Baseline]
+) -> tuple[Baseline, ...]:
+    """What base models score, from the status, from new measurements and from trainers' reports."""
+    known = {(each.provider, each.base_model): each for each in sweep.status.baselines}
+    known.update(measured)
+    metric = sweep.spec.objective.metric
+    if metric in REPORTED_METRICS:
+        for trial in trials:
+            key = (trial.spec.provider_ref.name, trial.spec.base_model)
+            start = next((point for point in trial.status.series if point.step == 0), None)
+            if key not in known and start is not None and metric in start.values:
+                known[key] = Baseline(provider=key[0], base_model=key[1], score=start.values[metric])
+    return tuple(known[key] for key in sorted(known))
+
+
+def summarise_best(trial: FinetuneTrial, baselines: Sequence[Baseline]) -> BestTrial:
+    """The best trial as the status shows it."""
+    provider, base_model = trial.spec.provider_ref.name, trial.spec.base_model
+    base = next(
+        (each for each in baselines if (each.provider, each.base_model) == (provider, base_model)), None
+    )
+    return BestTrial(
+        trial=trial.name,
+        candidate=trial.spec.candidate,
+        provider=provider,
+        base_model=base_model,
+        fine_tuned_model=trial.status.fine_tuned_model,
+        score=trial.status.score if trial.status.score is not None else float("nan"),
+        base_score=None if base is None else base.score,
+        hyperparameters=dict(trial.spec.hyperparameters),
+    )
+
+
+def derived_status(
+    sweep: FinetuneSweep,
+    trials: Sequence[FinetuneTrial],
+    *,
+    baselines: Sequence[Baseline],
+    costs: CostModel,
+    started_at: datetime,
+    last_index: int,
+    space_size: int | None,
+) -> SweepStatus:
+    """Everything of the status that does not depend on why the sweep goes on or ends."""
+    best = best_trial(sweep.spec.objective, trials)
+    paid = spent(trials)
+    priced = bool(costs.prices) or paid > 0
+    return SweepStatus(
+        observed_generation=sweep.metadata.generation or 0,
+        trials=count(trials),
+        best=None if best is None else summarise_best(best, baselines),
+        best_score=None if best is None else f"{best.status.score:.4g}",
+        baselines=tuple(baselines),
+        cost=SweepCost(reserved=reserved(trials), spent=paid, currency=costs.currency) if priced else None,
+        spent=f"{paid:f} {costs.currency}" if priced else None,
+        space_size="unbounded" if space_size is None else str(space_size),
+        last_index=last_index,
+        started_at=started_at,
+    )
+
+
+def refused_status(sweep: FinetuneSweep, problems: Sequence[Problem], *, now: datetime) -> SweepStatus:
+    """The status of a sweep that asks for something that is not allowed."""
+    message = "; ".join(str(problem) for problem in problems)
+    wanted = (
+        conditions.condition("Accepted", False, reason="InvalidSpec", message=message),
+        *conditions.needs_a_person("InvalidSpec", message),
+    )
+    return _with_conditions(sweep, "Pending", wanted, now)
+
+
+def validating_status(sweep: FinetuneSweep, reason: str, message: str, *, now: datetime) -> SweepStatus:
+    """The status of a sweep that is still being checked, or cannot be checked for now."""
+    accepted = sweep.status.condition("Accepted")
+    known = accepted is not None and accepted.status == "True"
+    first = accepted if known and accepted is not None else None
+    pending = conditions.condition("Accepted", False, reason=reason, message=message)
+    wanted = (first or pending, *conditions.in_progress(reason, message))
+    # A finished sweep that was edited is not finished any more.
+    phase = "Searching" if sweep.status.finished else sweep.status.phase or "Pending"
+    return _with_conditions(sweep, phase, wanted, now)
+
+
+def _with_conditions(
+    sweep: FinetuneSweep, phase: str, wanted: Sequence[Condition], now: datetime
+) -> SweepStatus:
+    generation = sweep.metadata.generation or 0
+    stamped = conditions.stamped(sweep.status.conditions, wanted, generation=generation, now=now)
+    return sweep.status.model_copy(
+        update={"observed_generation": generation, "phase": phase, "conditions": stamped}
+    )

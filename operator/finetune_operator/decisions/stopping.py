@@ -1,0 +1,87 @@
+"""When a sweep stops launching trials, and what then becomes of the running ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from finetune_operator.decisions.best import best_trial, meets_goal
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_operator.resources.sweep import parse_duration
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why no further trial is launched.
+
+    Attributes:
+        reason: One CamelCase word for conditions.
+        message: The same for people.
+        cancels: Whether trials that still go on are cancelled; else they are waited for.
+        fails: Whether the sweep counts as failed even with a best trial.
+    """
+
+    reason: str
+    message: str
+    cancels: bool = False
+    fails: bool = False
+
+
+def stop_reason(
+    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], deadline: datetime | None, *, now: datetime
+) -> Stop | None:
+    """The first rule that ends the search, or None while it goes on."""
+    return (
+        _goal_reached(sweep, trials)
+        or _too_many_failures(sweep, trials)
+        or _deadline_passed(sweep, deadline, now)
+        or _all_trials_launched(sweep, trials)
+    )
+
+
+def deadline_of(sweep: FinetuneSweep, started_at: datetime) -> datetime | None:
+    """When `limits.maxDuration` ends the sweep."""
+    duration = sweep.spec.limits.max_duration
+    return None if duration is None else started_at + parse_duration(duration)
+
+
+def launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> int:
+    """How many trials the sweep ever launched; a deleted trial was bought all the same."""
+    return max([sweep.status.last_index, *(trial.spec.index for trial in trials)]) + 1
+
+
+def _goal_reached(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:
+    objective = sweep.spec.objective
+    best = best_trial(objective, trials)
+    if best is None or best.status.score is None or not meets_goal(objective, best.status.score):
+        return None
+    message = (
+        f"trial {best.name} scored {best.status.score:.4g}, which meets the goal of {objective.goal:.4g}"
+    )
+    return Stop("GoalReached", message, cancels=True)
+
+
+def _too_many_failures(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:
+    failed = [trial for trial in trials if trial.phase is TrialPhase.FAILED]
+    limit = sweep.spec.limits.max_failed_trials
+    if len(failed) <= limit:
+        return None
+    last = max(failed, key=lambda trial: trial.spec.index)
+    cause = f"; trial {last.name}: {last.status.message}" if last.status.message else ""
+    message = f"{len(failed)} trials failed, more than limits.maxFailedTrials allows ({limit}){cause}"
+    return Stop("TooManyFailures", message, fails=True)
+
+
+def _deadline_passed(sweep: FinetuneSweep, deadline: datetime | None, now: datetime) -> Stop | None:
+    if deadline is None or now < deadline:
+        return None
+    message = f"limits.maxDuration of {sweep.spec.limits.max_duration} has passed"
+    return Stop("DeadlineExceeded", message, cancels=True)
+
+
+def _all_trials_launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:
+    limit = sweep.spec.limits.max_trials
+    if launched(sweep, trials) < limit:
+        return None
+    return Stop("TrialsCompleted", f"all {limit} trials of limits.maxTrials were launched")

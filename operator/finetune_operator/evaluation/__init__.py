@@ -1,0 +1,44 @@
+"""Datasets read and checked, and a fine-tuned model scored on them."""
+
+from finetune_operator.evaluation.answer_log import AnswerLog
+from finetune_operator.evaluation.chat import MAX_LINE_BYTES
+from finetune_operator.evaluation.dataset import (
+    MAX_DATASET_BYTES,
+    DatasetSummary,
+    Example,
+    check_dataset,
+    read_examples,
+)
+from finetune_operator.evaluation.errors import InvalidDataset
+from finetune_operator.evaluation.metrics import score
+from finetune_operator.evaluation.scoring import (
+    AnswerSample,
+    Evaluation,
+    RetryPolicy,
+    baseline_score,
+    evaluate,
+    reported_score,
+)
+from finetune_operator.evaluation.sources import SCHEMES, FetchedDataset, fetch, redacted
+
+__all__ = [
+    "MAX_DATASET_BYTES",
+    "MAX_LINE_BYTES",
+    "SCHEMES",
+    "AnswerLog",
+    "AnswerSample",
+    "DatasetSummary",
+    "Evaluation",
+    "Example",
+    "FetchedDataset",
+    "InvalidDataset",
+    "RetryPolicy",
+    "baseline_score",
+    "check_dataset",
+    "evaluate",
+    "fetch",
+    "read_examples",
+    "redacted",
+    "reported_score",
+    "score",
+]

@@ -1,0 +1,70 @@
+"""The ConfigMaps that applications read, as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from finetune_operator.folder.errors import StateFolderError
+from finetune_operator.folder.files import file_name, write_atomically
+from finetune_operator.folder.shelf import read_mapping
+from finetune_operator.lifecycle.store import Refused, StoreUnavailable
+from finetune_operator.resources import API_VERSION, FinetuneSweep, dump_yaml
+
+
+class Outputs:
+    """The folder of what sweeps give out."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, name: str) -> Mapping[str, str] | None:
+        """The values of one, or None where there is none.
+
+        Raises:
+            StateFolderError: Its file cannot be read.
+        """
+        path = self._folder / file_name(name)
+        if not path.exists():
+            return None
+        data = read_mapping(path).get("data")
+        return data if isinstance(data, dict) else {}
+
+    def write(self, sweep: FinetuneSweep, name: str, data: Mapping[str, str]) -> None:
+        """Create or replace one; no write where nothing differs.
+
+        Raises:
+            Refused: It is there and was not written for this sweep.
+            StoreUnavailable: The disk would not have it.
+        """
+        path = self._folder / file_name(name)
+        wanted = _manifest(sweep, name, data)
+        if path.exists():
+            found = _found(path)
+            if found == wanted:
+                return
+            if _owners(found) != _owners(wanted):
+                message = f"{path} was not written for sweep {sweep.name}; name another one for the output"
+                raise Refused(message)
+        try:
+            write_atomically(path, dump_yaml(wanted))
+        except OSError as error:
+            raise StoreUnavailable(f"{path} could not be written: {error.strerror}") from error
+
+
+def _found(path: Path) -> Mapping[str, object]:
+    try:
+        return read_mapping(path)
+    except StateFolderError as error:
+        raise Refused(str(error)) from error
+
+
+def _owners(manifest: Mapping[str, object]) -> object:
+    metadata = manifest.get("metadata")
+    return metadata.get("ownerReferences") if isinstance(metadata, Mapping) else None
+
+
+def _manifest(sweep: FinetuneSweep, name: str, data: Mapping[str, str]) -> dict[str, object]:
+    owner = {"apiVersion": API_VERSION, "kind": sweep.kind, "name": sweep.name, "uid": sweep.metadata.uid}
+    metadata = {"name": name, "namespace": sweep.metadata.namespace, "ownerReferences": [owner]}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(data)}

@@ -1,0 +1,116 @@
+"""Provider accounts in use: one provider object and one watcher for each FinetuneProvider."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from finetune_operator.lifecycle.store import Key, NotFound, Store
+from finetune_operator.lifecycle.watcher import JobWatcher
+from finetune_operator.resources import FinetuneProvider
+from finetune_providers.base import Provider, ProviderConfig
+
+ProviderFactory = Callable[[ProviderConfig], Provider]
+
+EVALUATIONS_AT_ONCE = 2
+
+
+@dataclass(slots=True)
+class Account:
+    """A provider account that can be used.
+
+    Attributes:
+        resource: The FinetuneProvider as it was read.
+        provider: What speaks to the provider.
+        watcher: What polls its jobs.
+        evaluations: Bounds how many models answer at the same time.
+    """
+
+    resource: FinetuneProvider
+    provider: Provider
+    watcher: JobWatcher
+    fingerprint: str
+    evaluations: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EVALUATIONS_AT_ONCE))
+
+
+class Accounts:
+    """Opens accounts when they are first needed and opens them anew when their resource changes."""
+
+    def __init__(
+        self, store: Store, work_dir: Path, make_provider: ProviderFactory, *, changed: Callable[[Key], None]
+    ) -> None:
+        """Make an empty set; `changed` gets the trial whose job ended."""
+        self._store = store
+        self._work_dir = work_dir
+        self._make_provider = make_provider
+        self._changed = changed
+        self._open: dict[Key, Account] = {}
+        self._lock = asyncio.Lock()
+
+    async def get(self, namespace: str, name: str) -> Account:
+        """The account of a FinetuneProvider.
+
+        Raises:
+            NotFound: There is no such FinetuneProvider, or its Secret is missing.
+            PermanentProviderError: Its type or options are wrong.
+        """
+        key = Key("FinetuneProvider", namespace, name)
+        async with self._lock:
+            resource = await self._store.get_provider(key)
+            if resource is None:
+                raise NotFound(f"there is no FinetuneProvider {name!r} in namespace {namespace!r}")
+            credentials = await self._credentials(namespace, resource)
+            fingerprint = _fingerprint(resource, credentials)
+            account = self._open.get(key)
+            if account is not None and account.fingerprint == fingerprint:
+                account.resource = resource
+                return account
+            provider = self._make_provider(self._config(key, resource, credentials))
+            watcher = JobWatcher(provider, self._changed)
+            self._open[key] = Account(resource, provider, watcher, fingerprint)
+            if account is not None:
+                await _close(account)
+                for trial in account.watcher.trials:
+                    self._changed(trial)
+            return self._open[key]
+
+    def watched(self) -> tuple[Account, ...]:
+        """All open accounts."""
+        return tuple(self._open.values())
+
+    async def close(self) -> None:
+        """Close all accounts."""
+        for account in self._open.values():
+            await _close(account)
+        self._open.clear()
+
+    async def _credentials(self, namespace: str, resource: FinetuneProvider) -> Mapping[str, str]:
+        reference = resource.spec.credentials_secret_ref
+        return {} if reference is None else await self._store.get_secret(namespace, reference.name)
+
+    def _config(self, key: Key, resource: FinetuneProvider, credentials: Mapping[str, str]) -> ProviderConfig:
+        options = resource.spec.local.to_dict() if resource.spec.local is not None else {}
+        return ProviderConfig(
+            name=key.name,
+            type=resource.spec.type,
+            work_dir=self._work_dir / "providers" / key.namespace / key.name,
+            options=options,
+            credentials=credentials,
+            max_concurrent_jobs=resource.spec.max_concurrent_jobs,
+        )
+
+
+async def _close(account: Account) -> None:
+    await account.watcher.close()
+    await account.provider.aclose()
+
+
+def _fingerprint(resource: FinetuneProvider, credentials: Mapping[str, str]) -> str:
+    # Prices are read from the resource each time; a new price needs no new connection.
+    spec = resource.spec.model_copy(update={"prices": ()}).to_dict()
+    text = json.dumps([spec, dict(credentials)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

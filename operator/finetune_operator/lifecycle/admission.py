@@ -1,0 +1,207 @@
+"""Everything that is checked before a cent is spent."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from finetune_operator.decisions import CostModel, build_space
+from finetune_operator.decisions.costs import ModelPrice
+from finetune_operator.errors import DatasetUnavailable, InvalidManifest, Problem
+from finetune_operator.evaluation import SCHEMES, FetchedDataset, fetch
+from finetune_operator.lifecycle.accounts import Account, Accounts
+from finetune_operator.lifecycle.background import BackgroundWork
+from finetune_operator.lifecycle.legality import candidate_problems, price_of
+from finetune_operator.lifecycle.store import Key, NotFound, Store
+from finetune_operator.resources import REPORTED_METRICS, Candidate, DataSource, FinetuneSweep, SweepSpec
+from finetune_providers.errors import PermanentProviderError
+
+RECHECK_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The outcome of the checks.
+
+    Attributes:
+        problems: What is wrong; nothing is bought while there is any.
+        datasets: By the name of the field below `spec.dataset`.
+        costs: What trials are expected to cost.
+        deletable: Providers whose fine-tuned models can be deleted.
+        checked_at: Monotonic seconds.
+    """
+
+    problems: tuple[Problem, ...] = ()
+    datasets: Mapping[str, FetchedDataset] = field(default_factory=dict)
+    costs: CostModel = field(default_factory=CostModel)
+    deletable: frozenset[str] = frozenset()
+    checked_at: float = 0.0
+
+
+class Admissions:
+    """Checks sweeps in the background and remembers what came out."""
+
+    def __init__(
+        self,
+        store: Store,
+        accounts: Accounts,
+        background: BackgroundWork,
+        *,
+        datasets_dir: Path,
+        enqueue: Callable[[Key], None],
+        allowed_schemes: Collection[str] = SCHEMES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Check against a store and its accounts; datasets are brought to `datasets_dir`."""
+        self._store = store
+        self._accounts = accounts
+        self._background = background
+        self._datasets_dir = datasets_dir
+        self._enqueue = enqueue
+        self._allowed_schemes = allowed_schemes
+        self._clock = clock
+        self._known: dict[Key, tuple[str, Admission]] = {}
+        self._waiting: dict[Key, set[Key]] = {}
+
+    def get(self, key: Key, sweep: FinetuneSweep, *, waiter: Key) -> Admission | None:
+        """What the checks said, or None while they go on; the waiter is looked at when they have ended.
+
+        Raises:
+            TransientProviderError, StoreUnavailable: The checks could not be made; ask again.
+        """
+        wanted = _fingerprint(sweep)
+        fingerprint, known = self._known.get(key, ("", Admission()))
+        expired = known.problems and self._clock() - known.checked_at > RECHECK_S
+        if fingerprint == wanted and not expired:
+            return known
+        name = ("admission", key, wanted)
+        outcome: Admission | None = self._background.take(name)
+        if outcome is not None:
+            self._known[key] = (wanted, outcome)
+            return outcome
+        self._waiting.setdefault(key, set()).add(waiter)
+        self._background.start(name, lambda: self.check(key.namespace, sweep), then=lambda: self._wake(key))
+        return None
+
+    def _wake(self, key: Key) -> None:
+        for waiter in self._waiting.pop(key, ()):
+            self._enqueue(waiter)
+
+    def refused(self) -> tuple[Key, ...]:
+        """The sweeps that have problems; another look may help after a provider was changed."""
+        return tuple(key for key, (_, admission) in self._known.items() if admission.problems)
+
+    def forget(self, key: Key) -> None:
+        """Check the sweep anew when it is asked for next."""
+        self._known.pop(key, None)
+
+    async def check(self, namespace: str, sweep: FinetuneSweep) -> Admission:
+        """Check the space, the providers and the datasets of a sweep."""
+        problems: list[Problem] = []
+        try:
+            build_space(sweep.spec)
+        except InvalidManifest as error:
+            problems += error.problems
+        accounts: dict[str, Account] = {}
+        for index, candidate in enumerate(sweep.spec.candidates):
+            account = await self._check_candidate(namespace, sweep.spec, index, candidate, problems)
+            if account is not None:
+                accounts[candidate.provider_ref.name] = account
+        datasets = await self._check_datasets(namespace, sweep.spec, problems)
+        costs = _cost_model(sweep.spec, accounts, datasets.get("training"), problems)
+        return Admission(
+            problems=tuple(problems),
+            datasets=datasets,
+            costs=costs,
+            deletable=frozenset(
+                n for n, each in accounts.items() if each.provider.capabilities.deletes_models
+            ),
+            checked_at=self._clock(),
+        )
+
+    async def _check_candidate(
+        self, namespace: str, spec: SweepSpec, index: int, candidate: Candidate, problems: list[Problem]
+    ) -> Account | None:
+        path = f"spec.candidates[{index}]"
+        try:
+            account = await self._accounts.get(namespace, candidate.provider_ref.name)
+        except (NotFound, PermanentProviderError) as error:
+            problems.append(Problem(f"{path}.providerRef", str(error)))
+            return None
+        found = candidate_problems(candidate, path, account.provider)
+        metric = spec.objective.metric
+        if metric in REPORTED_METRICS and metric not in account.provider.capabilities.metrics:
+            message = f"provider {candidate.provider_ref.name} does not report {metric}"
+            found.append(Problem("spec.objective.metric", message))
+        problems += found
+        if not found:
+            try:
+                await account.provider.check(candidate.base_models)
+            except PermanentProviderError as error:
+                problems.append(Problem(f"{path}.{error.field or 'baseModels'}", str(error)))
+        return account
+
+    async def _check_datasets(
+        self, namespace: str, spec: SweepSpec, problems: list[Problem]
+    ) -> dict[str, FetchedDataset]:
+        sources: dict[str, DataSource | None] = {
+            "training": spec.dataset.training,
+            "validation": spec.dataset.validation,
+            "evaluation": spec.dataset.evaluation,
+        }
+        datasets: dict[str, FetchedDataset] = {}
+        for name, source in sources.items():
+            if source is None:
+                continue
+            path = f"spec.dataset.{name}"
+            try:
+                datasets[name] = await fetch(
+                    source,
+                    field=path,
+                    into=self._datasets_dir,
+                    config_map=lambda name, key: self._config_map_value(namespace, name, key),
+                    allowed_schemes=self._allowed_schemes,
+                )
+            except InvalidManifest as error:
+                problems += error.problems
+            except DatasetUnavailable as error:
+                problems.append(Problem(error.field, str(error)))
+        return datasets
+
+    async def _config_map_value(self, namespace: str, name: str, key: str) -> str:
+        try:
+            return (await self._store.get_config_map(namespace, name))[key]
+        except NotFound as error:
+            raise LookupError(str(error)) from error
+
+
+def _cost_model(
+    spec: SweepSpec, accounts: Mapping[str, Account], training: FetchedDataset | None, problems: list[Problem]
+) -> CostModel:
+    budget = spec.limits.budget
+    currency = "USD" if budget is None else budget.currency
+    prices: dict[tuple[str, str], ModelPrice] = {}
+    for index, candidate in enumerate(spec.candidates):
+        account = accounts.get(candidate.provider_ref.name)
+        for base_model in candidate.base_models if account is not None else ():
+            price = price_of(account, base_model, currency) if account is not None else None
+            if price is not None:
+                prices[candidate.name, base_model] = price
+            elif budget is not None:
+                message = (
+                    f"the price of {base_model} in {currency} is not known, so spec.limits.budget cannot be "
+                    f"kept; give it in spec.prices of FinetuneProvider {candidate.provider_ref.name}"
+                )
+                problems.append(Problem(f"spec.candidates[{index}].baseModels", message))
+    return CostModel(training.estimated_tokens if training is not None else 0, prices, currency)
+
+
+def _fingerprint(sweep: FinetuneSweep) -> str:
+    """What the outcome depends on: not on limits that only bound the number of trials."""
+    spec = sweep.spec
+    budget = None if spec.limits.budget is None else spec.limits.budget.currency
+    parts = [each.to_dict() for each in (spec.objective, spec.dataset, spec.search, *spec.candidates)]
+    return json.dumps([sweep.metadata.uid, parts, budget], sort_keys=True)

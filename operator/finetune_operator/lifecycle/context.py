@@ -1,0 +1,55 @@
+"""What the reconcilers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from finetune_operator.lifecycle.accounts import Accounts
+from finetune_operator.lifecycle.admission import Admissions
+from finetune_operator.lifecycle.background import BackgroundWork
+from finetune_operator.lifecycle.store import Key, Store
+
+
+@dataclass(frozen=True, slots=True)
+class TrialProgress:
+    """Where a trial is, for a person who watches.
+
+    Attributes:
+        stage: Queued, Training, Evaluating or another word for what goes on.
+        fraction: 0 to 1, where it is known.
+        message: More about it.
+    """
+
+    stage: str
+    fraction: float | None = None
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Context:
+    """The reconcilers' hands: everything they act through.
+
+    Attributes:
+        store: Where resources are kept.
+        accounts: Providers in use.
+        admissions: Checks of sweeps.
+        background: Work that takes minutes.
+        work_dir: Folder for datasets and answers.
+        now: The time, timezone-aware.
+        enqueue: Have a key looked at.
+        evaluating: Progress of evaluations that go on.
+        output_problems: Why a sweep's output could not be written, by (sweep, generation).
+    """
+
+    store: Store
+    accounts: Accounts
+    admissions: Admissions
+    background: BackgroundWork
+    work_dir: Path
+    now: Callable[[], datetime]
+    enqueue: Callable[[Key], None]
+    evaluating: dict[Key, TrialProgress] = field(default_factory=dict)
+    output_problems: dict[tuple[Key, int], str] = field(default_factory=dict)

@@ -1,0 +1,160 @@
+"""The loop that keeps resources moving: takes keys from a queue and lets the reconcilers look at them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from finetune_operator.errors import SweepError
+from finetune_operator.evaluation import SCHEMES
+from finetune_operator.lifecycle.accounts import Accounts, ProviderFactory
+from finetune_operator.lifecycle.admission import Admissions
+from finetune_operator.lifecycle.background import BackgroundWork
+from finetune_operator.lifecycle.context import Context, TrialProgress
+from finetune_operator.lifecycle.provider_life import reconcile_provider
+from finetune_operator.lifecycle.store import Conflict, Key, Store
+from finetune_operator.lifecycle.sweep_life import reconcile_sweep
+from finetune_operator.lifecycle.trial_life import reconcile_trial
+from finetune_operator.lifecycle.work_queue import WorkQueue
+from finetune_providers import registry
+from finetune_providers.base import JobSnapshot, JobState
+from finetune_providers.errors import ProviderError, TransientProviderError
+
+log = logging.getLogger(__name__)
+
+WORKERS = 16
+STOP_WITHIN_S = 25.0
+
+Reconciler = Callable[[Context, Key], Awaitable[float | None]]
+RECONCILERS: Mapping[str, Reconciler] = {
+    "FinetuneSweep": reconcile_sweep,
+    "FinetuneTrial": reconcile_trial,
+    "FinetuneProvider": reconcile_provider,
+}
+
+
+def utc_now() -> datetime:
+    """The time, timezone-aware."""
+    return datetime.now(UTC)
+
+
+class Engine:
+    """Drives all sweeps of a store."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        work_dir: Path,
+        make_provider: ProviderFactory = registry.create,
+        allowed_schemes: Collection[str] = SCHEMES,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Make an engine that is at rest.
+
+        Args:
+            store: Where the resources are.
+            work_dir: Folder for datasets, answers and providers that work on this machine.
+            make_provider: Makes providers from their configuration.
+            allowed_schemes: Where datasets may come from.
+            now: The time, timezone-aware.
+        """
+        self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
+        self._background = BackgroundWork()
+        accounts = Accounts(store, work_dir, make_provider, changed=self.enqueue)
+        self._context = Context(
+            store=store,
+            accounts=accounts,
+            admissions=Admissions(
+                store,
+                accounts,
+                self._background,
+                datasets_dir=work_dir / "datasets",
+                enqueue=self.enqueue,
+                allowed_schemes=allowed_schemes,
+            ),
+            background=self._background,
+            work_dir=work_dir,
+            now=now,
+            enqueue=self.enqueue,
+        )
+        self._seen: set[Key] = set()
+        store.subscribe(self.enqueue)
+
+    def enqueue(self, key: Key) -> None:
+        """Have an object looked at."""
+        self._queue.add(key)
+
+    def progress(self) -> Mapping[Key, TrialProgress]:
+        """Where the trials are that train or are evaluated right now."""
+        training = {
+            trial: _training_progress(snapshot)
+            for account in self._context.accounts.watched()
+            for trial, snapshot in account.watcher.snapshots().items()
+        }
+        return {**training, **self._context.evaluating}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop; a create call in flight is journaled before it returns."""
+        workers = [asyncio.ensure_future(self._work()) for _ in range(WORKERS)]
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait([stopped, *workers], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            await self._stop(workers)
+        for worker in workers:
+            if not worker.cancelled() and worker.exception() is not None:
+                worker.result()
+
+    async def _stop(self, workers: list[asyncio.Task[None]]) -> None:
+        self._queue.close()
+        await self._background.close()
+        _, late = await asyncio.wait(workers, timeout=STOP_WITHIN_S)
+        for worker in late:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        await self._context.accounts.close()
+
+    async def _work(self) -> None:
+        while (key := await self._queue.take()) is not None:
+            try:
+                await self._look(key)
+            finally:
+                self._queue.done(key)
+
+    async def _look(self, key: Key) -> None:
+        try:
+            if key.kind == "FinetuneSweep" and key not in self._seen:
+                await self._meet(key)
+            after = await RECONCILERS[key.kind](self._context, key)
+        except Conflict:
+            self._queue.add_after(key, 0.05)
+        except (SweepError, ProviderError, OSError) as error:
+            asked = error.retry_after_s if isinstance(error, TransientProviderError) else None
+            delay = self._queue.retry(key, at_least_s=asked or 0.0)
+            log.warning("%s: %s; next try in %.1f s", key, error, delay)
+        except Exception:  # one object that breaks us must not hold up the others
+            delay = self._queue.retry(key)
+            log.exception("%s: unexpected error; next try in %.1f s", key, delay)
+        else:
+            self._queue.succeeded(key)
+            if after is not None:
+                self._queue.add_after(key, after)
+
+    async def _meet(self, sweep: Key) -> None:
+        """The first look at a sweep since the start: its trials that have not ended go on."""
+        for trial in await self._context.store.list_trials(sweep):
+            if not trial.terminal:
+                self.enqueue(sweep.sibling("FinetuneTrial", trial.name))
+        self._seen.add(sweep)
+
+
+def _training_progress(snapshot: JobSnapshot | None) -> TrialProgress:
+    if snapshot is None or snapshot.state is JobState.PENDING:
+        return TrialProgress("Queued")
+    return TrialProgress("Training", snapshot.progress, snapshot.native_state)

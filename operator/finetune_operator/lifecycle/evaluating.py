@@ -1,0 +1,152 @@
+"""From a fine-tuned model to a trial's score."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from finetune_operator.evaluation import (
+    AnswerLog,
+    Evaluation,
+    FetchedDataset,
+    evaluate,
+    read_examples,
+    reported_score,
+)
+from finetune_operator.lifecycle.accounts import Account
+from finetune_operator.lifecycle.admission import Admission
+from finetune_operator.lifecycle.context import Context, TrialProgress
+from finetune_operator.lifecycle.store import Key
+from finetune_operator.lifecycle.transitions import end, key_of
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_operator.resources.sweep import Baseline
+from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
+
+
+async def finish_evaluation(
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, admission: Admission
+) -> float | None:
+    """Start, or take the outcome of, the evaluation of a trial's model."""
+    key = key_of(trial)
+    name = ("evaluation", key)
+    model = trial.status.fine_tuned_model
+    if model is None:
+        message = "the job succeeded, but the provider names no model"
+        await end(context, trial, TrialPhase.FAILED, reason="ModelMissing", message=message)
+        return None
+    try:
+        outcome: Evaluation | None = context.background.take(name)
+    except (PermanentProviderError, UnexpectedResponse) as error:
+        message = f"the fine-tuned model could not be evaluated: {error}"
+        await end(context, trial, TrialPhase.FAILED, reason="EvaluationFailed", message=message)
+        return None
+    if outcome is None:
+        context.background.start(
+            name,
+            lambda: answer_evaluation_set(context, key, model, sweep, account, admission),
+            then=lambda: context.enqueue(key),
+        )
+        return None
+    await _score(context, trial, sweep, dict(outcome.scores), {})
+    return None
+
+
+async def finish_reported(
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, facts: Mapping[str, Any]
+) -> None:
+    """Score a trial by what its trainer reported."""
+    metric = sweep.spec.objective.metric
+    value = reported_score(facts["series"], metric)
+    await _score(context, trial, sweep, {} if value is None else {metric: value}, facts)
+
+
+async def answer_evaluation_set(
+    context: Context, key: Key, model: str, sweep: FinetuneSweep, account: Account, admission: Admission
+) -> Evaluation:
+    """Let a model answer the evaluation set; answers that are known already are not asked for again."""
+    source = sweep.spec.dataset.evaluation
+    if source is None:
+        raise PermanentProviderError("the sweep has no evaluation set", field="dataset.evaluation")
+    dataset = admission.datasets["evaluation"]
+    examples = await asyncio.to_thread(
+        read_examples,
+        dataset.path,
+        source.max_examples,
+        sweep.spec.search.seed,
+        field="spec.dataset.evaluation",
+    )
+    # The same name may mean another model elsewhere, and a longer answer is another answer.
+    asked = f"{key.namespace}/{account.resource.name}/{model}/{source.max_output_tokens}"
+    answers = await _answer_log(context.work_dir / "answers", dataset, asked)
+
+    def progress(done: int, total: int) -> None:
+        context.evaluating[key] = TrialProgress("Evaluating", done / total, f"{done} of {total} answers")
+
+    context.evaluating[key] = TrialProgress("Evaluating", None, "waits for the model")
+    try:
+        async with account.evaluations, account.provider.inference(model) as session:
+            return await evaluate(
+                session,
+                examples,
+                max_output_tokens=source.max_output_tokens,
+                answers=answers,
+                progress=progress,
+            )
+    finally:
+        context.evaluating.pop(key, None)
+
+
+async def measure_baseline(
+    context: Context, key: Key, base_model: str, sweep: FinetuneSweep, account: Account, admission: Admission
+) -> Baseline:
+    """Score a base model that was not fine-tuned; that it cannot answer is an outcome, too."""
+    provider = account.resource.name
+    try:
+        outcome = await answer_evaluation_set(context, key, base_model, sweep, account, admission)
+    except (PermanentProviderError, UnexpectedResponse) as error:
+        return Baseline(provider=provider, base_model=base_model, message=str(error)[:256])
+    score = outcome.scores[sweep.spec.objective.metric]
+    return Baseline(provider=provider, base_model=base_model, score=score)
+
+
+async def _answer_log(folder: Path, dataset: FetchedDataset, model: str) -> AnswerLog:
+    return await asyncio.to_thread(AnswerLog.open, folder, dataset_hash=dataset.content_hash, model=model)
+
+
+async def _score(
+    context: Context,
+    trial: FinetuneTrial,
+    sweep: FinetuneSweep,
+    scores: dict[str, float],
+    facts: Mapping[str, Any],
+) -> None:
+    metric = sweep.spec.objective.metric
+    score = scores.get(metric)
+    finite = {name: value for name, value in scores.items() if math.isfinite(value)}
+    if score is None or not math.isfinite(score):
+        what = "is missing" if score is None else f"is {score}, not a finite number"
+        message = f"the objective's metric {metric} {what}"
+        await end(
+            context,
+            trial,
+            TrialPhase.FAILED,
+            reason="MetricUnusable",
+            message=message,
+            metrics=finite,
+            **facts,
+        )
+        return
+    await end(
+        context,
+        trial,
+        TrialPhase.SUCCEEDED,
+        reason="Succeeded",
+        message=f"{metric} is {score:.4g}",
+        score=score,
+        score_text=f"{score:.4g}",
+        metrics=finite,
+        **facts,
+    )

@@ -1,0 +1,82 @@
+"""What a candidate asks for against what its base models take."""
+
+from __future__ import annotations
+
+from finetune_operator.decisions.costs import ModelPrice
+from finetune_operator.errors import Problem
+from finetune_operator.lifecycle.accounts import Account
+from finetune_operator.resources import Candidate, ParameterSpec
+from finetune_operator.search import InvalidSpace, Values
+from finetune_providers.base import ModelRules, ParameterRule, ParameterValue, Provider
+
+DEFAULT_EPOCHS = 3
+
+
+def candidate_problems(candidate: Candidate, path: str, provider: Provider) -> list[Problem]:
+    """Each base model that is not fine-tuned there, and each parameter or value that it does not take.
+
+    Args:
+        candidate: The branch.
+        path: Its field path, such as `spec.candidates[0]`.
+        provider: The provider that it names.
+    """
+    problems: dict[Problem, None] = {}
+    for number, base_model in enumerate(candidate.base_models):
+        rules = provider.model_rules(base_model)
+        if rules is None:
+            message = f"{base_model!r} cannot be fine-tuned at provider {candidate.provider_ref.name}"
+            problems[Problem(f"{path}.baseModels[{number}]", message)] = None
+            continue
+        for name, spec in candidate.parameters.items():
+            for problem in _parameter_problems(name, spec, rules, f"{path}.parameters.{name}", base_model):
+                problems[problem] = None
+    return list(problems)
+
+
+def price_of(account: Account, base_model: str, currency: str) -> ModelPrice | None:
+    """What a base model costs there in a currency, from the resource's prices; None where it is not said."""
+    prices = [price for price in account.resource.spec.prices if price.currency == currency]
+    exact = [price for price in prices if price.base_model == base_model]
+    chosen = next(iter(exact or [price for price in prices if price.base_model == "*"]), None)
+    if chosen is None:
+        return None
+    rules = account.provider.model_rules(base_model)
+    rule = rules.parameters.get("epochs") if rules is not None else None
+    default = rule.default if rule is not None and isinstance(rule.default, int) else DEFAULT_EPOCHS
+    return ModelPrice(chosen.training_per_million_tokens, default)
+
+
+def _parameter_problems(
+    name: str, spec: ParameterSpec, rules: ModelRules, path: str, base_model: str
+) -> list[Problem]:
+    rule = rules.parameters.get(name)
+    if rule is None:
+        allowed = ", ".join(sorted(rules.parameters))
+        return [Problem(path, f"{base_model} does not take {name}; it takes {allowed}")]
+    return [
+        Problem(path + suffix, f"{value} is not allowed for {base_model}: {name} is {rule.describe()}")
+        for suffix, value in _extremes(spec, rule)
+        if not rule.permits(value)
+    ]
+
+
+def _extremes(spec: ParameterSpec, rule: ParameterRule) -> list[tuple[str, ParameterValue]]:
+    """The values by which a parameter can leave a rule's range, with their place below the parameter."""
+    if spec.int is not None:
+        whole = spec.int
+        if rule.allowed:
+            return [(".int", value) for value in range(whole.min, whole.max + 1, whole.step)]
+        return [(".int.min", whole.min), (".int.max", whole.max)]
+    if spec.values is not None:
+        try:
+            typed = Values(spec.values).items
+        except InvalidSpace:
+            return []  # building the space says what is wrong
+        return [(".values", value) for value in typed]
+    real, form = (spec.uniform, ".uniform") if spec.uniform is not None else (spec.log_uniform, ".logUniform")
+    if real is None:
+        return []
+    if rule.kind != "float":
+        # A real range proposes values between whole numbers and between listed ones.
+        return [(form, (real.min + real.max) / 2 + 0.123)]
+    return [(f"{form}.min", real.min), (f"{form}.max", real.max)]

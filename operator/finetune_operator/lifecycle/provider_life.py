@@ -1,0 +1,43 @@
+"""A provider account's resource: can it be used?"""
+
+from __future__ import annotations
+
+from finetune_operator.decisions import conditions
+from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.store import Key, NotFound
+from finetune_operator.resources.provider import ProviderStatus
+from finetune_providers.errors import PermanentProviderError
+
+CREDENTIALS_AGAIN_S = 60.0
+
+
+async def reconcile_provider(context: Context, key: Key) -> float | None:
+    """Say on a FinetuneProvider whether it can be used, and have refused sweeps looked at again.
+
+    Returns:
+        Seconds until the next look; None where a change will bring it.
+    """
+    resource = await context.store.get_provider(key)
+    if resource is None:
+        return None
+    generation = resource.metadata.generation or 0
+    again: float | None = None
+    try:
+        await context.accounts.get(key.namespace, key.name)
+    except (NotFound, PermanentProviderError) as error:
+        accepted = conditions.condition("Accepted", False, reason="InvalidSpec", message=str(error))
+        wanted = (accepted, *conditions.needs_a_person("InvalidSpec", str(error)))
+        again = CREDENTIALS_AGAIN_S if isinstance(error, NotFound) else None
+    else:
+        message = f"provider type {resource.spec.type} is ready to use"
+        accepted = conditions.condition("Accepted", True, reason="Valid", message=message)
+        wanted = (accepted, *conditions.ready("Valid", message))
+    stamped = conditions.stamped(resource.status.conditions, wanted, generation=generation, now=context.now())
+    status = ProviderStatus(observed_generation=generation, conditions=stamped)
+    if status != resource.status:
+        await context.store.write_provider_status(resource, status)
+        for sweep in context.admissions.refused():
+            if sweep.namespace == key.namespace:
+                context.admissions.forget(sweep)
+                context.enqueue(sweep)
+    return again

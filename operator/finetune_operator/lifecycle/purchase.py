@@ -1,0 +1,225 @@
+"""The create journal: a job is bought once, whatever dies in between.
+
+What is about to be bought is written down first, guarded by the trial's resource version, so that of two
+who want to buy only one may. Whoever finds an entry without an outcome looks the job up by its key before
+anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+from finetune_operator.lifecycle.accounts import Account
+from finetune_operator.lifecycle.admission import Admission
+from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.resolution import resolution_of
+from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of
+from finetune_operator.resources import CreateJournal, FinetuneTrial, TrialPhase
+from finetune_providers.base import JobRequest, JobSnapshot
+from finetune_providers.errors import (
+    AmbiguousProviderError,
+    PermanentProviderError,
+    QuotaExceeded,
+    UnexpectedResponse,
+)
+
+LOOK_UP_AGAIN_S = 5.0
+QUOTA_WAIT_S = 60.0
+
+
+def purchase_key(trial: FinetuneTrial, attempt: int) -> str:
+    """The key of one attempt to buy a trial's job."""
+    return f"{trial.spec.run_key}-a{attempt}"
+
+
+async def buy(context: Context, trial: FinetuneTrial, account: Account, admission: Admission) -> float | None:
+    """Buy a trial's job, or adopt the one that was bought before its status was lost.
+
+    Returns:
+        Seconds until the next look; None where a change will bring it.
+    """
+    previous = trial.status.create
+    attempt = 1 if previous is None else previous.attempt + 1
+    key = purchase_key(trial, attempt)
+    if account.provider.capabilities.finds_by_key:
+        # An empty status proves nothing: it may have been lost in a restore.
+        found = await account.provider.find(key)
+        if found:
+            await _settle(context, trial, found, _entry(context, attempt, key))
+            return None
+    request = await _request(trial, account, admission, key)
+    journaled = await advance(
+        context,
+        trial,
+        TrialPhase.SUBMITTING,
+        reason="Submitting",
+        message=f"a fine-tuning job is being created with key {key}",
+        create=_entry(context, attempt, key),
+        started_at=trial.status.started_at or context.now().replace(microsecond=0),
+    )
+    return await _submit(context, journaled, account, request)
+
+
+async def resolve(
+    context: Context, trial: FinetuneTrial, account: Account, admission: Admission
+) -> float | None:
+    """Find out what became of a create call whose outcome is not known.
+
+    Returns:
+        Seconds until the next look; None where a change will bring it.
+    """
+    entry = trial.status.create
+    if entry is None:
+        return None
+    capabilities = account.provider.capabilities
+    if capabilities.finds_by_key:
+        found = await account.provider.find(entry.key)
+        if found:
+            await _settle(context, trial, found, entry)
+            return None
+    if capabilities.idempotent_create:
+        return await _submit(context, trial, account, await _request(trial, account, admission, entry.key))
+    window = capabilities.lookup_window_s if capabilities.finds_by_key else None
+    if window is None:
+        await stall(context, trial, "its provider cannot look a job up by the key of its creation")
+        return None
+    waited = _seconds_since(entry.at, context.now())
+    if waited < window:
+        return min(window - waited, LOOK_UP_AGAIN_S)
+    await advance(
+        context,
+        trial,
+        TrialPhase.PENDING,
+        reason="NothingWasBought",
+        message=f"the provider has no job with key {entry.key}: it is created anew",
+        create=entry.model_copy(update={"state": "Failed", "message": "no job was found by its key"}),
+    )
+    return None
+
+
+async def stall(context: Context, trial: FinetuneTrial, why: str) -> None:
+    """Stop before something is bought twice, and say how to go on."""
+    entry = trial.status.create
+    attempt = 1 if entry is None else entry.attempt
+    message = (
+        f"it is not known whether create call {attempt} made a job, because {why}. Look at the provider's "
+        f'console, then annotate this trial: finetune-operator.dev/resolve-create="{attempt} adopt=<job id>" '
+        f'if there is a job, "{attempt} retry" if there is none, "{attempt} abandon" to give the trial up'
+    )
+    await advance(context, trial, TrialPhase.STALLED, reason="CreateOutcomeUnknown", message=message)
+
+
+async def unstall(context: Context, trial: FinetuneTrial) -> None:
+    """Do what a person's annotation says about a stalled trial; nothing without one for this attempt."""
+    entry = trial.status.create
+    answer = resolution_of(trial)
+    if entry is None or answer is None:
+        return
+    if answer.verb == "adopt":
+        await _adopt(context, trial, answer.job_id, entry)
+    elif answer.verb == "retry":
+        failed = entry.model_copy(update={"state": "Failed", "message": "a person found no job"})
+        await advance(
+            context,
+            trial,
+            TrialPhase.PENDING,
+            reason="RetryAsked",
+            message="a person says that nothing was bought: the job is created anew",
+            create=failed,
+        )
+    else:
+        await end(context, trial, TrialPhase.FAILED, reason="Abandoned", message="a person gave the trial up")
+
+
+async def _request(trial: FinetuneTrial, account: Account, admission: Admission, key: str) -> JobRequest:
+    validation = admission.datasets.get("validation")
+    return JobRequest(
+        key=key,
+        base_model=trial.spec.base_model,
+        hyperparameters=trial.spec.hyperparameters,
+        training=await account.provider.upload(admission.datasets["training"]),
+        validation=None if validation is None else await account.provider.upload(validation),
+        seed=trial.spec.seed,
+        labels={"sweep": trial.spec.sweep_ref.name, "trial": trial.name},
+    )
+
+
+async def _submit(
+    context: Context, trial: FinetuneTrial, account: Account, request: JobRequest
+) -> float | None:
+    # A stop of the operator lets the call in flight end and be journaled.
+    return await asyncio.shield(_submit_and_journal(context, trial, account, request))
+
+
+async def _submit_and_journal(
+    context: Context, trial: FinetuneTrial, account: Account, request: JobRequest
+) -> float | None:
+    entry = trial.status.create or _entry(context, 1, request.key)
+    try:
+        job = await account.provider.submit(request)
+    except QuotaExceeded as error:
+        wait = error.retry_after_s or QUOTA_WAIT_S
+        await advance_surely(
+            context,
+            trial,
+            TrialPhase.PENDING,
+            reason="QuotaExceeded",
+            message=f"the provider takes no further job for now: {error}; next try in {wait:g} s",
+            create=entry.model_copy(update={"state": "Failed", "message": str(error)}),
+        )
+        return wait
+    except PermanentProviderError as error:
+        await advance_surely(
+            context,
+            trial,
+            TrialPhase.FAILED,
+            reason="CreateRefused",
+            message=f"the provider refused the job: {error}",
+            create=entry.model_copy(update={"state": "Failed", "message": str(error)}),
+            finished_at=context.now().replace(microsecond=0),
+        )
+        return None
+    except (AmbiguousProviderError, UnexpectedResponse) as error:
+        await advance_surely(
+            context,
+            trial,
+            TrialPhase.SUBMITTING,
+            reason="CreateOutcomeUnknown",
+            message=f"the create call ended without a clear answer ({error}); the job is looked up by its key",
+            create=entry.model_copy(update={"state": "Unknown", "message": str(error)}),
+        )
+        return LOOK_UP_AGAIN_S
+    await _adopt(context, trial, job.job_id, entry)
+    return None
+
+
+async def _settle(
+    context: Context, trial: FinetuneTrial, found: tuple[JobSnapshot, ...], entry: CreateJournal
+) -> None:
+    if len(found) > 1:
+        ids = ", ".join(sorted(job.job_id for job in found))
+        await stall(context, trial, f"several jobs have the key {entry.key}: {ids}")
+    else:
+        await _adopt(context, trial, found[0].job_id, entry)
+
+
+async def _adopt(context: Context, trial: FinetuneTrial, job_id: str, entry: CreateJournal) -> None:
+    await advance_surely(
+        context,
+        trial,
+        TrialPhase.TRAINING,
+        reason="Training",
+        message=f"job {job_id} trains the model",
+        create=entry.model_copy(update={"state": "Succeeded", "external_id": job_id, "message": None}),
+        started_at=trial.status.started_at or context.now().replace(microsecond=0),
+    )
+    context.enqueue(key_of(trial))
+
+
+def _entry(context: Context, attempt: int, key: str) -> CreateJournal:
+    return CreateJournal(attempt=attempt, state="Pending", key=key, at=context.now().replace(microsecond=0))
+
+
+def _seconds_since(moment: datetime | None, now: datetime) -> float:
+    return 0.0 if moment is None else (now - moment).total_seconds()

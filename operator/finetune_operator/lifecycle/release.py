@@ -1,0 +1,87 @@
+"""Deletion: find out what was bought, cancel it, then let go."""
+
+from __future__ import annotations
+
+from finetune_operator.lifecycle.accounts import Account
+from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.purchase import purchase_key
+from finetune_operator.lifecycle.store import NotFound
+from finetune_operator.lifecycle.transitions import key_of, sweep_key_of
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_providers.errors import JobNotFound
+
+LOOK_AGAIN_S = 5.0
+
+
+async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
+    """Cancel what a deleted trial bought, unless it ended or its sweep says Orphan; then let it go.
+
+    Returns:
+        Seconds until the next look; None once it was let go.
+    """
+    if not trial.has_finalizer:
+        return None
+    sweep = await context.store.get_sweep(sweep_key_of(trial))
+    orphan = sweep is not None and sweep.spec.deletion_policy == "Orphan"
+    if trial.terminal or orphan:
+        await _let_go(context, trial, "its job goes on at the provider" if orphan else "it had ended")
+        return None
+    try:
+        account = await context.accounts.get(key_of(trial).namespace, trial.spec.provider_ref.name)
+    except NotFound:
+        if trial.status.create is not None:
+            raise
+        await _let_go(context, trial, "nothing was bought")
+        return None
+    job_ids = await _bought(trial, account)
+    entry = trial.status.create
+    open_question = entry is not None and entry.state in {"Pending", "Unknown"} and not job_ids
+    if open_question and _may_still_appear(context, trial, account):
+        return LOOK_AGAIN_S
+    for job_id in job_ids:
+        try:
+            await account.provider.cancel(job_id)
+        except JobNotFound:
+            continue
+        account.watcher.unwatch(job_id)
+    await _let_go(context, trial, f"cancelled {', '.join(job_ids)}" if job_ids else "nothing was bought")
+    return None
+
+
+async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[FinetuneTrial, ...]) -> None:
+    """Let a deleted sweep go once none of its trials holds anything at a provider."""
+    if not sweep.has_finalizer:
+        return
+    holding = [trial for trial in trials if not trial.terminal and trial.has_finalizer]
+    for trial in holding:
+        if sweep.spec.deletion_policy == "Orphan":
+            await context.store.remove_finalizer(trial)
+        elif not trial.deleting:
+            await context.store.delete_trial(trial)
+    if not holding or sweep.spec.deletion_policy == "Orphan":
+        await context.store.remove_finalizer(sweep)
+
+
+async def _bought(trial: FinetuneTrial, account: Account) -> tuple[str, ...]:
+    entry = trial.status.create
+    if entry is not None and entry.external_id is not None:
+        return (entry.external_id,)
+    if not account.provider.capabilities.finds_by_key:
+        return ()
+    key = purchase_key(trial, 1) if entry is None else entry.key
+    return tuple(job.job_id for job in await account.provider.find(key))
+
+
+def _may_still_appear(context: Context, trial: FinetuneTrial, account: Account) -> bool:
+    """Whether a job whose creation is in doubt may show up yet."""
+    entry = trial.status.create
+    window = account.provider.capabilities.lookup_window_s
+    if entry is None or entry.at is None or trial.phase is TrialPhase.STALLED:
+        return False
+    waited = (context.now() - entry.at).total_seconds()
+    return waited < (window if window is not None else 600.0)
+
+
+async def _let_go(context: Context, trial: FinetuneTrial, what: str) -> None:
+    await context.store.record_event(trial, "Released", f"the trial is deleted: {what}")
+    await context.store.remove_finalizer(trial)

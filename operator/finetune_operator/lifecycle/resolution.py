@@ -1,0 +1,37 @@
+"""What a person says about a create call whose outcome nobody else can find out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from finetune_operator.resources import GROUP, FinetuneTrial
+
+ANNOTATION = f"{GROUP}/resolve-create"
+_FORM = re.compile(r"^(?P<attempt>\d+) (?:(?P<plain>retry|abandon)|adopt=(?P<job>\S{1,256}))$")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The answer.
+
+    Attributes:
+        verb: `retry` (nothing was bought), `adopt` (this job was), `abandon` (give the trial up).
+        job_id: The job to adopt.
+    """
+
+    verb: Literal["retry", "adopt", "abandon"]
+    job_id: str = ""
+
+
+def resolution_of(trial: FinetuneTrial) -> Resolution | None:
+    """The answer for the attempt in question; one that was given for an earlier attempt does not count."""
+    text = (trial.metadata.annotations or {}).get(ANNOTATION, "")
+    found = _FORM.match(text.strip())
+    entry = trial.status.create
+    if found is None or entry is None or int(found["attempt"]) != entry.attempt:
+        return None
+    if found["job"]:
+        return Resolution("adopt", found["job"])
+    return Resolution("retry" if found["plain"] == "retry" else "abandon")

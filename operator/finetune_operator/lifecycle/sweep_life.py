@@ -1,0 +1,210 @@
+"""A sweep's life: look, decide, act, write down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from finetune_operator.decisions import (
+    CancelTrial,
+    CreateTrial,
+    Decision,
+    DeleteModel,
+    Knowledge,
+    MeasureBaseline,
+    WriteOutput,
+    decide,
+    refused_status,
+    validating_status,
+)
+from finetune_operator.errors import InvalidManifest
+from finetune_operator.lifecycle.admission import RECHECK_S, Admission
+from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.evaluating import measure_baseline
+from finetune_operator.lifecycle.narration import output_data, sweep_events
+from finetune_operator.lifecycle.release import release_sweep
+from finetune_operator.lifecycle.store import AlreadyExists, Key, Refused
+from finetune_operator.resources import (
+    FinetuneSweep,
+    FinetuneTrial,
+    ObjectMeta,
+    SweepStatus,
+    TrialSpec,
+)
+from finetune_operator.resources.common import NameRef
+from finetune_operator.resources.sweep import Baseline
+from finetune_operator.resources.trial import CancelRequest
+
+log = logging.getLogger(__name__)
+
+STALE_S = 1.0
+
+
+async def reconcile_sweep(context: Context, key: Key) -> float | None:
+    """Take a sweep one step further.
+
+    Returns:
+        Seconds until the next look; None where a change will bring it.
+    """
+    try:
+        sweep = await context.store.get_sweep(key)
+    except InvalidManifest as error:
+        await context.store.refuse(key, error.problems)
+        return None
+    if sweep is None:
+        context.admissions.forget(key)
+        return None
+    trials = await context.store.list_trials(key)
+    if sweep.deleting:
+        await release_sweep(context, sweep, trials)
+        return None
+    if sweep.status.finished and sweep.status.observed_generation == sweep.metadata.generation:
+        context.admissions.forget(key)
+        await context.store.remove_finalizer(sweep)
+        return None
+    admission = context.admissions.get(key, sweep, waiter=key)
+    if admission is None:
+        await _say_that_it_is_checked(context, sweep)
+        return None
+    if admission.problems:
+        await _write(context, sweep, refused_status(sweep, admission.problems, now=context.now()))
+        return RECHECK_S + 1.0
+    return await _decide_and_act(context, key, sweep, trials, admission)
+
+
+async def _decide_and_act(
+    context: Context, key: Key, sweep: FinetuneSweep, trials: tuple[FinetuneTrial, ...], admission: Admission
+) -> float | None:
+    knowledge = Knowledge(
+        costs=admission.costs,
+        baselines=_measured(context, key, sweep, trials),
+        deletable=admission.deletable,
+        output_problem=context.output_problems.get((key, sweep.metadata.generation or 0), ""),
+    )
+    decision = await asyncio.to_thread(decide, sweep, trials, knowledge, now=context.now())
+    sweep, stale = await _act(context, key, sweep, trials, decision, admission)
+    if stale:
+        return STALE_S
+    await _write(context, sweep, decision.status)
+    if decision.wake_at is None:
+        return None
+    return max(0.0, (decision.wake_at - context.now()).total_seconds())
+
+
+async def _act(
+    context: Context,
+    key: Key,
+    sweep: FinetuneSweep,
+    trials: tuple[FinetuneTrial, ...],
+    decision: Decision,
+    admission: Admission,
+) -> tuple[FinetuneSweep, bool]:
+    """Carry the actions out; returns the sweep as it is then, and whether the decision was made on old news."""
+    by_name = {trial.name: trial for trial in trials}
+    for action in decision.actions:
+        if isinstance(action, CreateTrial):
+            sweep = await context.store.add_finalizer(sweep)
+            if not await _create_trial(context, sweep, action):
+                return sweep, True
+        elif isinstance(action, CancelTrial):
+            await _cancel(context, by_name[action.trial], action)
+        elif isinstance(action, MeasureBaseline):
+            await _start_baseline(context, key, sweep, action, admission)
+        elif isinstance(action, DeleteModel):
+            await _delete_model(context, by_name[action.trial])
+        elif not await _write_output(context, key, sweep, action, decision):
+            return sweep, True
+    return sweep, False
+
+
+async def _create_trial(context: Context, sweep: FinetuneSweep, action: CreateTrial) -> bool:
+    point = action.proposal.point
+    provider = next(each.provider_ref for each in sweep.spec.candidates if each.name == point.candidate)
+    trial = FinetuneTrial(
+        api_version="finetune-operator.dev/v1alpha1",
+        metadata=ObjectMeta(name=f"{sweep.name}-{action.index}", namespace=sweep.metadata.namespace),
+        spec=TrialSpec(
+            sweep_ref=NameRef(name=sweep.name),
+            index=action.index,
+            candidate=point.candidate,
+            provider_ref=provider,
+            base_model=point.base_model,
+            hyperparameters=dict(point.parameters),
+            run_key=f"ft-{secrets.token_hex(10)}",
+            seed=sweep.spec.search.seed,
+            origin=action.proposal.origin,
+            estimated_cost=action.estimated_cost,
+        ),
+    )
+    try:
+        created = await context.store.create_trial(trial, owner=sweep)
+    except AlreadyExists:
+        log.info("trial %s exists already: the sweep is looked at again", trial.name)
+        return False
+    values = ", ".join(f"{name}={value}" for name, value in point.parameters.items())
+    message = f"trial {created.name}: {point.base_model} with {values} ({action.proposal.origin})"
+    await context.store.record_event(sweep, "TrialLaunched", message)
+    return True
+
+
+async def _cancel(context: Context, trial: FinetuneTrial, action: CancelTrial) -> None:
+    request = CancelRequest(reason=action.reason, message=action.message)
+    await context.store.write_trial_status(trial, trial.status.model_copy(update={"cancel": request}))
+
+
+async def _start_baseline(
+    context: Context, key: Key, sweep: FinetuneSweep, action: MeasureBaseline, admission: Admission
+) -> None:
+    candidate = next(each for each in sweep.spec.candidates if each.name == action.candidate)
+    provider = candidate.provider_ref.name
+    account = await context.accounts.get(key.namespace, provider)
+    context.background.start(
+        ("baseline", key, provider, action.base_model),
+        lambda: measure_baseline(context, key, action.base_model, sweep, account, admission),
+        then=lambda: context.enqueue(key),
+    )
+
+
+def _measured(
+    context: Context, key: Key, sweep: FinetuneSweep, trials: tuple[FinetuneTrial, ...]
+) -> dict[tuple[str, str], Baseline]:
+    """Baselines that were measured since the last look."""
+    wanted = {(trial.spec.provider_ref.name, trial.spec.base_model) for trial in trials}
+    outcomes = {each: context.background.take(("baseline", key, *each)) for each in sorted(wanted)}
+    return {each: outcome for each, outcome in outcomes.items() if outcome is not None}
+
+
+async def _delete_model(context: Context, trial: FinetuneTrial) -> None:
+    account = await context.accounts.get(trial.metadata.namespace or "default", trial.spec.provider_ref.name)
+    if trial.status.fine_tuned_model is not None:
+        await account.provider.delete_model(trial.status.fine_tuned_model)
+    await context.store.write_trial_status(trial, trial.status.model_copy(update={"model_deleted": True}))
+
+
+async def _write_output(
+    context: Context, key: Key, sweep: FinetuneSweep, action: WriteOutput, decision: Decision
+) -> bool:
+    try:
+        await context.store.write_output(sweep, action.config_map, output_data(sweep, decision.status))
+    except Refused as error:
+        context.output_problems[key, sweep.metadata.generation or 0] = str(error)
+        return False
+    return True
+
+
+async def _say_that_it_is_checked(context: Context, sweep: FinetuneSweep) -> None:
+    if sweep.status.observed_generation == sweep.metadata.generation:
+        return  # checked before, or found wanting: what was said then stands until the outcome is there
+    status = validating_status(
+        sweep, "Checking", "the providers and the datasets are being checked", now=context.now()
+    )
+    await _write(context, sweep, status)
+
+
+async def _write(context: Context, sweep: FinetuneSweep, status: SweepStatus) -> None:
+    written = await context.store.write_sweep_status(sweep, status)
+    for event in sweep_events(sweep.status, status):
+        await context.store.record_event(written, event.reason, event.message, warning=event.warning)
+    if status.finished:
+        await context.store.remove_finalizer(written)

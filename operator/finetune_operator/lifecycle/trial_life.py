@@ -1,0 +1,158 @@
+"""A trial's life, one level-triggered step at a time."""
+
+from __future__ import annotations
+
+from finetune_operator.decisions.costs import token_cost
+from finetune_operator.lifecycle import purchase
+from finetune_operator.lifecycle.accounts import Account
+from finetune_operator.lifecycle.admission import Admission
+from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.evaluating import finish_evaluation, finish_reported
+from finetune_operator.lifecycle.release import release_trial
+from finetune_operator.lifecycle.store import Key
+from finetune_operator.lifecycle.transitions import advance, end, sweep_key_of
+from finetune_operator.resources import (
+    REPORTED_METRICS,
+    FinetuneSweep,
+    FinetuneTrial,
+    TrialPhase,
+)
+from finetune_operator.resources.trial import SeriesPoint
+from finetune_providers.base import JobSnapshot, JobState
+from finetune_providers.errors import JobNotFound
+
+CANCEL_AGAIN_S = 15.0
+SWEEP_MISSING_S = 60.0
+
+
+async def reconcile_trial(context: Context, key: Key) -> float | None:
+    """Take a trial one step further.
+
+    Returns:
+        Seconds until the next look; None where a change will bring it.
+    """
+    trial = await context.store.get_trial(key)
+    if trial is None:
+        await _forget(context, key)
+        return None
+    if trial.deleting:
+        await context.background.drop(("evaluation", key))
+        return await release_trial(context, trial)
+    if trial.terminal:
+        await _forget(context, key)
+        await context.store.remove_finalizer(trial)
+        return None
+    sweep = await context.store.get_sweep(sweep_key_of(trial))
+    if sweep is None:
+        return await _without_sweep(context, trial)
+    if trial.phase is TrialPhase.STALLED:
+        await purchase.unstall(context, trial)
+        return None
+    account = await context.accounts.get(key.namespace, trial.spec.provider_ref.name)
+    if trial.phase is TrialPhase.TRAINING:
+        return await _train(context, trial, sweep, account)
+    admission = context.admissions.get(sweep_key_of(trial), sweep, waiter=key)
+    if admission is None or admission.problems:
+        # The sweep's condition tells what is wrong; the trial waits for it to be mended.
+        return None if admission is None else CANCEL_AGAIN_S
+    if trial.phase is TrialPhase.EVALUATING:
+        return await finish_evaluation(context, trial, sweep, account, admission)
+    return await _create(context, trial, account, admission)
+
+
+async def _create(
+    context: Context, trial: FinetuneTrial, account: Account, admission: Admission
+) -> float | None:
+    entry = trial.status.create
+    if entry is not None and entry.state in {"Pending", "Unknown"}:
+        return await purchase.resolve(context, trial, account, admission)
+    if trial.status.cancel is not None:
+        cancel = trial.status.cancel
+        await end(context, trial, TrialPhase.CANCELLED, reason=cancel.reason, message=cancel.message)
+        return None
+    return await purchase.buy(context, trial, account, admission)
+
+
+async def _train(
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account
+) -> float | None:
+    job_id = trial.status.create.external_id if trial.status.create is not None else None
+    if job_id is None:
+        await purchase.stall(context, trial, "the status has no job id")
+        return None
+    key = Key("FinetuneTrial", trial.metadata.namespace or "default", trial.name)
+    account.watcher.watch(job_id, key)
+    snapshot = account.watcher.latest(job_id)
+    if snapshot is not None and snapshot.state.terminal:
+        account.watcher.unwatch(job_id)
+        return await _job_ended(context, trial, sweep, account, snapshot)
+    if account.watcher.gone(job_id):
+        account.watcher.unwatch(job_id)
+        message = f"job {job_id} is no longer at the provider; it is not bought again"
+        await end(context, trial, TrialPhase.FAILED, reason="JobVanished", message=message)
+        return None
+    if trial.status.cancel is not None:
+        try:
+            await account.provider.cancel(job_id)
+        except JobNotFound:
+            return None  # the watcher will say so, too
+        return CANCEL_AGAIN_S
+    return None
+
+
+async def _job_ended(
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, job: JobSnapshot
+) -> float | None:
+    facts = {
+        "job_state": job.native_state,
+        "fine_tuned_model": job.fine_tuned_model,
+        "trained_tokens": job.trained_tokens,
+        "series": tuple(SeriesPoint(step=each.step, values=dict(each.values)) for each in job.series),
+        "cost": _cost(trial, sweep, account, job),
+    }
+    if job.state is JobState.FAILED:
+        message = f"job {job.job_id} failed: {job.message or 'the provider gives no reason'}"
+        await end(context, trial, TrialPhase.FAILED, reason="JobFailed", message=message, **facts)
+    elif job.state is JobState.CANCELLED:
+        cancel = trial.status.cancel
+        reason = "CancelledAtProvider" if cancel is None else cancel.reason
+        message = f"job {job.job_id} was cancelled" + (" at the provider" if cancel is None else "")
+        if cancel is not None:
+            message = f"{message}: {cancel.message}"
+        await end(context, trial, TrialPhase.CANCELLED, reason=reason, message=message, **facts)
+    elif sweep.spec.objective.metric in REPORTED_METRICS:
+        await finish_reported(context, trial, sweep, facts)
+    else:
+        message = f"the fine-tuned model answers the evaluation set ({sweep.spec.objective.metric})"
+        evaluating = await advance(
+            context, trial, TrialPhase.EVALUATING, reason="Evaluating", message=message, **facts
+        )
+        context.enqueue(Key("FinetuneTrial", evaluating.metadata.namespace or "default", evaluating.name))
+    return None
+
+
+def _cost(trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, job: JobSnapshot) -> object:
+    """What the job cost, from the tokens that the provider reports; None where either is unknown."""
+    budget = sweep.spec.limits.budget
+    currency = "USD" if budget is None else budget.currency
+    fitting = [each for each in account.resource.spec.prices if each.currency == currency]
+    prices = {each.base_model: each.training_per_million_tokens for each in fitting}
+    price = prices.get(trial.spec.base_model, prices.get("*"))
+    return None if price is None or job.trained_tokens is None else token_cost(job.trained_tokens, price)
+
+
+async def _without_sweep(context: Context, trial: FinetuneTrial) -> float:
+    message = (
+        f"its FinetuneSweep {trial.spec.sweep_ref.name} is gone, so nobody can say what it is for; "
+        "delete this trial to cancel its job"
+    )
+    if trial.phase is not TrialPhase.STALLED:
+        await advance(context, trial, TrialPhase.STALLED, reason="SweepMissing", message=message)
+    return SWEEP_MISSING_S
+
+
+async def _forget(context: Context, key: Key) -> None:
+    context.evaluating.pop(key, None)
+    await context.background.drop(("evaluation", key))
+    for account in context.accounts.watched():
+        account.watcher.unwatch_trial(key)

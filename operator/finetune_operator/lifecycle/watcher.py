@@ -1,0 +1,119 @@
+"""One poll for all running jobs of a provider account."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from finetune_operator.lifecycle.store import Key
+from finetune_providers.base import JobSnapshot, Provider
+from finetune_providers.errors import ProviderError, TransientProviderError
+
+log = logging.getLogger(__name__)
+
+MISSES_UNTIL_GONE = 3
+LONGEST_WAIT_S = 300.0
+
+
+@dataclass(slots=True)
+class _Watched:
+    trial: Key
+    snapshot: JobSnapshot | None = None
+    misses: int = 0
+
+
+class JobWatcher:
+    """Polls a provider while jobs are watched, and tells whose job ended or vanished."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        changed: Callable[[Key], None],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Watch jobs of a provider; `changed` gets the trial whose job ended or vanished."""
+        self._provider = provider
+        self._changed = changed
+        self._sleep = sleep
+        self._jobs: dict[str, _Watched] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._failures = 0
+
+    def watch(self, job_id: str, trial: Key) -> None:
+        """Watch a job for a trial, from now until `unwatch`."""
+        self._jobs.setdefault(job_id, _Watched(trial))
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._poll())
+
+    def unwatch(self, job_id: str) -> None:
+        """Stop watching a job."""
+        self._jobs.pop(job_id, None)
+
+    def latest(self, job_id: str) -> JobSnapshot | None:
+        """The job as last seen; None before the first look."""
+        watched = self._jobs.get(job_id)
+        return None if watched is None else watched.snapshot
+
+    def gone(self, job_id: str) -> bool:
+        """Whether several polls in a row did not show the job."""
+        watched = self._jobs.get(job_id)
+        return watched is not None and watched.misses >= MISSES_UNTIL_GONE
+
+    def unwatch_trial(self, trial: Key) -> None:
+        """Stop watching whatever is watched for a trial."""
+        for job_id in [each for each, watched in self._jobs.items() if watched.trial == trial]:
+            del self._jobs[job_id]
+
+    def snapshots(self) -> dict[Key, JobSnapshot | None]:
+        """The latest look at each watched job, by its trial."""
+        return {watched.trial: watched.snapshot for watched in self._jobs.values()}
+
+    @property
+    def trials(self) -> tuple[Key, ...]:
+        """The trials whose jobs are watched."""
+        return tuple(watched.trial for watched in self._jobs.values())
+
+    async def close(self) -> None:
+        """Stop polling."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _poll(self) -> None:
+        while self._jobs:
+            await self._sleep(await self._look())
+
+    async def _look(self) -> float:
+        """Look at all jobs once; returns the seconds until the next look."""
+        wanted = tuple(self._jobs)
+        interval = self._provider.capabilities.poll_interval_s
+        try:
+            seen = await self._provider.observe(wanted)
+        except ProviderError as error:
+            self._failures += 1
+            log.warning("jobs could not be looked at: %s", error)
+            asked = error.retry_after_s if isinstance(error, TransientProviderError) else None
+            backoff = min(interval * 2.0**self._failures, LONGEST_WAIT_S) * random.uniform(0.75, 1.0)  # noqa: S311
+            return max(backoff, asked or 0.0)
+        self._failures = 0
+        for job_id in wanted:
+            watched = self._jobs.get(job_id)
+            if watched is not None:
+                self._note(watched, seen.get(job_id))
+        return interval
+
+    def _note(self, watched: _Watched, snapshot: JobSnapshot | None) -> None:
+        if snapshot is None:
+            watched.misses += 1
+            if watched.misses == MISSES_UNTIL_GONE:
+                self._changed(watched.trial)
+            return
+        watched.misses = 0
+        ended = snapshot.state.terminal and (watched.snapshot is None or not watched.snapshot.state.terminal)
+        watched.snapshot = snapshot
+        if ended:
+            self._changed(watched.trial)

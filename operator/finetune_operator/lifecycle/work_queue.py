@@ -1,0 +1,112 @@
+"""A queue of keys: no key twice, one worker a key, retries with back-off, and looks at a given time."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+FIRST_RETRY_S = 0.5
+LONGEST_RETRY_S = 300.0
+
+
+class WorkQueue(Generic[K]):
+    """What is to be looked at.
+
+    A key that is added while it is being worked on is handed out once more afterwards, so that no change
+    is missed; a key that waits for a time is handed out earlier if it is added before.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Make an empty queue; `clock` gives monotonic seconds."""
+        self._clock = clock
+        self._ready: dict[K, None] = {}
+        self._working: set[K] = set()
+        self._again: set[K] = set()
+        self._due: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._order = 0
+        self._failures: dict[K, int] = {}
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._ready) + len(self._again)
+
+    def add(self, key: K) -> None:
+        """Look at the key as soon as possible."""
+        self._due.pop(key, None)
+        if key in self._working:
+            self._again.add(key)
+        else:
+            self._ready[key] = None
+        self._changed.set()
+
+    def add_after(self, key: K, delay_s: float) -> None:
+        """Look at the key in some seconds, unless an earlier look is planned already."""
+        due = self._clock() + max(0.0, delay_s)
+        if key in self._ready or key in self._again or self._due.get(key, float("inf")) <= due:
+            return
+        self._due[key] = due
+        self._order += 1
+        heapq.heappush(self._heap, (due, self._order, key))
+        self._changed.set()
+
+    def retry(self, key: K, *, at_least_s: float = 0.0) -> float:
+        """Look at the key again after a failure, later each time.
+
+        Returns:
+            The delay in seconds.
+        """
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = max(at_least_s, min(FIRST_RETRY_S * 2.0**failures, LONGEST_RETRY_S))
+        self.add_after(key, delay)
+        return delay
+
+    def succeeded(self, key: K) -> None:
+        """Forget the key's failures."""
+        self._failures.pop(key, None)
+
+    def take_ready(self) -> K | None:
+        """The next key to work on, if one is ready now; `done` must follow."""
+        now = self._clock()
+        while self._heap and self._heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._heap)
+            if self._due.get(key) == due:
+                self.add(key)
+        if not self._ready:
+            return None
+        key = next(iter(self._ready))
+        del self._ready[key]
+        self._working.add(key)
+        return key
+
+    def close(self) -> None:
+        """Hand nothing out any more: `take` returns None."""
+        self._closed = True
+        self._changed.set()
+
+    async def take(self) -> K | None:
+        """Wait for the next key to work on, after which `done` must follow; None once the queue is closed."""
+        while not self._closed:
+            key = self.take_ready()
+            if key is not None:
+                return key
+            self._changed.clear()
+            timeout = None if not self._heap else max(0.0, self._heap[0][0] - self._clock())
+            try:
+                await asyncio.wait_for(self._changed.wait(), timeout)
+            except TimeoutError:
+                continue
+        return None
+
+    def done(self, key: K) -> None:
+        """Work on the key has ended."""
+        self._working.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)

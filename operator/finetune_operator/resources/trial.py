@@ -1,0 +1,142 @@
+"""FinetuneTrial: one purchase."""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainValidator, StringConstraints
+
+from finetune_operator.resources.common import (
+    WHOLE,
+    CandidateName,
+    Condition,
+    Lenient,
+    Model,
+    Money,
+    NameRef,
+    Resource,
+    Timestamp,
+)
+from finetune_operator.resources.patterns import RUN_KEY, BaseModelName
+
+
+class TrialPhase(enum.StrEnum):
+    """Where a trial is in its life."""
+
+    PENDING = "Pending"
+    SUBMITTING = "Submitting"
+    TRAINING = "Training"
+    EVALUATING = "Evaluating"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    EARLY_STOPPED = "EarlyStopped"
+    CANCELLED = "Cancelled"
+    STALLED = "Stalled"
+
+    @property
+    def terminal(self) -> bool:
+        return self in TERMINAL_PHASES
+
+
+TERMINAL_PHASES = frozenset(
+    {TrialPhase.SUCCEEDED, TrialPhase.FAILED, TrialPhase.EARLY_STOPPED, TrialPhase.CANCELLED}
+)
+
+
+def _number_or_text(value: object) -> int | float | str:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("must be a number or a text")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    if isinstance(value, str) and len(value) > 256:
+        raise ValueError("must be at most 256 characters long")
+    return value
+
+
+HyperparameterValue = Annotated[int | float | str, PlainValidator(_number_or_text)]
+"""One value of a trial. A real number without a fraction comes back from the API server as an int."""
+
+
+class TrialSpec(Model):
+    """What is bought. Immutable: another purchase is another trial."""
+
+    sweep_ref: NameRef
+    index: Annotated[int, Field(strict=True, ge=0, le=999_999), WHOLE]
+    candidate: CandidateName
+    provider_ref: NameRef
+    base_model: BaseModelName
+    hyperparameters: Annotated[dict[str, HyperparameterValue], Field(max_length=32)]
+    run_key: Annotated[str, StringConstraints(strict=True, min_length=8, max_length=40, pattern=RUN_KEY)]
+    seed: Annotated[int, Field(strict=True, ge=0, le=2_147_483_647), WHOLE] = 0
+    origin: Annotated[str, StringConstraints(strict=True, max_length=256)] = ""
+    estimated_cost: Money | None = None
+
+
+class CreateJournal(Lenient):
+    """What is known of the one create call; written before the call is made.
+
+    `state` is Pending before the answer, then Succeeded, Failed (a clear refusal) or Unknown.
+    """
+
+    attempt: int = 1
+    state: Literal["Pending", "Succeeded", "Failed", "Unknown"]
+    key: str
+    external_id: str | None = None
+    message: str | None = None
+    at: Timestamp | None = None
+
+
+class CancelRequest(Lenient):
+    """Why the sweep wants the trial to end early."""
+
+    reason: str
+    message: str
+
+
+class SeriesPoint(Lenient):
+    """Intermediate metrics at one step of training."""
+
+    step: int
+    values: dict[str, float]
+
+
+class TrialStatus(Lenient):
+    """What became of the purchase."""
+
+    observed_generation: int = -1
+    phase: TrialPhase | None = None
+    reason: str | None = None
+    message: str | None = None
+    create: CreateJournal | None = None
+    cancel: CancelRequest | None = None
+    job_state: str | None = None
+    fine_tuned_model: str | None = None
+    model_deleted: bool | None = None
+    score: float | None = None
+    score_text: str | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+    series: tuple[SeriesPoint, ...] = ()
+    trained_tokens: int | None = None
+    cost: Money | None = None
+    conditions: tuple[Condition, ...] = ()
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+
+
+class FinetuneTrial(Resource):
+    """One point of the search space, bought once."""
+
+    kind: Literal["FinetuneTrial"] = "FinetuneTrial"
+    spec: TrialSpec
+    status: TrialStatus = TrialStatus()
+
+    @property
+    def phase(self) -> TrialPhase:
+        """The phase; a trial without status has not begun."""
+        return self.status.phase or TrialPhase.PENDING
+
+    @property
+    def terminal(self) -> bool:
+        return self.phase.terminal
