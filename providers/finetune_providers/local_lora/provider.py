@@ -33,7 +33,8 @@ from finetune_providers.local_lora.options import (
     default_slots,
     parse_options,
 )
-from finetune_providers.local_lora.processes import child_environment, signal_trainer
+from finetune_providers.local_lora.launcher import child_environment
+from finetune_providers.local_lora.processes import signal_trainer
 from finetune_providers.local_lora.scheduler import Scheduler
 from finetune_providers.local_lora.session import open_session
 
@@ -177,7 +178,6 @@ class LocalProvider:
             while alive and time.monotonic() < deadline:
                 await asyncio.sleep(_LOOK_S)
                 alive = [job for job in alive if job.alive]
-        self._scheduler.reap()
 
     def inference(self, model: str) -> AbstractAsyncContextManager[InferenceSession]:
         adapter = _folder_of(model)
