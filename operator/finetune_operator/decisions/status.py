@@ -122,7 +122,9 @@ def validating_status(sweep: FinetuneSweep, reason: str, message: str, *, now: d
     first = accepted if known and accepted is not None else None
     pending = conditions.condition("Accepted", False, reason=reason, message=message)
     wanted = (first or pending, *conditions.in_progress(reason, message))
-    return _with_conditions(sweep, sweep.status.phase or "Pending", wanted, now)
+    # A finished sweep that was edited is not finished any more.
+    phase = "Searching" if sweep.status.finished else sweep.status.phase or "Pending"
+    return _with_conditions(sweep, phase, wanted, now)
 
 
 def _with_conditions(

@@ -63,8 +63,10 @@ def _message(place: int, message: object) -> Message:
         raise ValueError(f"{where}.role must be one of {', '.join(ROLES)}, not {_shown(role)}")
     if not isinstance(content, str) or not content.strip():
         raise ValueError(f"{where}.content must be text that is not empty")
-    if any("\ud800" <= character <= "\udfff" for character in content):
-        raise ValueError(f"{where}.content holds half of a surrogate pair, which is no character")
+    try:
+        content.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{where}.content holds half of a surrogate pair, which is no character") from None
     return Message(role=role, content=content)
 
 

@@ -25,6 +25,9 @@ from finetune_operator.resources import (
 R = TypeVar("R", bound=Resource)
 Clock = Callable[[], datetime]
 
+_END = "...\n"
+"""YAML's end of a document: a file that an incomplete copy cut off does not pass for a shorter one."""
+
 
 class Shelf(Generic[R]):
     """The objects of one kind.
@@ -117,7 +120,7 @@ class Shelf(Generic[R]):
         normal = self._normal(resource)
         path = self._path_of(resource.name)
         try:
-            write_atomically(path, dump_yaml(normal.to_dict()))
+            write_atomically(path, dump_yaml(normal.to_dict()) + _END)
         except OSError as error:
             raise StoreUnavailable(f"{path} could not be written: {error.strerror}") from error
         self._objects[resource.name] = normal
@@ -148,6 +151,8 @@ def read_file(kind: type[R], path: Path) -> R:
         raise _foreign(path, str(error)) from error
     if not _was_written_here(resource.metadata):
         raise _foreign(path, "it has no uid and resource version, so it was not written by this program")
+    if not path.read_text(encoding="utf-8").endswith(_END):
+        raise _foreign(path, f"its end is missing (the line {_END.strip()!r})")
     return resource
 
 

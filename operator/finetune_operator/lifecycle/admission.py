@@ -51,6 +51,7 @@ class Admissions:
         background: BackgroundWork,
         *,
         datasets_dir: Path,
+        enqueue: Callable[[Key], None],
         allowed_schemes: Collection[str] = SCHEMES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,12 +60,14 @@ class Admissions:
         self._accounts = accounts
         self._background = background
         self._datasets_dir = datasets_dir
+        self._enqueue = enqueue
         self._allowed_schemes = allowed_schemes
         self._clock = clock
         self._known: dict[Key, tuple[str, Admission]] = {}
+        self._waiting: dict[Key, set[Key]] = {}
 
-    def get(self, key: Key, sweep: FinetuneSweep, *, then: Callable[[], None]) -> Admission | None:
-        """What the checks said, or None while they go on; `then` is called when they have ended.
+    def get(self, key: Key, sweep: FinetuneSweep, *, waiter: Key) -> Admission | None:
+        """What the checks said, or None while they go on; the waiter is looked at when they have ended.
 
         Raises:
             TransientProviderError, StoreUnavailable: The checks could not be made; ask again.
@@ -79,8 +82,13 @@ class Admissions:
         if outcome is not None:
             self._known[key] = (wanted, outcome)
             return outcome
-        self._background.start(name, lambda: self.check(key.namespace, sweep), then=then)
+        self._waiting.setdefault(key, set()).add(waiter)
+        self._background.start(name, lambda: self.check(key.namespace, sweep), then=lambda: self._wake(key))
         return None
+
+    def _wake(self, key: Key) -> None:
+        for waiter in self._waiting.pop(key, ()):
+            self._enqueue(waiter)
 
     def refused(self) -> tuple[Key, ...]:
         """The sweeps that have problems; another look may help after a provider was changed."""

@@ -74,6 +74,7 @@ class Engine:
                 accounts,
                 self._background,
                 datasets_dir=work_dir / "datasets",
+                enqueue=self.enqueue,
                 allowed_schemes=allowed_schemes,
             ),
             background=self._background,

@@ -78,7 +78,9 @@ async def answer_evaluation_set(
         sweep.spec.search.seed,
         field="spec.dataset.evaluation",
     )
-    answers = await _answer_log(context.work_dir / "answers", dataset, model)
+    # The same name may mean another model elsewhere, and a longer answer is another answer.
+    asked = f"{key.namespace}/{account.resource.name}/{model}/{source.max_output_tokens}"
+    answers = await _answer_log(context.work_dir / "answers", dataset, asked)
 
     def progress(done: int, total: int) -> None:
         context.evaluating[key] = TrialProgress("Evaluating", done / total, f"{done} of {total} answers")

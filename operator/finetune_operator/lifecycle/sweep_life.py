@@ -63,7 +63,7 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         context.admissions.forget(key)
         await context.store.remove_finalizer(sweep)
         return None
-    admission = context.admissions.get(key, sweep, then=lambda: context.enqueue(key))
+    admission = context.admissions.get(key, sweep, waiter=key)
     if admission is None:
         await _say_that_it_is_checked(context, sweep)
         return None

@@ -51,7 +51,7 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     account = await context.accounts.get(key.namespace, trial.spec.provider_ref.name)
     if trial.phase is TrialPhase.TRAINING:
         return await _train(context, trial, sweep, account)
-    admission = context.admissions.get(sweep_key_of(trial), sweep, then=lambda: context.enqueue(key))
+    admission = context.admissions.get(sweep_key_of(trial), sweep, waiter=key)
     if admission is None or admission.problems:
         # The sweep's condition tells what is wrong; the trial waits for it to be mended.
         return None if admission is None else CANCEL_AGAIN_S

@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
-import math
-from datetime import datetime
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
-    StringConstraints,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from finetune_operator.resources.patterns import (
+    MEANINGS,
+    MONEY,
+    CandidateName,
+    Currency,
+    ObjectName,
+    ParameterName,
+)
+
+__all__ = [
+    "API_VERSION",
+    "FINALIZER",
+    "GROUP",
+    "NUMBER",
+    "VERSION",
+    "WHOLE",
+    "CandidateName",
+    "Condition",
+    "Currency",
+    "Lenient",
+    "Model",
+    "Money",
+    "NameRef",
+    "ObjectMeta",
+    "ObjectName",
+    "OwnerReference",
+    "ParameterName",
+    "Resource",
+    "StrictBool",
+    "Timestamp",
+    "field_error",
+    "first_repeated",
+]
 
 GROUP = "finetune-operator.dev"
 VERSION = "v1alpha1"
@@ -43,15 +78,25 @@ class Lenient(Model):
 
 
 def _seconds(value: datetime) -> str:
-    return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 Timestamp = Annotated[datetime, PlainSerializer(_seconds, return_type=str)]
 
-_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-_DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=_DNS_SUBDOMAIN)]
-CandidateName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=_DNS_LABEL)]
+
+def field_error(field: str, message: str) -> PydanticCustomError:
+    """What a rule over several fields raises.
+
+    Args:
+        field: The field at fault, as a path below the model that has the rule, such as `candidates[1].name`.
+        message: What is wrong and what is allowed.
+    """
+    return PydanticCustomError("field_error", "{message}", {"field": field, "message": message})
+
+
+def first_repeated(values: Sequence[object]) -> int | None:
+    """The place of the first value that has been there before."""
+    return next((place for place, value in enumerate(values) if value in values[:place]), None)
 
 
 def _refuse_bool_or_text(value: object) -> object:
@@ -60,44 +105,41 @@ def _refuse_bool_or_text(value: object) -> object:
     return value
 
 
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("must be a finite number")
+NUMBER = BeforeValidator(_refuse_bool_or_text)
+"""Makes a float a number of a manifest, as the API server takes it: never text. Stands last, so that the bounds
+before it stay visible in the model's JSON Schema."""
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value
 
 
-Number = Annotated[float, BeforeValidator(_refuse_bool_or_text), AfterValidator(_finite)]
-"""A number of a manifest, as the API server takes it: never text, never NaN."""
+WHOLE = BeforeValidator(_whole)
+"""Lets a strict int be written 4.0, which is 4: JSON does not tell them apart. Stands last, as `NUMBER` does."""
 
-StrictInt = Annotated[int, Field(strict=True)]
+StrictBool = Annotated[bool, Field(strict=True)]
+
+_MONEY = re.compile(MONEY)
+_MONEY_LENGTH = 40
 
 
 def _money(value: object) -> Decimal:
     if isinstance(value, Decimal):
         return value
-    if not isinstance(value, str) or not _is_plain_decimal(value):
-        raise ValueError('must be an amount of money in quotes, such as "150.00"')
+    if not isinstance(value, str) or len(value) > _MONEY_LENGTH or not _MONEY.fullmatch(value):
+        raise ValueError(MEANINGS[MONEY])
     return Decimal(value)
 
 
-def _is_plain_decimal(text: str) -> bool:
-    whole, _, fraction = text.partition(".")
-    digits = (
-        whole.isascii()
-        and whole.isdigit()
-        and (fraction == "" or (fraction.isascii() and fraction.isdigit()))
-    )
-    return digits and not text.endswith(".") and len(text) <= 20
+def _money_text(value: Decimal) -> str:
+    text = f"{value:f}"
+    return text if len(text) <= _MONEY_LENGTH else f"{value:.12f}"
 
 
-Money = Annotated[
-    Decimal,
-    BeforeValidator(_money),
-    PlainSerializer(lambda value: f"{value:f}", return_type=str),
-]
+Money = Annotated[Decimal, BeforeValidator(_money), PlainSerializer(_money_text, return_type=str)]
 """An amount of money: a decimal string outside, a Decimal inside, never a float."""
-
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 
 
 class NameRef(Model):
@@ -120,7 +162,7 @@ class OwnerReference(Lenient):
 class ObjectMeta(Lenient):
     """The part of Kubernetes' ObjectMeta that the operator reads or writes."""
 
-    name: str
+    name: ObjectName
     namespace: str | None = None
     uid: str | None = None
     generation: int | None = None
@@ -144,11 +186,19 @@ class Condition(Lenient):
     last_transition_time: Timestamp | None = None
 
 
-class Resource(Lenient):
+class Resource(Model):
     """A Kubernetes object of any of the three kinds."""
+
+    longest_name: ClassVar[int] = 63
 
     api_version: Literal["finetune-operator.dev/v1alpha1"]
     metadata: ObjectMeta
+
+    @model_validator(mode="after")
+    def _name_fits_a_label(self) -> Self:
+        if len(self.metadata.name) > self.longest_name:
+            raise field_error("metadata.name", f"must be at most {self.longest_name} characters long")
+        return self
 
     @property
     def name(self) -> str:

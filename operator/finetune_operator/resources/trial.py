@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, PlainValidator, StringConstraints
 
 from finetune_operator.resources.common import (
+    WHOLE,
     CandidateName,
     Condition,
     Lenient,
@@ -15,9 +17,9 @@ from finetune_operator.resources.common import (
     Money,
     NameRef,
     Resource,
-    StrictInt,
     Timestamp,
 )
+from finetune_operator.resources.patterns import RUN_KEY, BaseModelName
 
 
 class TrialPhase(enum.StrEnum):
@@ -43,20 +45,32 @@ TERMINAL_PHASES = frozenset(
 )
 
 
+def _number_or_text(value: object) -> int | float | str:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("must be a number or a text")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    if isinstance(value, str) and len(value) > 256:
+        raise ValueError("must be at most 256 characters long")
+    return value
+
+
+HyperparameterValue = Annotated[int | float | str, PlainValidator(_number_or_text)]
+"""One value of a trial. A real number without a fraction comes back from the API server as an int."""
+
+
 class TrialSpec(Model):
     """What is bought. Immutable: another purchase is another trial."""
 
     sweep_ref: NameRef
-    index: Annotated[StrictInt, Field(ge=0)]
+    index: Annotated[int, Field(strict=True, ge=0, le=999_999), WHOLE]
     candidate: CandidateName
     provider_ref: NameRef
-    base_model: Annotated[str, StringConstraints(min_length=1, max_length=128)]
-    hyperparameters: dict[
-        str, Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)] | str
-    ]
-    run_key: Annotated[str, StringConstraints(min_length=8, max_length=40, pattern=r"^[a-z0-9-]+$")]
-    seed: StrictInt = 0
-    origin: str = ""
+    base_model: BaseModelName
+    hyperparameters: Annotated[dict[str, HyperparameterValue], Field(max_length=32)]
+    run_key: Annotated[str, StringConstraints(strict=True, min_length=8, max_length=40, pattern=RUN_KEY)]
+    seed: Annotated[int, Field(strict=True, ge=0, le=2_147_483_647), WHOLE] = 0
+    origin: Annotated[str, StringConstraints(strict=True, max_length=256)] = ""
     estimated_cost: Money | None = None
 
 

@@ -11,6 +11,8 @@ from finetune_operator.search.points import History, Point
 MOST_REFUSED = 20_000
 # The same for one base model whose values are drawn from a continuous range.
 MOST_DRAWS = 5_000
+# How often a finite space may draw what it may not propose before what is left of it is numbered.
+MOST_REPEATS = 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """Bayesian search: model the scores, and try what is expected to improve on the best most.
 
 First an initial design, then at each step a Gaussian process of the scores so far (`gaussian_process`) judges
-a list of points (`candidate_rows`). Trials that are pending count as having scored what the model expects. Failed
-trials, and scores that collapsed, count as bad but not abysmal, so that one diverged training does not hide the
-differences between good ones.
+a list of points (`candidate_rows`). Trials that are pending count as having scored what the model expects.
+Failed trials, and scores that collapsed, count as bad but not abysmal, so that one diverged training does not
+hide the differences between good ones.
 
 The acquisition is `ExpectedImprovement` of the package bayesian-optimization. The package's own loop is not
 used: it has no logarithmic scale, proposes points twice, and forgets pending trials.
@@ -74,7 +74,7 @@ class BayesianSearch:
 
     def _from_design(self, available: Availability, known: int, origin: Origin) -> Proposal | None:
         # A few more than are known, since in a small space some come up twice.
-        points = initial_points(self._space, self._seed, known + self._initial_trials)
+        points = initial_points(self._space, self._seed, known + DEFAULT_TRIALS)
         return next((Proposal(point, origin) for point in points if available(point)), None)
 
     def _from_anywhere(self, available: Availability) -> Proposal | None:
@@ -82,10 +82,8 @@ class BayesianSearch:
         return None if point is None else Proposal(point, "exploration")
 
     def _from_model(self, available: Availability, pending: list[Point]) -> Proposal | None:
-        if self._model is None:
-            self._model = self._fit()
-        model = self._model.with_pending(self._encoder.encode(pending))
-        expected, _ = self._model.predict(self._encoder.encode(self._finished))
+        model = self._fitted().with_pending(self._encoder.encode(pending))
+        expected, _ = self._fitted().predict(self._encoder.encode(self._finished))
         best = [self._finished[index] for index in np.argsort(-expected, kind="stable")]
         generator = np.random.default_rng(seed_for(self._seed, "candidates", available.history.length))
         batches = candidate_batches(self._encoder, list(dict.fromkeys(best))[:_BEST_POINTS], generator)
@@ -103,10 +101,15 @@ class BayesianSearch:
                 return Proposal(point, "expected improvement" if hopeful else "exploration")
         return None
 
+    def _fitted(self) -> ScoreModel:
+        """The model of what is finished and failed, which more pending trials do not change."""
+        if self._model is None:
+            self._model = self._fit()
+        return self._model
+
     def _fit(self) -> ScoreModel:
         # Scaled first, so that no score is too large to reckon with.
-        largest = float(np.abs(self._scores).max())
-        scores = self._scores / largest if largest > 0 else self._scores
+        scores = self._scores / (float(np.abs(self._scores).max()) or 1.0)
         floor = _floor(scores)
         scores = np.concatenate([np.maximum(scores, floor), np.full(len(self._failed), floor)])
         rows = self._encoder.encode([*self._finished, *self._failed])
@@ -128,11 +131,12 @@ def _expected_improvement(model: ScoreModel, rows: Matrix) -> tuple[Matrix, Matr
 
 def _floor(scores: Matrix) -> float:
     """What a failed or collapsed trial counts as: twice as far below the median as the best is above it."""
-    median, best, worst = float(np.median(scores)), float(scores.max()), float(scores.min())
+    median, best = float(np.median(scores)), float(scores.max())
     if best > median:
         return median - 2.0 * (best - median)
-    # At least half of the scores are the best one.
-    return worst if worst < median else median - 1.0
+    # At least half of the scores are the best one: the next best stands in for the median.
+    worse = scores[scores < best]
+    return float(worse.max()) - 2.0 * (best - float(worse.max())) if len(worse) else best - 1.0
 
 
 def _most_telling(scores: Matrix, seed: int) -> NDArray[np.int64]:

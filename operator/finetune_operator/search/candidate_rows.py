@@ -1,8 +1,8 @@
 """The points among which a Bayesian search chooses.
 
 Every combination of finite values, each with random values of the continuous parameters, as many times as
-there is room for; random combinations where there are too many. In addition, small moves round the best points
-so far, since improvements are often found next to them.
+there is room for; random combinations where there are too many. In addition, small moves round the best
+points so far, since improvements are often found next to them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from finetune_operator.search.encoding import Encoder, Matrix, draws_of
-from finetune_operator.search.parameters import Parameter, Values
+from finetune_operator.search.parameters import IntRange, Parameter, Values
 from finetune_operator.search.points import Point
 from finetune_operator.search.space import Arm
 
@@ -57,7 +57,7 @@ def _spread(arm: Arm, quota: int, generator: np.random.Generator) -> Matrix:
         combinations *= size
     if combinations > quota:
         count = quota
-        finite = iter([generator.integers(size, size=count) for size in sizes])
+        finite = iter([_indices(own, generator.random(count)) for own in parameters if own.size is not None])
     else:
         repeats = 1 if len(sizes) == len(parameters) else quota // combinations
         count = combinations * repeats
@@ -66,6 +66,16 @@ def _spread(arm: Arm, quota: int, generator: np.random.Generator) -> Matrix:
         generator.random(count) if parameter.size is None else next(finite) for parameter in parameters
     ]
     return np.array(columns, dtype=float).reshape(len(columns), count).T
+
+
+def _indices(parameter: Parameter, places: Matrix) -> Matrix:
+    """Indices of a finite parameter's values at places in [0, 1), evenly on its own scale."""
+    size = parameter.size or 1
+    if isinstance(parameter, IntRange) and parameter.log:
+        low, above_last = parameter.min, parameter.value_at(size)
+        indices = np.floor((low * (above_last / low) ** places - low) / parameter.step)
+        return np.asarray(np.minimum(indices, size - 1))
+    return np.floor(places * size)
 
 
 def _every_combination(sizes: Sequence[int], repeats: int) -> "Iterator[np.ndarray]":
@@ -93,7 +103,13 @@ def _moved(parameter: Parameter, draws: Matrix, generator: np.random.Generator) 
     if parameter.size is None:
         return np.clip(draws + _STRIDE * generator.standard_normal(len(draws)), 0.0, 1.0)
     if isinstance(parameter, Values) and parameter.categorical:
-        return generator.integers(parameter.size, size=len(draws)).astype(float)
-    stride = _STRIDE * (parameter.size - 1) * generator.standard_normal(len(draws))
-    steps = np.copysign(np.maximum(1.0, np.abs(np.rint(stride))), stride)
+        return _indices(parameter, generator.random(len(draws)))
+    stride = _STRIDE * generator.standard_normal(len(draws))
+    if isinstance(parameter, IntRange) and parameter.log:
+        number = parameter.min + parameter.step * draws
+        steps = number * ((parameter.max / parameter.min) ** stride - 1.0) / parameter.step
+    else:
+        steps = stride * (parameter.size - 1)
+    # At least one step, or the row would not move.
+    steps = np.copysign(np.maximum(1.0, np.abs(np.rint(steps))), stride)
     return np.clip(draws + steps, 0.0, parameter.size - 1.0)

@@ -8,10 +8,10 @@ Notation:
             [0, 1] where it is continuous; draws of several points have one row for each point and one column
             for each parameter of the arm
 
-Columns are the arms' indicators times 0.4, then one axis for each parameter. A parameter that several branches
-have under one name shares one axis, which spans all their ranges and is logarithmic if any of them is: what
-was learnt about `epochs` with one base model counts for the others. Texts and numbers of one name have an axis
-each. In the columns of a parameter that an arm does not have, its rows hold 0.5, or 0 for indicators.
+Columns are the arms' indicators times 0.4, then one axis for each parameter. A parameter that several
+branches have under one name shares one axis, which spans all their ranges and is logarithmic if any of them
+is: what was learnt about `epochs` with one base model counts for the others. Texts and numbers of one name
+have an axis each. In the columns of a parameter that an arm lacks, its rows hold 0.5, or 0 for indicators.
 """
 
 import math

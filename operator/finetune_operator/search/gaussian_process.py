@@ -22,19 +22,18 @@ for the likelihood; the priors are the project's own, from a comparison on tunin
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
 
 from finetune_operator.search.encoding import Matrix
 
 # (median, deviation of the logarithm) by the name that scikit-learn gives to a hyperparameter.
 PRIORS = {"constant_value": (1.0, 1.0), "length_scale": (0.7, 0.7), "noise_level": (0.01, 1.2)}
-# Far out in the priors' tails: there so that nothing overflows, not to bind.
+# Far out in the priors' tails, so that nothing overflows and the covariance can be inverted.
 _BOUNDS = (1e-5, 1e4)
 
 
@@ -61,6 +60,21 @@ class MapGaussianProcess(GaussianProcessRegressor):  # type: ignore[misc]  # sci
             return likelihood[0] + prior, likelihood[1] - distance / deviations
         return likelihood + prior
 
+    def best_theta(self) -> Matrix:
+        """The hyperparameters of the highest density for the data of the last fit, shape (d + 2,).
+
+        The climb starts from the kernel's own and may stop early: any point on its way is usable. That, and
+        that a bound may be reached, are why it is not left to scikit-learn, which warns of both.
+        """
+
+        def depth(theta: Matrix) -> tuple[float, Matrix]:
+            height, slope = self.log_marginal_likelihood(theta, eval_gradient=True)
+            return -height, -slope
+
+        start, bounds, options = self.kernel_.theta, self.kernel_.bounds, {"maxiter": 60, "ftol": 1e-6}
+        climb = minimize(depth, start, method="L-BFGS-B", jac=True, bounds=bounds, options=options)
+        return np.asarray(climb.x)
+
     def _priors(self) -> tuple[Matrix, Matrix]:
         medians: list[float] = []
         deviations: list[float] = []
@@ -74,15 +88,20 @@ class MapGaussianProcess(GaussianProcessRegressor):  # type: ignore[misc]  # sci
 class ScoreModel:
     """What the scores so far say about any other point.
 
-    Attributes:
-        rows: X, shape (n, d).
+    Args:
+        rows: X, shape (n, d), n at least 1.
         targets: y, shape (n,).
+        kernel: The covariance with its hyperparameters.
+
+    Attributes:
+        rows: X.
+        targets: y.
     """
 
-    def __init__(self, rows: Matrix, targets: Matrix, process: MapGaussianProcess) -> None:
+    def __init__(self, rows: Matrix, targets: Matrix, kernel: Kernel) -> None:
         self.rows = rows
         self.targets = targets
-        self._process = process.fit(rows, targets)
+        self._process = MapGaussianProcess(kernel, alpha=0.0, optimizer=None).fit(rows, targets)
 
     @classmethod
     def fitted(cls, rows: Matrix, scores: Matrix) -> "ScoreModel":
@@ -95,8 +114,8 @@ class ScoreModel:
         lengths = np.full(rows.shape[1], PRIORS["length_scale"][0])
         noise = WhiteKernel(PRIORS["noise_level"][0], _BOUNDS)
         kernel = ConstantKernel(1.0, _BOUNDS) * Matern(lengths, _BOUNDS, nu=1.5) + noise
-        process = MapGaussianProcess(kernel, alpha=0.0, optimizer=_climb)
-        return cls(rows, _standardised(scores), process)
+        start = cls(rows, _standardised(scores), kernel)
+        return cls(rows, start.targets, kernel.clone_with_theta(start._process.best_theta()))
 
     def with_pending(self, rows: Matrix) -> "ScoreModel":
         """The model after a trial at each row has scored exactly what is expected of it.
@@ -106,9 +125,8 @@ class ScoreModel:
         """
         if not len(rows):
             return self
-        process = MapGaussianProcess(self._process.kernel_, alpha=0.0, optimizer=None)
         targets = np.concatenate([self.targets, self._process.predict(rows)])
-        return ScoreModel(np.concatenate([self.rows, rows]), targets, process)
+        return ScoreModel(np.concatenate([self.rows, rows]), targets, self._process.kernel_)
 
     @property
     def noise(self) -> float:
@@ -125,16 +143,6 @@ def _standardised(scores: Matrix) -> Matrix:
     centred = scores - scores.mean()
     deviation = float(centred.std())
     # Below this the differences are what floating point left of equal scores.
-    if deviation <= 1e-12 * float(np.abs(scores).max(initial=0.0)):
+    if deviation <= 1e-12 * float(np.abs(scores).max()):
         return np.zeros_like(scores)
     return np.asarray(centred / deviation)
-
-
-def _climb(
-    objective: Callable[[Matrix], tuple[float, Matrix]], start: Matrix, bounds: Matrix
-) -> tuple[Matrix, float]:
-    """Minimise from one start; stopping early is no reason to warn, any point on the way is usable."""
-    result = minimize(
-        objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 60, "ftol": 1e-6}
-    )
-    return result.x, float(result.fun)

@@ -1,8 +1,8 @@
 """The first trials of a Bayesian search, before there are scores to learn from.
 
-The first one is the centre of its space. The others are a scrambled Sobol sequence squeezed to the central 80 %
-of each range, since corners are seldom good and seldom tell much. Base models are dealt in turn, in an order
-that the seed picks.
+The first one is the centre of its space. The others are a scrambled Sobol sequence squeezed to the central
+80 % of each range, since corners are seldom good and seldom tell much. Base models are dealt in turn, in an
+order that the seed picks.
 """
 
 from collections.abc import Iterator

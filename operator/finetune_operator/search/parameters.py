@@ -3,7 +3,7 @@
 Every kind offers the same members. `size` is the number of values, None for a continuous one. A finite kind
 numbers its values from 0 (`value_at`, `index_of`). `encode` gives the value's place in [0, 1]: one number, or
 one indicator for each category. `decode` gives the nearest value: `decode(encode(value)) == value` for each
-value that the search proposes.
+value that the search proposes. `drawn` turns a uniform random number below 1 into a value.
 """
 
 import math
@@ -65,9 +65,9 @@ class IntRange:
 
     def contains(self, value: object) -> bool:
         """Whether `value` is one of the whole numbers; `4.0` is `4`."""
-        if isinstance(value, str) or not is_finite_number(value):
+        if not is_finite_number(value):
             return False
-        whole = identity(value)  # type: ignore[arg-type]  # a finite number, as just checked
+        whole = identity(value)
         return (
             isinstance(whole, int) and self.min <= whole <= self.max and (whole - self.min) % self.step == 0
         )
@@ -87,6 +87,14 @@ class IntRange:
         if self.log:
             place = (self.min * (self._last / self.min) ** place - self.min) / max(1, self._last - self.min)
         return self.value_at(min(self.size - 1, max(0, round(place * (self.size - 1)))))
+
+    def drawn(self, place: float) -> int:
+        """The value that a random number in [0, 1) draws: evenly, or evenly by ratio if `log`."""
+        if not self.log:
+            return self.value_at(int(place * self.size))
+        above_last = self.value_at(self.size)
+        number = self.min * (above_last / self.min) ** place
+        return self.value_at(min(self.size - 1, int((number - self.min) / self.step)))
 
     def grid_values(self) -> Sequence[int]:
         """All values in order, without building a list of them."""
@@ -144,9 +152,9 @@ class _RealRange:
 
     def contains(self, value: object) -> bool:
         """Whether `value` lies between the bounds and, with `steps`, is one of the steps."""
-        if isinstance(value, str) or not is_finite_number(value):
+        if not is_finite_number(value):
             return False
-        number = float(value)  # type: ignore[arg-type]  # a finite number, as just checked
+        number = float(value)
         if self.steps is None or not self.min <= number <= self.max:
             return self.min <= number <= self.max
         nearest = self.value_at(round(self._place(number) * (self.steps - 1)))
@@ -166,6 +174,10 @@ class _RealRange:
         if self.steps is not None:
             return self.value_at(round(place * (self.steps - 1)))
         return self._at(place)
+
+    def drawn(self, place: float) -> float:
+        """The value that a random number in [0, 1) draws, evenly on the range's own scale."""
+        return self._at(place) if self.steps is None else self.value_at(int(place * self.steps))
 
     def grid_values(self) -> Sequence[float]:
         """The `steps` values in order.

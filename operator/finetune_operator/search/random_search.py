@@ -1,11 +1,17 @@
 """Random search: base models are equally likely, then each value on its parameter's own scale.
 
-A finite space is drained completely: the draw is uniform over the combinations of a base model that are left.
+A finite space is used up completely: when draws only repeat, all that is left is equally likely.
 """
 
 import random
 
-from finetune_operator.search.availability import MOST_DRAWS, MOST_REFUSED, Availability, random_for
+from finetune_operator.search.availability import (
+    MOST_DRAWS,
+    MOST_REFUSED,
+    MOST_REPEATS,
+    Availability,
+    random_for,
+)
 from finetune_operator.search.points import Point
 from finetune_operator.search.space import Arm, SearchSpace
 
@@ -22,25 +28,21 @@ def next_random_point(space: SearchSpace, available: Availability, seed: int) ->
 
 
 def _draw(arm: Arm, available: Availability, generator: random.Random) -> Point | None:
-    if arm.size is not None:
-        return _draw_from_finite(arm, arm.size, available, generator)
-    # Six digits of a real number leave so many values that repeats are rare; only `allow` can refuse many.
-    draws = (_draw_value_by_value(arm, generator) for _ in range(MOST_DRAWS))
-    return next(filter(available, draws), None)
+    # Repeats are rare in a continuous space, and only `allow` can refuse many points there.
+    tries = MOST_DRAWS if arm.size is None else MOST_REPEATS
+    draws = (_draw_value_by_value(arm, generator) for _ in range(tries))
+    point = next(filter(available, draws), None)
+    if point is None and arm.size is not None:
+        return _draw_from_rest(arm, arm.size, available, generator)
+    return point
 
 
 def _draw_value_by_value(arm: Arm, generator: random.Random) -> Point:
-    return arm.point(
-        [
-            parameter.decode((generator.random(),))
-            if parameter.size is None
-            else parameter.value_at(generator.randrange(parameter.size))
-            for parameter in arm.branch.parameters.values()
-        ]
-    )
+    parameters = arm.branch.parameters.values()
+    return arm.point([parameter.drawn(generator.random()) for parameter in parameters])
 
 
-def _draw_from_finite(arm: Arm, size: int, available: Availability, generator: random.Random) -> Point | None:
+def _draw_from_rest(arm: Arm, size: int, available: Availability, generator: random.Random) -> Point | None:
     seen = sorted({arm.index_of(point) for point in available.history.points if arm.contains(point)})
     if len(seen) >= size:
         return None

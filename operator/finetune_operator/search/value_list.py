@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from finetune_operator.search.errors import InvalidSpace
 from finetune_operator.search.values import ParameterValue, identity, is_finite_number
 
-_WHOLE = re.compile(r"[+-]?\d+")
-_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,7 @@ class Values:
 
     def contains(self, value: object) -> bool:
         """Whether `value` is listed."""
-        known = isinstance(value, str) or is_finite_number(value)
-        return known and identity(value) in self._index  # type: ignore[arg-type]  # known
+        return (isinstance(value, str) or is_finite_number(value)) and identity(value) in self._index
 
     def encode(self, value: ParameterValue) -> tuple[float, ...]:
         """The rank in [0, 1] of a number; one indicator for each category of a text."""
@@ -80,6 +79,10 @@ class Values:
         if self.categorical:
             return self.items[max(range(self.size), key=lambda index: unit[index])]
         return self.items[round(min(1.0, max(0.0, unit[0])) * (self.size - 1))]
+
+    def drawn(self, place: float) -> ParameterValue:
+        """The value that a random number in [0, 1) draws; all are equally likely."""
+        return self.items[int(place * self.size)]
 
     def grid_values(self) -> Sequence[ParameterValue]:
         """All values in order."""

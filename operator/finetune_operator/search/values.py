@@ -5,8 +5,9 @@ way `2.0` may turn into `2`, and a real number may lose its last bits; neither m
 """
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 ParameterValue: TypeAlias = int | float | str
 
@@ -16,9 +17,11 @@ IDENTITY_DIGITS = 12
 PROPOSED_DIGITS = 6
 
 
-def is_finite_number(value: object) -> bool:
-    """Whether `value` is an int or a finite float. A bool is neither."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def is_finite_number(value: object) -> TypeGuard[int | float]:
+    """Whether `value` is a number that a float can hold. A bool is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max  # An int may be larger, and NaN compares false.
 
 
 def round_significant(value: float, digits: int) -> float:

@@ -133,7 +133,8 @@ def test_empty_dataset_is_refused(dataset: Write, content: str) -> None:
 def test_dataset_over_the_bound_is_refused(dataset: Write, line: Line) -> None:
     content = line() + "\n"
     assert check_dataset(dataset(content), field=FIELD, max_bytes=len(content)).examples == 1
-    assert "is larger than the 10 bytes allowed" in problems(dataset(content), max_bytes=10)[0]
+    bound = len(content) - 1
+    assert f"is larger than the {bound} bytes allowed" in problems(dataset(content), max_bytes=bound)[0]
 
 
 def test_line_over_the_bound_is_refused_and_the_next_is_still_read(dataset: Write, line: Line) -> None:
@@ -157,6 +158,17 @@ def test_memory_does_not_grow_with_the_file(line: Line) -> None:
     try:
         assert check_chunks(blocks, field=FIELD).examples == 18_000
         assert tracemalloc.get_traced_memory()[1] < 5 * len(block)
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_a_line() -> None:
+    block = b"x" * 1024**2
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidDataset, match="line 1: is longer than"):
+            check_chunks((block for _ in range(60)), field=FIELD)
+        assert tracemalloc.get_traced_memory()[1] < 4 * MAX_LINE_BYTES
     finally:
         tracemalloc.stop()
 

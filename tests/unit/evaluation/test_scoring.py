@@ -152,7 +152,7 @@ async def test_permanent_error_is_raised_as_it_is_and_ends_the_other_calls(
         await evaluate(session, examples(50), max_output_tokens=8, answers=AnswerLog(), retry=clock.policy())
     assert clock.waits == []
     assert session.in_flight == 0
-    assert len(session.asked) < 50
+    assert len(session.asked) < 5
 
 
 async def test_cancelled_evaluation_leaves_no_call_in_flight(session_class: SessionClass) -> None:

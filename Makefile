@@ -1,0 +1,67 @@
+# What a person types. Everything that is downloaded or built lies in .venv, or outside the clone in a cache.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+WORKERS ?= 2
+
+.PHONY: help install demo test check lint types imports unit cluster-tests controlplane cluster-up cluster-down lock format clean
+
+help: ## Show this help
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+install: $(INSTALLED) ## Install everything into .venv
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "finetune-operator needs Python 3.11 or newer; set PYTHON=python3.11, for instance")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet "$$(grep -oE '^uv==[0-9.]+' requirements.lock)"
+	$(BIN)/python -m uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+demo: install ## Fine-tune a real model: a Bayesian sweep on this machine
+	$(BIN)/finetune run examples/quickstart.yaml --state .cache/demo
+
+check: lint types imports unit ## Everything that is quick: ruff, mypy, import rules, unit tests
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: install
+	$(BIN)/mypy
+
+imports: install
+	$(BIN)/lint-imports
+
+unit: install
+	$(BIN)/python -m pytest tests/unit tests/contract -n $(WORKERS) --dist loadfile -q
+
+controlplane: install ## Build the Kubernetes API server for tests (once)
+	PYTHONPATH=tests $(BIN)/python -m controlplane build
+
+cluster-tests: controlplane
+	$(BIN)/python -m pytest tests/cluster -n $(WORKERS) --dist loadfile -q
+
+test: check cluster-tests ## All tests, those on a real Kubernetes API server included
+
+cluster-up: controlplane ## Start a real API server; kubeconfig in .cache/cluster/kubeconfig
+	PYTHONPATH=tests $(BIN)/python -m controlplane up
+
+cluster-down: install ## Stop it
+	PYTHONPATH=tests $(BIN)/python -m controlplane down
+
+lock: ## Resolve the dependencies anew
+	$(BIN)/python -m uv pip compile pyproject.toml --extra local --group dev --group demo --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o requirements.lock
+
+format: install ## Format the code
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+
+clean: ## Remove what was installed and built here
+	rm -rf $(VENV) .cache dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,78 @@
+"""What the operator writes into a sweep's status."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from finetune_operator.resources.common import Condition, Lenient, Money, Timestamp
+
+
+class TrialCounts(Lenient):
+    """Trials by what became of them; `done` counts all that ended."""
+
+    total: int = 0
+    pending: int = 0
+    running: int = 0
+    done: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    stalled: int = 0
+
+
+class BestTrial(Lenient):
+    """The best trial so far."""
+
+    trial: str
+    candidate: str
+    provider: str
+    base_model: str
+    fine_tuned_model: str | None = None
+    score: float
+    base_score: float | None = None
+    hyperparameters: dict[str, int | float | str] = Field(default_factory=dict)
+
+
+class Baseline(Lenient):
+    """What a base model scores without fine-tuning; measured once."""
+
+    provider: str
+    base_model: str
+    score: float | None = None
+    message: str | None = None
+
+
+class SweepCost(Lenient):
+    """Money of the sweep: reserved for trials that run, spent on those that ended."""
+
+    reserved: Money | None = None
+    spent: Money | None = None
+    currency: str = "USD"
+
+
+class SweepStatus(Lenient):
+    """What the operator knows of the sweep; everything in it can be derived again from the trials."""
+
+    observed_generation: int = -1
+    phase: Literal["Pending", "Searching", "Suspended", "Finishing", "Succeeded", "Failed"] | None = None
+    conditions: tuple[Condition, ...] = ()
+    trials: TrialCounts = TrialCounts()
+    best: BestTrial | None = None
+    best_score: str | None = None
+    baselines: tuple[Baseline, ...] = ()
+    cost: SweepCost | None = None
+    spent: str | None = None
+    space_size: str | None = None
+    last_index: int = -1
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.phase in {"Succeeded", "Failed"}
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of a type, if it is there."""
+        return next((each for each in self.conditions if each.type == kind), None)

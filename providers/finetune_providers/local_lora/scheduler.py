@@ -1,0 +1,136 @@
+"""Starts waiting and vanished jobs while there are free slots.
+
+All memory is in the job folders and their locks, so two processes over one folder, or a process and its successor,
+never have more trainers alive than there are slots.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from finetune_providers.local_lora.jobs import (
+    CANCELLED,
+    FAILED,
+    PAUSED,
+    TRAINING,
+    WAITING,
+    JobFolder,
+    JobStatus,
+    is_job_id,
+)
+from finetune_providers.local_lora.locks import locked, try_lock
+from finetune_providers.local_lora.processes import start_trainer
+
+logger = logging.getLogger(__name__)
+MAX_DEATHS = 3
+
+
+class Scheduler:
+    """Keeps up to `slots` trainers alive over the folder `jobs`. Its methods block; call them in a thread."""
+
+    def __init__(self, jobs: Path, slots: int, *, environment: Mapping[str, str]) -> None:
+        self._jobs = jobs
+        self._slots = slots
+        self._environment = environment
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._ended: set[str] = set()
+
+    def job(self, job_id: str) -> JobFolder | None:
+        """The job's folder, or None where there is no such job."""
+        folder = JobFolder(self._jobs / job_id)
+        return folder if is_job_id(job_id) and folder.exists else None
+
+    def unfinished(self) -> Iterator[JobFolder]:
+        """Jobs without a final state; whether a job has one is remembered."""
+        for name in sorted(os.listdir(self._jobs)):
+            if name in self._ended:
+                continue
+            job = self.job(name)
+            if job is None:
+                continue
+            if job.status().terminal and not job.alive:
+                self._ended.add(name)
+                continue
+            yield job
+
+    def tick(self) -> None:
+        """Look at every unfinished job once and start those that can go on, oldest first."""
+        self.reap()
+        with locked(self._jobs / ".scheduler.lock"):
+            free = self._slots
+            idle: list[JobFolder] = []
+            for job in self.unfinished():
+                if job.alive:
+                    free -= 1
+                else:
+                    idle.append(job)
+            for job in sorted(idle, key=lambda job: job.request().created_at):
+                free -= self._handle_idle(job, may_start=free > 0)
+
+    def reap(self) -> None:
+        """Collect exit codes of trainers that ended."""
+        self._children = [child for child in self._children if child.poll() is None]
+
+    def settle(self, job: JobFolder) -> None:
+        """Give a job whose trainer is gone the state that says so: cancelled, or paused until the next tick."""
+        lock = try_lock(job.lock)
+        if lock is None:
+            return
+        try:
+            status = job.status()
+            if status.terminal:
+                return
+            if job.cancel_requested:
+                job.finish(CANCELLED)
+            elif status.native_state == TRAINING:
+                job.write(replace(status, native_state=PAUSED))
+        finally:
+            os.close(lock)
+
+    def _handle_idle(self, job: JobFolder, *, may_start: bool) -> int:
+        """Start an idle job or write that it has ended.
+
+        Returns:
+            Slots taken: 1 where a trainer was started, else 0.
+        """
+        lock = try_lock(job.lock)
+        if lock is None:
+            return 1
+        try:
+            status = job.status()
+            if status.terminal:
+                return 0
+            if job.cancel_requested:
+                job.finish(CANCELLED)
+                return 0
+            if status.native_state not in {WAITING, PAUSED}:
+                status = self._count_death(job, status)
+            if status.terminal or not may_start:
+                return 0
+            job.write(replace(status, native_state=TRAINING))
+            self._children.append(start_trainer(job, lock, environment=self._environment))
+        finally:
+            os.close(lock)
+        return 1
+
+    @staticmethod
+    def _count_death(job: JobFolder, status: JobStatus) -> JobStatus:
+        """The state after a trainer vanished without a result: waiting again, or failed where it keeps dying."""
+        deaths = status.deaths + 1 if status.saved_step == status.deaths_at else 1
+        status = replace(status, native_state=WAITING, deaths=deaths, deaths_at=status.saved_step)
+        job.write(status)
+        logger.warning("trainer vanished: job=%s step=%d deaths=%d", job.path.name, status.step, deaths)
+        if deaths >= MAX_DEATHS:
+            line = job.last_log_line() or "it wrote nothing to its log"
+            job.finish(
+                FAILED,
+                f"the training process died {deaths} times without progress (last: {line}); "
+                "a process killed by the system usually needs more memory, a smaller batchSize or maxLength",
+            )
+            return job.status()
+        return status

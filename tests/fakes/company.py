@@ -1,0 +1,213 @@
+"""A fine-tuning company: its servers' state, and the provider that talks to it.
+
+The company outlives the operator, as a real one does: a test that ends an engine and starts another gives both
+the same company. It records every purchase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from finetune_providers.base import (
+    Capabilities,
+    Conversation,
+    DatasetFile,
+    InferenceSession,
+    JobRequest,
+    JobSnapshot,
+    JobState,
+    MetricPoint,
+    ModelRules,
+    ParameterRule,
+    ProviderConfig,
+)
+from finetune_providers.errors import JobNotFound, PermanentProviderError, ProviderError
+
+RULES = ModelRules(
+    {
+        "epochs": ParameterRule("int", minimum=1, maximum=50, default=3),
+        "learningRate": ParameterRule("float", minimum=0, maximum=1, exclusive_minimum=True),
+        "batchSize": ParameterRule("int", allowed=(4, 8, 16)),
+    }
+)
+
+CAPABILITIES = Capabilities(
+    finds_by_key=True,
+    idempotent_create=False,
+    lookup_window_s=None,
+    metrics=frozenset({"validationLoss", "validationTokenAccuracy"}),
+    poll_interval_s=0.01,
+    deletes_models=True,
+)
+
+
+def even_quality(_: JobRequest) -> float:
+    """Every model gets three of four answers right."""
+    return 0.75
+
+
+@dataclass
+class Company:
+    """The servers' state, and switches for what they do.
+
+    Attributes:
+        polls: Looks at a job until it has finished.
+        quality: Share of right answers of the model that a job makes.
+        hold: Jobs stay as they are while it is true.
+        faults: Errors to raise instead of (`before`) or after (`after`) taking a create call, in turn.
+        fails: Says why a job fails, or None.
+        losses: Validation losses that a job reports at its end, step 0 first.
+    """
+
+    polls: int = 2
+    quality: Callable[[JobRequest], float] = even_quality
+    base_quality: float = 0.25
+    hold: bool = False
+    before: list[ProviderError] = field(default_factory=list)
+    after: list[ProviderError] = field(default_factory=list)
+    fails: Callable[[JobRequest], str | None] = lambda _: None
+    losses: Callable[[JobRequest], Sequence[float]] = lambda _: (2.0, 1.0)
+    inference_fault: ProviderError | None = None
+    capabilities: Capabilities = CAPABILITIES
+    purchases: list[JobRequest] = field(default_factory=list)
+    jobs: dict[str, JobSnapshot] = field(default_factory=dict)
+    cancelled: list[str] = field(default_factory=list)
+    deleted_models: list[str] = field(default_factory=list)
+    observed: int = 0
+    _looks: dict[str, int] = field(default_factory=dict)
+
+    def take(self, request: JobRequest) -> JobSnapshot:
+        """Sell a job."""
+        self.purchases.append(request)
+        job = JobSnapshot(
+            job_id=f"job-{len(self.purchases)}",
+            key=request.key,
+            state=JobState.PENDING,
+            native_state="queued",
+            created_at=datetime.now(UTC),
+        )
+        self.jobs[job.job_id] = job
+        return job
+
+    def request_of(self, job_id: str) -> JobRequest:
+        """What was asked for when a job was bought."""
+        return self.purchases[int(job_id.removeprefix("job-")) - 1]
+
+    def look(self, job_id: str) -> JobSnapshot | None:
+        """A job after time has passed."""
+        job = self.jobs.get(job_id)
+        if job is None or job.state.terminal or self.hold:
+            return job
+        looks = self._looks[job_id] = self._looks.get(job_id, 0) + 1
+        job = replace(
+            job, state=JobState.RUNNING, native_state="running", progress=min(1.0, looks / self.polls)
+        )
+        if looks >= self.polls:
+            job = self._ended(job)
+        self.jobs[job_id] = job
+        return job
+
+    def _ended(self, job: JobSnapshot) -> JobSnapshot:
+        request = self.request_of(job.job_id)
+        reason = self.fails(request)
+        if reason is not None:
+            return replace(job, state=JobState.FAILED, native_state="failed", message=reason)
+        series = tuple(
+            MetricPoint(step * 10, {"validationLoss": loss}) for step, loss in enumerate(self.losses(request))
+        )
+        return replace(
+            job,
+            state=JobState.SUCCEEDED,
+            native_state="succeeded",
+            fine_tuned_model=f"ft:{request.base_model}:{job.job_id}",
+            series=series,
+            trained_tokens=1000 * int(request.hyperparameters.get("epochs", 1)),
+            finished_at=datetime.now(UTC),
+        )
+
+
+class CompanyProvider:
+    """What speaks to the company; it keeps nothing itself."""
+
+    def __init__(self, company: Company) -> None:
+        self._company = company
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._company.capabilities
+
+    def model_rules(self, base_model: str) -> ModelRules | None:
+        return None if base_model.startswith("unknown") else RULES
+
+    async def check(self, base_models: Collection[str]) -> None:
+        broken = [model for model in base_models if model.startswith("broken")]
+        if broken:
+            raise PermanentProviderError(f"model {broken[0]} does not load", field="baseModels")
+
+    async def upload(self, dataset: DatasetFile) -> str:
+        return f"file-{dataset.content_hash[:8]}"
+
+    async def submit(self, request: JobRequest) -> JobSnapshot:
+        if self._company.before:
+            raise self._company.before.pop(0)
+        job = self._company.take(request)
+        if self._company.after:
+            raise self._company.after.pop(0)
+        return job
+
+    async def find(self, key: str) -> tuple[JobSnapshot, ...]:
+        return tuple(job for job in self._company.jobs.values() if job.key == key)
+
+    async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
+        self._company.observed += 1
+        seen = {job_id: self._company.look(job_id) for job_id in job_ids}
+        return {job_id: job for job_id, job in seen.items() if job is not None}
+
+    async def cancel(self, job_id: str) -> None:
+        job = self._company.jobs.get(job_id)
+        if job is None:
+            raise JobNotFound(f"there is no job {job_id}")
+        self._company.cancelled.append(job_id)
+        if not job.state.terminal:
+            cancelled = replace(job, state=JobState.CANCELLED, native_state="cancelled")
+            self._company.jobs[job_id] = cancelled
+
+    @asynccontextmanager
+    async def inference(self, model: str) -> AsyncIterator[InferenceSession]:
+        if self._company.inference_fault is not None:
+            raise self._company.inference_fault
+        quality = self._company.base_quality
+        if model.startswith("ft:"):
+            quality = self._company.quality(self._company.request_of(model.rpartition(":")[2]))
+        yield _Answers(quality)
+
+    async def delete_model(self, model: str) -> None:
+        self._company.deleted_models.append(model)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+class _Answers:
+    """Right for the first part of the questions, whose size is the model's quality."""
+
+    batch_size = 1000
+    concurrency = 1
+
+    def __init__(self, quality: float) -> None:
+        self._quality = quality
+
+    async def answer(self, conversations: Sequence[Conversation], *, max_output_tokens: int) -> Sequence[str]:
+        right = round(self._quality * len(conversations))
+        return [
+            each[-1]["content"].removeprefix("say ") if number < right else "wrong"
+            for number, each in enumerate(conversations)
+        ]
+
+
+def factory(company: Company) -> Callable[[ProviderConfig], CompanyProvider]:
+    """How an engine is given the company in place of a real one."""
+    return lambda _config: CompanyProvider(company)
