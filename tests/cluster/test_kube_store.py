@@ -9,7 +9,7 @@ from tests.contract.store_contract import (
     SWEEP_MANIFEST,
 =======
 
-from cluster.operator_account import (
+from tests.cluster.operator_account import (
     Person,
     operator_client,
     operator_kubeconfig,
@@ -37,7 +37,7 @@ from finetune_operator.cluster.client import (
 )
 <<<<<<< HEAD
 
-from cluster.operator_account import Person, operator_client, operator_kubeconfig, person
+from tests.cluster.operator_account import Person, operator_client, operator_kubeconfig, person
 from finetune_operator.cluster.client import KubeClient
 =======
 >>>>>>> kube

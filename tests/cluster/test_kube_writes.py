@@ -7,13 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from tests.contract.store_contract import (
-    SWEEP,
-    a_trial,
-    key_of,
-)
-
-from cluster.operator_account import (
+from tests.cluster.operator_account import (
     CountingClient,
     Person,
     is_gone,
@@ -27,6 +21,12 @@ from cluster.operator_account import (
     trial,
     until,
 )
+from tests.contract.store_contract import (
+    SWEEP,
+    a_trial,
+    key_of,
+)
+
 from controlplane.fixtures import Kubectl
 from finetune_operator.cluster.client import (
     CONFIG_MAPS,

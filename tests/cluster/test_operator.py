@@ -16,9 +16,9 @@ import pytest
 from tests.contract.store_contract import MANIFESTS, PROVIDER, SWEEP, SWEEP_MANIFEST, Recorder
 
 <<<<<<< HEAD
-from cluster.operator_account import Person, operator_kubeconfig, person
+from tests.cluster.operator_account import Person, operator_kubeconfig, person
 =======
-from cluster.operator_account import (
+from tests.cluster.operator_account import (
     RBAC,
     Person,
     is_gone,
