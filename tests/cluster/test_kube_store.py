@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import pytest
-<<<<<<< HEAD
-from tests.contract.store_contract import (
-    MANIFESTS,
-    SWEEP_MANIFEST,
-=======
-
 from tests.cluster.operator_account import (
     Person,
     operator_client,
@@ -21,7 +15,6 @@ from tests.cluster.operator_account import (
     trial,
 )
 from tests.contract.store_contract import (
->>>>>>> kube
     EditMaxTrials,
     NewSweep,
     Recorder,
@@ -30,17 +23,12 @@ from tests.contract.store_contract import (
     a_trial,
     key_of,
 )
+
 from controlplane.plane import ControlPlane
 from finetune_operator.cluster.client import (
     ApiResource,
     KubeClient,
 )
-<<<<<<< HEAD
-
-from tests.cluster.operator_account import Person, operator_client, operator_kubeconfig, person
-from finetune_operator.cluster.client import KubeClient
-=======
->>>>>>> kube
 from finetune_operator.cluster.store import KubeStore
 from finetune_operator.lifecycle.store import (
     Key,

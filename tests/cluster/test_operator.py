@@ -13,11 +13,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.contract.store_contract import MANIFESTS, PROVIDER, SWEEP, SWEEP_MANIFEST, Recorder
-
-<<<<<<< HEAD
-from tests.cluster.operator_account import Person, operator_kubeconfig, person
-=======
 from tests.cluster.operator_account import (
     RBAC,
     Person,
@@ -29,9 +24,9 @@ from tests.cluster.operator_account import (
     until,
 )
 from tests.contract.store_contract import MANIFESTS, PROVIDER, SWEEP, Recorder, a_trial, key_of
+
 from controlplane.fixtures import ServiceAccountKubeconfig
 from controlplane.plane import ControlPlane
->>>>>>> kube
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.cluster.operator import Pace, run_operator
 from finetune_operator.cluster.store import KubeStore
