@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from finetune_operator.errors import InvalidManifest, Problem
+from finetune_operator.folder.errors import StateFolderError
+from finetune_operator.folder.files import file_name
 from finetune_operator.resources import FinetuneProvider, FinetuneSweep, Resource, parse_resource
 
 DEFAULT_NAMESPACE = "default"
@@ -102,14 +104,23 @@ class _Reader:
             if name is None:
                 self._problems.append(Problem(f"{_label(document)} metadata.name", "is required"))
                 continue
+            self._check_name(f"{_label(document)} metadata.name", name)
             identity = (document.get("kind"), name)
             if identity in seen:
                 self._problems.append(Problem(f"{_label(document)} metadata.name", "is given twice"))
             seen.add(identity)
 
+    def _check_name(self, field: str, name: str) -> None:
+        try:
+            file_name(name)
+        except StateFolderError as error:
+            self._problems.append(Problem(field, str(error)))
+
     def _check_namespaces(self, namespace: str) -> None:
         for document in self._documents:
             own = _namespace_of(document)
+            if own is not None:
+                self._check_name(f"{_label(document)} metadata.namespace", own)
             if own is not None and own != namespace:
                 message = f"is {own}, but the sweep's is {namespace}: all documents share one namespace"
                 self._problems.append(Problem(f"{_label(document)} metadata.namespace", message))

@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from finetune_operator.decisions import refused_status
 from finetune_operator.errors import Problem
 from finetune_operator.folder.documents import Manifest, read_documents
 from finetune_operator.folder.events import EventLog
@@ -28,7 +29,6 @@ from finetune_operator.lifecycle.store import AlreadyExists, Conflict, Key, List
 from finetune_operator.resources import (
     API_VERSION,
     FINALIZER,
-    Condition,
     FinetuneProvider,
     FinetuneSweep,
     FinetuneTrial,
@@ -185,17 +185,7 @@ class FolderStore:
         sweep = await self.get_sweep(key)
         if sweep is None:
             raise NotFound(f"{key} is gone")
-        accepted = Condition(
-            type="Accepted",
-            status="False",
-            reason="InvalidManifest",
-            message="; ".join(str(problem) for problem in problems),
-            observed_generation=sweep.metadata.generation,
-            last_transition_time=self._clock(),
-        )
-        others = tuple(each for each in sweep.status.conditions if each.type != accepted.type)
-        status = sweep.status.model_copy(update={"conditions": (*others, accepted)})
-        await self.write_sweep_status(sweep, status)
+        await self.write_sweep_status(sweep, refused_status(sweep, problems, now=self._clock()))
 
     async def add_finalizer(self, resource: R) -> R:
         """The resource with our finalizer; no write where it is there."""

@@ -1,0 +1,5 @@
+"""The `finetune` command."""
+
+from finetune_operator.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,62 @@
+"""Showing a sweep while it goes on: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+
+from finetune_operator.cli.lines import changes
+from finetune_operator.cli.snapshot import Snapshot
+from finetune_operator.cli.tables import live_view
+
+
+class Display(Protocol):
+    """Where a sweep's course is shown."""
+
+    def show(self, snapshot: Snapshot, *, hint: str = "") -> None:
+        """Show a moment; `hint` says what a person may do now."""
+        ...
+
+    def close(self) -> None:
+        """Leave the terminal as it was. May be called again."""
+        ...
+
+
+class LiveDisplay:
+    """A table that is drawn anew in place; gone when it is closed."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live.start()
+
+    def show(self, snapshot: Snapshot, *, hint: str = "") -> None:
+        """Draw the moment."""
+        if self._live.is_started:
+            self._live.update(live_view(snapshot, hint=hint), refresh=True)
+
+    def close(self) -> None:
+        """Take the table away and give the cursor back."""
+        self._live.stop()
+
+
+class LineDisplay:
+    """A line for each change."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+        self._last: Snapshot | None = None
+        self._last_hint = ""
+
+    def show(self, snapshot: Snapshot, *, hint: str = "") -> None:
+        """Write what changed since the last moment."""
+        for line in changes(self._last, snapshot):
+            self._write(line)
+        if hint and hint != self._last_hint:
+            self._write(hint)
+        self._last, self._last_hint = snapshot, hint
+
+    def close(self) -> None:
+        """Nothing to take away."""

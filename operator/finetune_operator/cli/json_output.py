@@ -1,0 +1,54 @@
+"""A sweep for programs: the documented JSON of `finetune run -o json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from finetune_operator.cli.snapshot import Snapshot
+from finetune_operator.resources import FinetuneTrial
+
+SHAPE_HELP = """\b
+With -o json one object is printed at the end; a field that is unknown is null:
+  {sweep, phase, message, elapsedSeconds, state,
+   objective: {metric, direction, goal},
+   cost: {spent, reserved, currency},
+   best: {trial, candidate, provider, baseModel, fineTunedModel,
+          hyperparameters, score, baseScore},
+   trials: [{name, index, candidate, provider, baseModel, hyperparameters,
+             phase, message, score, seconds, cost, fineTunedModel}]}
+"""
+
+
+def sweep_as_json(snapshot: Snapshot, state: Path) -> dict[str, Any]:
+    """The sweep with all its trials; money is text, so that no cent is lost."""
+    sweep, objective = snapshot.sweep, snapshot.sweep.spec.objective
+    cost, best = sweep.status.cost, sweep.status.best
+    return {
+        "sweep": sweep.name,
+        "phase": sweep.status.phase,
+        "message": snapshot.reason or None,
+        "elapsedSeconds": snapshot.elapsed_s,
+        "state": str(state),
+        "objective": {"metric": objective.metric, "direction": objective.sense, "goal": objective.goal},
+        "cost": None if cost is None else {"spent": None, "reserved": None} | cost.to_dict(),
+        "best": None if best is None else {"fineTunedModel": None, "baseScore": None} | best.to_dict(),
+        "trials": [_trial_as_json(snapshot, trial) for trial in snapshot.trials],
+    }
+
+
+def _trial_as_json(snapshot: Snapshot, trial: FinetuneTrial) -> dict[str, Any]:
+    return {
+        "name": trial.name,
+        "index": trial.spec.index,
+        "candidate": trial.spec.candidate,
+        "provider": trial.spec.provider_ref.name,
+        "baseModel": trial.spec.base_model,
+        "hyperparameters": dict(trial.spec.hyperparameters),
+        "phase": str(trial.phase),
+        "message": trial.status.message,
+        "score": trial.status.score,
+        "seconds": snapshot.trial_seconds(trial),
+        "cost": None if trial.status.cost is None else f"{trial.status.cost:f}",
+        "fineTunedModel": trial.status.fine_tuned_model,
+    }

@@ -1,0 +1,91 @@
+"""`finetune operator`: serve the sweeps of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+import click
+
+from finetune_operator.cli.app import log_to_stderr
+from finetune_operator.cli.exits import EXIT_CODES_HELP
+
+HELP = f"""Serve the sweeps of a Kubernetes cluster until told to stop.
+
+Credentials come from the pod's service account, else from a kubeconfig. SIGTERM and Ctrl-C stop in order:
+what was bought is written down first.
+
+\b
+Examples:
+  finetune operator --all-namespaces
+  finetune operator --namespace team-a --namespace team-b --work-dir /var/lib/finetune
+  finetune operator --namespace default --kubeconfig ~/.kube/config --context kind
+
+{EXIT_CODES_HELP}"""
+
+
+@click.command(name="operator", help=HELP, short_help="Serve the sweeps of a cluster.")
+@click.option("-n", "--namespace", "namespaces", multiple=True, help="Serve this namespace; may be repeated.")
+@click.option("-A", "--all-namespaces", is_flag=True, help="Serve all namespaces.")
+@click.option(
+    "--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A kubeconfig."
+)
+@click.option("--context", "kube_context", help="A context of the kubeconfig, instead of its current one.")
+@click.option(
+    "--work-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".finetune/operator"),
+    envvar="FINETUNE_WORK_DIR",
+    show_default=True,
+    show_envvar=True,
+    help="Folder for datasets, answers and training on this machine; it should last.",
+)
+@click.option(
+    "--liveness", metavar="URL", help="Serve health checks here, such as http://0.0.0.0:8080/healthz."
+)
+def operator_command(
+    *,
+    namespaces: tuple[str, ...],
+    all_namespaces: bool,
+    kubeconfig: Path | None,
+    kube_context: str | None,
+    work_dir: Path,
+    liveness: str | None,
+) -> None:
+    """Serve the sweeps of a cluster."""
+    if bool(namespaces) == all_namespaces:
+        raise click.UsageError(
+            "say which sweeps to serve: --namespace NAME (may be repeated) or --all-namespaces"
+        )
+    log_to_stderr(logging.INFO)
+    asyncio.run(_serve(namespaces, kubeconfig, kube_context, work_dir=work_dir, liveness=liveness))
+
+
+async def _serve(
+    namespaces: tuple[str, ...],
+    kubeconfig: Path | None,
+    kube_context: str | None,
+    *,
+    work_dir: Path,
+    liveness: str | None,
+) -> None:
+    from finetune_operator.cluster.access import ClusterAccess
+    from finetune_operator.cluster.operator import run_operator
+    from finetune_operator.evaluation import SCHEMES
+    from finetune_operator.lifecycle.engine import Engine
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    # A manifest must not read the files of the operator's own machine.
+    schemes = [scheme for scheme in SCHEMES if scheme != "file"]
+    await run_operator(
+        lambda store: Engine(store=store, work_dir=work_dir, allowed_schemes=schemes),
+        access=ClusterAccess(kubeconfig=kubeconfig, context=kube_context),
+        stop=stop,
+        namespaces=namespaces,
+        liveness=liveness,
+    )

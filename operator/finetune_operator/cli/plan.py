@@ -1,0 +1,125 @@
+"""What a sweep would do, found out without buying anything."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from finetune_operator.cli.seams import Seams
+from finetune_operator.decisions import CostModel, build_space
+from finetune_operator.errors import Problem
+from finetune_operator.evaluation import FetchedDataset
+from finetune_operator.folder import FolderStore
+from finetune_operator.lifecycle.accounts import Accounts, ProviderFactory
+from finetune_operator.lifecycle.admission import Admission, Admissions
+from finetune_operator.lifecycle.background import BackgroundWork
+from finetune_operator.resources import FinetuneSweep
+from finetune_operator.search import Proposal, SearchSpaceExhausted, propose
+
+FIRST_TRIALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTrial:
+    """A trial that would be launched.
+
+    Attributes:
+        proposal: Its point, and the rule that chose it.
+        cost: What it is expected to cost; None where the price is unknown.
+    """
+
+    proposal: Proposal
+    cost: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a sweep would do.
+
+    Attributes:
+        sweep: The sweep.
+        problems: What is wrong with it; the rest is empty then.
+        space_size: Points of the search space; None where it is unbounded.
+        first_trials: The first trials, which do not depend on any score.
+        datasets: By the name of the field below `spec.dataset`.
+        currency: Of all costs.
+    """
+
+    sweep: FinetuneSweep
+    problems: tuple[Problem, ...] = ()
+    space_size: int | None = None
+    first_trials: tuple[PlannedTrial, ...] = ()
+    datasets: Mapping[str, FetchedDataset] = field(default_factory=dict)
+    currency: str = "USD"
+
+    @property
+    def trials(self) -> int:
+        """The most trials that would be launched."""
+        limit = self.sweep.spec.limits.max_trials
+        return limit if self.space_size is None else min(limit, self.space_size)
+
+    @property
+    def expected_cost(self) -> Decimal | None:
+        """Cost of all trials, if they cost what the first ones do on average; None where unknown."""
+        costs = [trial.cost for trial in self.first_trials if trial.cost is not None]
+        if not costs or len(costs) < len(self.first_trials):
+            return None
+        return (sum(costs, Decimal(0)) * self.trials / len(costs)).quantize(Decimal("0.01"))
+
+
+async def make_plan(manifests: Sequence[Any], seams: Seams) -> Plan:
+    """Check a sweep as the operator would and propose its first trials.
+
+    Raises:
+        InvalidManifest: The documents cannot be read.
+        TransientProviderError: A provider could not be asked.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="finetune-plan-") as folder,
+        FolderStore.open(Path(folder) / "state", manifests, clock=seams.clock) as store,
+    ):
+        sweep = store.sweep
+        admission = await _check(store, seams.make_provider)
+    if admission.problems:
+        return Plan(sweep, problems=admission.problems)
+    return Plan(
+        sweep,
+        space_size=build_space(sweep.spec).size,
+        first_trials=_first_trials(sweep, admission.costs),
+        datasets=admission.datasets,
+        currency=admission.costs.currency,
+    )
+
+
+async def _check(store: FolderStore, make_provider: ProviderFactory) -> Admission:
+    background = BackgroundWork()
+    accounts = Accounts(store, store.work_dir, make_provider, changed=lambda _: None)
+    admissions = Admissions(
+        store, accounts, background, datasets_dir=store.work_dir / "datasets", enqueue=lambda _: None
+    )
+    try:
+        return await admissions.check(store.sweep_key.namespace, store.sweep)
+    finally:
+        await background.close()
+        await accounts.close()
+
+
+def _first_trials(sweep: FinetuneSweep, costs: CostModel) -> tuple[PlannedTrial, ...]:
+    search = sweep.spec.search
+    try:
+        proposals = propose(
+            build_space(sweep.spec),
+            method=search.method,
+            seed=search.seed,
+            history=(),
+            direction=sweep.spec.objective.sense,
+            initial_trials=search.initial_trials,
+            count=min(FIRST_TRIALS, sweep.spec.limits.max_trials),
+        )
+    except SearchSpaceExhausted:
+        return ()
+    return tuple(PlannedTrial(proposal, costs.estimate(proposal.point)) for proposal in proposals)

@@ -1,0 +1,114 @@
+"""What there is to show of a sweep at one moment, and the words in which numbers are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from finetune_operator.lifecycle.context import TrialProgress
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A sweep at one moment.
+
+    Attributes:
+        sweep: The sweep.
+        trials: Its trials, in order of their index.
+        now: The moment, timezone-aware.
+        progress: Where trials are that go on, by name.
+    """
+
+    sweep: FinetuneSweep
+    trials: tuple[FinetuneTrial, ...]
+    now: datetime
+    progress: Mapping[str, TrialProgress] = field(default_factory=dict)
+
+    @property
+    def elapsed_s(self) -> float | None:
+        """Seconds since the sweep started, until it finished; None before it starts."""
+        status = self.sweep.status
+        return _seconds_between(status.started_at, status.finished_at or self.now)
+
+    def trial_seconds(self, trial: FinetuneTrial) -> float | None:
+        """Seconds that a trial took or has taken so far; None before it starts."""
+        end = trial.status.finished_at or (None if trial.terminal else self.now)
+        return _seconds_between(trial.status.started_at, end)
+
+    @property
+    def reason(self) -> str:
+        """Why the sweep is where it is, as its Ready condition says."""
+        ready = self.sweep.status.condition("Ready")
+        return "" if ready is None else ready.message
+
+
+def _seconds_between(start: datetime | None, end: datetime | None) -> float | None:
+    if start is None or end is None:
+        return None
+    return max(0.0, (end - start).total_seconds())
+
+
+def duration_text(seconds: float | None) -> str:
+    """`12s`, `3m05s` or `2h07m`; nothing where it is unknown."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60}h{minutes % 60:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def number_text(value: float | str) -> str:
+    """A hyperparameter or score: four significant digits are enough for a person."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def hyperparameters_text(values: Mapping[str, int | float | str]) -> str:
+    """`epochs=2 learningRate=1e-05`, sorted by name."""
+    return " ".join(f"{name}={number_text(values[name])}" for name in sorted(values))
+
+
+def model_text(sweep: FinetuneSweep, candidate: str, base_model: str) -> str:
+    """The base model, with its candidate in front where there are several."""
+    return base_model if len(sweep.spec.candidates) == 1 else f"{candidate}/{base_model}"
+
+
+def score_text(trial: FinetuneTrial) -> str:
+    """The trial's score, or nothing."""
+    if trial.status.score_text is not None:
+        return trial.status.score_text
+    return "" if trial.status.score is None else number_text(trial.status.score)
+
+
+def cost_text(trial: FinetuneTrial) -> str:
+    """What the trial cost; `~` marks what is reserved for one that goes on."""
+    if trial.status.cost is not None:
+        return f"{trial.status.cost:f}"
+    estimate = None if trial.terminal else trial.spec.estimated_cost
+    return "" if estimate is None else f"~{estimate:f}"
+
+
+def sweep_cost_text(sweep: FinetuneSweep) -> str:
+    """Money spent and reserved, and the budget where there is one; nothing where prices are unknown."""
+    cost, budget = sweep.status.cost, sweep.spec.limits.budget
+    if cost is None:
+        return ""
+    parts = [f"{cost.spent or 0:f} spent"]
+    if cost.reserved:
+        parts.append(f"{cost.reserved:f} reserved")
+    limit = "" if budget is None else f" of {budget.max_cost:f}"
+    return f"{' + '.join(parts)}{limit} {cost.currency}"
+
+
+def improvement_text(sweep: FinetuneSweep) -> str:
+    """The base model's score against the best, such as `base model 0.5, better by 0.3125`."""
+    best = sweep.status.best
+    if best is None or best.base_score is None:
+        return ""
+    gain = best.score - best.base_score
+    if sweep.spec.objective.sense == "Minimize":
+        gain = -gain
+    word = "better" if gain >= 0 else "worse"
+    return f"base model {number_text(best.base_score)}, {word} by {abs(gain):.4g}"

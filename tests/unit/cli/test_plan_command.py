@@ -1,0 +1,207 @@
+"""`finetune plan`: what is shown of a right manifest, and of a wrong one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.store_contract import MANIFESTS, SECRET_VALUES
+from tests.unit.cli.conftest import Cli
+
+from finetune_operator.resources import dump_yaml
+from finetune_providers.base import Capabilities, ModelRules, ParameterRule, ProviderConfig
+from finetune_providers.errors import PermanentProviderError, TransientProviderError
+
+RULES = ModelRules(
+    {
+        "epochs": ParameterRule("int", minimum=1, maximum=10, default=3),
+        "learningRate": ParameterRule("float", minimum=0, exclusive_minimum=True, maximum=1),
+    }
+)
+EXAMPLE = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "greeting"}]}
+
+
+class TalkingProvider:
+    """A provider that can be asked but sells nothing: it has no `submit`."""
+
+    capabilities = Capabilities(
+        finds_by_key=True,
+        idempotent_create=True,
+        lookup_window_s=0.0,
+        metrics=frozenset(),
+        poll_interval_s=1.0,
+        deletes_models=True,
+    )
+
+    def __init__(self, config: ProviderConfig) -> None:
+        if config.type != "Local":
+            raise PermanentProviderError(f"provider type {config.type!r} is not known", field="spec.type")
+        self.credentials = config.credentials
+
+    def model_rules(self, base_model: str) -> ModelRules | None:
+        return RULES if base_model.startswith("smollm2") else None
+
+    async def check(self, base_models: Collection[str]) -> None:
+        assert self.credentials == SECRET_VALUES
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.fixture
+def files(cli: Cli, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Documents by file name, to be edited and written with `write`; the dataset is a real one."""
+    provider = {**MANIFESTS[1], "spec": {**MANIFESTS[1]["spec"], "prices": [price("3.00")]}}
+    data = {"train.jsonl": "".join(json.dumps(EXAMPLE) + "\n" for _ in range(20))}
+    return {
+        "sweep.yaml": manifest,
+        "provider.yaml": provider,
+        "secret.yaml": MANIFESTS[2],
+        "data.yaml": {**MANIFESTS[3], "data": data},
+    }
+
+
+def price(per_million: str) -> dict[str, str]:
+    return {"baseModel": "*", "trainingPerMillionTokens": per_million, "currency": "USD"}
+
+
+def plan(cli: Cli, files: dict[str, Any], *options: str, make_provider: Any = TalkingProvider) -> Any:
+    for name, document in files.items():
+        (cli.folder / name).write_text(dump_yaml(document))
+    return cli("plan", *files, *options, make_provider=make_provider)
+
+
+def test_a_right_manifest_shows_what_it_would_do(cli: Cli, files: dict[str, Any]) -> None:
+    result = plan(cli, files)
+    assert (result.exit_code, result.stderr) == (0, "")
+    shown = [line.rstrip() for line in result.stdout.splitlines()]
+    assert shown[0] == "Sweep support is valid; nothing was bought."
+    assert "Objective:  Maximize accuracy, until 0.95 is reached" in shown
+    assert "Space:      unbounded (a parameter is continuous)" in shown
+    assert "Trials:     up to 12, 1 at a time, ends after more than 3 failures" in shown
+    assert any(line.startswith("Training:   20 examples, about ") for line in shown)
+    assert any("limited to 20.00 USD by limits.budget" in line for line in shown)
+    assert sum(line.startswith("smollm2-") for line in shown) == 6
+
+
+def test_a_plan_leaves_nothing_behind(cli: Cli, files: dict[str, Any]) -> None:
+    plan(cli, files)
+    assert sorted(path.name for path in cli.folder.iterdir()) == sorted(files)
+
+
+def test_a_plan_is_the_same_each_time(cli: Cli, files: dict[str, Any]) -> None:
+    first, second = (json.loads(plan(cli, files, "-o", "json").stdout) for _ in range(2))
+    assert first == second
+
+
+def test_json_has_the_documented_shape(cli: Cli, files: dict[str, Any]) -> None:
+    files["sweep.yaml"]["spec"]["candidates"][0]["parameters"] = {"epochs": {"int": {"min": 1, "max": 4}}}
+    files["sweep.yaml"]["spec"]["search"] = {"method": "Grid"}
+    shown = json.loads(plan(cli, files, "-o", "json").stdout)
+    assert list(shown) == [
+        "sweep", "valid", "problems", "method", "spaceSize", "trials", "datasets", "cost", "firstTrials",
+    ]  # fmt: skip
+    assert (shown["valid"], shown["problems"]) == (True, [])
+    assert (shown["method"], shown["spaceSize"], shown["trials"]) == ("Grid", 8, 8)
+    assert shown["datasets"]["training"]["examples"] == 20
+    assert shown["cost"]["budget"] == "20.00"
+    assert shown["firstTrials"][0] == {
+        "candidate": "small",
+        "baseModel": "smollm2-135m",
+        "hyperparameters": {"epochs": 1},
+        "origin": "grid",
+        "cost": shown["firstTrials"][0]["cost"],
+    }
+
+
+def test_the_cost_follows_price_tokens_and_epochs(cli: Cli, files: dict[str, Any]) -> None:
+    files["sweep.yaml"]["spec"]["candidates"][0]["parameters"] = {"epochs": {"int": {"min": 2, "max": 2}}}
+    files["provider.yaml"]["spec"]["prices"] = [price("1000000.00")]
+    shown = json.loads(plan(cli, files, "-o", "json").stdout)
+    tokens = shown["datasets"]["training"]["estimatedTokens"]
+    assert [trial["cost"] for trial in shown["firstTrials"]] == [f"{2 * tokens}.00"] * 2
+    assert shown["cost"]["expected"] == f"{2 * 2 * tokens}.00"
+
+
+def test_an_unknown_price_is_said(cli: Cli, files: dict[str, Any]) -> None:
+    del files["provider.yaml"]["spec"]["prices"]
+    del files["sweep.yaml"]["spec"]["limits"]["budget"]
+    assert "Cost:       unknown: not every price is given" in plan(cli, files).stdout
+    assert json.loads(plan(cli, files, "-o", "json").stdout)["cost"]["expected"] is None
+
+
+def test_every_problem_is_listed_with_its_field(cli: Cli, files: dict[str, Any]) -> None:
+    spec = files["sweep.yaml"]["spec"]
+    spec["candidates"][0]["baseModels"].append("gpt-4.1-mini")
+    spec["candidates"][0]["parameters"]["loraRank"] = {"values": ["8", "16"]}
+    spec["dataset"]["evaluation"]["configMapRef"]["key"] = "eval.jsonl"
+    result = plan(cli, files)
+    assert result.exit_code == 2
+    head, *problems = result.stderr.splitlines()
+    assert head == "The manifest was refused:"
+    fields = [problem.strip().partition(": ")[0] for problem in problems]
+    assert "spec.candidates[0].baseModels[2]" in fields
+    assert "spec.candidates[0].parameters.loraRank" in fields
+    assert any(field.startswith("spec.dataset.evaluation") for field in fields)
+    assert result.stdout == ""
+
+
+def test_problems_are_json_too(cli: Cli, files: dict[str, Any]) -> None:
+    files["sweep.yaml"]["spec"]["candidates"][0]["baseModels"] = ["gpt-4.1-mini"]
+    result = plan(cli, files, "-o", "json")
+    assert result.exit_code == 2
+    shown = json.loads(result.stdout)
+    assert shown["valid"] is False
+    assert shown["problems"][0]["field"] == "spec.candidates[0].baseModels[0]"
+
+
+def test_what_cannot_even_be_read_is_json_too(cli: Cli, files: dict[str, Any]) -> None:
+    files["sweep.yaml"]["spec"]["limits"] = {}
+    result = plan(cli, files, "-o", "json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout) == {
+        "sweep": None,
+        "valid": False,
+        "problems": [{"field": "spec.limits.maxTrials", "message": "is required"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("provider.yaml", "no FinetuneProvider 'local'"),
+        ("secret.yaml", "Secret local-credentials was not given"),
+    ],
+)
+def test_what_is_missing_is_a_problem_of_the_candidate(
+    cli: Cli, files: dict[str, Any], missing: str, said: str
+) -> None:
+    del files[missing]
+    result = plan(cli, files)
+    assert result.exit_code == 2
+    assert "spec.candidates[0].providerRef: " in result.stderr
+    assert said in result.stderr
+
+
+def test_a_provider_that_cannot_be_reached_is_no_fault_of_the_manifest(
+    cli: Cli, files: dict[str, Any]
+) -> None:
+    class AwayProvider(TalkingProvider):
+        async def check(self, base_models: Collection[str]) -> None:
+            raise TransientProviderError("the provider does not answer")
+
+    result = plan(cli, files, make_provider=AwayProvider)
+    assert result.exit_code == 1
+    assert result.stderr == "Error: the provider does not answer\n"
+
+
+def test_a_dataset_in_a_file_is_read(cli: Cli, files: dict[str, Any]) -> None:
+    file = Path(cli.folder) / "train.jsonl"
+    file.write_text(files["data.yaml"]["data"]["train.jsonl"])
+    files["sweep.yaml"]["spec"]["dataset"]["training"] = {"uri": f"file://{file}"}
+    assert "Training:   20 examples" in plan(cli, files).stdout
+    file.write_text("not json\n")
+    assert "spec.dataset.training" in plan(cli, files).stderr
