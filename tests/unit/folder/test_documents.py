@@ -76,7 +76,9 @@ def test_a_status_in_a_manifest_is_dropped() -> None:
         ),
         (
             (SWEEP_MANIFEST, {**MANIFESTS[1], "spec": {"type": "local"}}),
-            ["FinetuneProvider/local spec.type: String should match pattern '^[A-Z][A-Za-z0-9]{0,62}$'"],
+            [
+                "FinetuneProvider/local spec.type: must be the type of a provider in PascalCase, such as Local, not local"
+            ],
         ),
         (
             (SWEEP_MANIFEST, {**MANIFESTS[1], "metadata": {"name": "local", "namespace": "ml"}}),
