@@ -98,7 +98,9 @@ async def make_plan(manifests: Sequence[Any], seams: Seams) -> Plan:
 async def _check(store: FolderStore, make_provider: ProviderFactory) -> Admission:
     background = BackgroundWork()
     accounts = Accounts(store, store.work_dir, make_provider, changed=lambda _: None)
-    admissions = Admissions(store, accounts, background, datasets_dir=store.work_dir / "datasets")
+    admissions = Admissions(
+        store, accounts, background, datasets_dir=store.work_dir / "datasets", enqueue=lambda _: None
+    )
     try:
         return await admissions.check(store.sweep_key.namespace, store.sweep)
     finally:

@@ -316,8 +316,8 @@ def test_every_problem_of_a_manifest_is_listed(cli: Cli, manifest: dict[str, Any
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
         "The manifest was refused:",
-        "  spec.limits.maxTrials: Input should be greater than or equal to 1",
-        "  spec.supsend: unknown field",
+        "  spec.limits.maxTrials: must be at least 1, not 0",
+        "  spec.supsend: unknown field; did you mean suspend?",
     ]
     assert not (cli.folder / ".finetune").exists()
 
