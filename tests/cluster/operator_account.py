@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.aio.client import ApiClient
+from tests.contract.store_contract import MANIFESTS, SWEEP, SWEEP_MANIFEST, a_trial
 
 from controlplane.access import write_service_account_kubeconfig
 from controlplane.fixtures import Kubectl
@@ -22,7 +26,9 @@ from finetune_operator.cluster.client import (
     KubeClient,
     Raw,
 )
-from finetune_operator.resources import dump_yaml, load_yaml_documents
+from finetune_operator.cluster.store import KubeStore
+from finetune_operator.lifecycle.store import Key, NotFound
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, dump_yaml, load_yaml_documents
 
 RBAC = Path(__file__).parents[2] / "examples" / "operator" / "rbac.yaml"
 RESOURCES: dict[str, ApiResource] = {
@@ -52,14 +58,6 @@ def operator_kubeconfig(control_plane: ControlPlane, kubectl: Kubectl, namespace
 
 
 @pytest.fixture
-async def operator_client(operator_kubeconfig: Path) -> AsyncIterator[KubeClient]:
-    """The operator's client."""
-    client = await KubeClient.connect(ClusterAccess(kubeconfig=operator_kubeconfig))
-    yield client
-    await client.close()
-
-
-@pytest.fixture
 async def person(kubeconfig: Path, namespace: str) -> AsyncIterator[Person]:
     """Somebody who may do anything in the test's namespace."""
     client = await KubeClient.connect(ClusterAccess(kubeconfig=kubeconfig))
@@ -71,18 +69,83 @@ class Person:
     """Creates, edits and deletes objects of a namespace as people do: past the operator's store."""
 
     def __init__(self, client: KubeClient, namespace: str) -> None:
-        self._client = client
+        self.client = client
         self._namespace = namespace
 
     async def create(self, manifest: dict[str, Any]) -> Raw:
-        return await self._client.create(RESOURCES[manifest["kind"]], self._namespace, manifest)
+        return await self.client.create(RESOURCES[manifest["kind"]], self._namespace, manifest)
 
     async def edit(self, kind: str, name: str, change: dict[str, Any], *, part: str | None = None) -> Raw:
         resource = RESOURCES[kind]
-        return await self._client.patch(resource, self._namespace, name, body=change, subresource=part)
+        return await self.client.patch(resource, self._namespace, name, body=change, subresource=part)
 
     async def get(self, kind: str, name: str) -> Raw:
-        return await self._client.get(RESOURCES[kind], self._namespace, name)
+        return await self.client.get(RESOURCES[kind], self._namespace, name)
 
     async def delete(self, kind: str, name: str) -> None:
-        await self._client.delete(RESOURCES[kind], self._namespace, name, uid=None)
+        await self.client.delete(RESOURCES[kind], self._namespace, name, uid=None)
+
+
+class CountingClient(KubeClient):
+    """Remembers what was asked of the API server."""
+
+    def __init__(self, api: ApiClient) -> None:
+        super().__init__(api)
+        self.calls: list[str] = []
+
+    async def _send(self, method: str, path: str, **parts: Any) -> Raw:
+        self.calls.append(f"{method} {path.rpartition('/namespaces/')[2]}")
+        return await super()._send(method, path, **parts)
+
+
+@pytest.fixture
+async def operator_client(operator_kubeconfig: Path) -> AsyncIterator[CountingClient]:
+    client = await CountingClient.connect(ClusterAccess(kubeconfig=operator_kubeconfig))
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def store(operator_client: KubeClient, person: Person, namespace: str) -> KubeStore:
+    for manifest in MANIFESTS:
+        await person.create(copy.deepcopy(manifest))
+    store = KubeStore(operator_client, namespaces=(namespace,))
+    await store.resync()
+    return store
+
+
+def sweep_manifest(name: str, **metadata: Any) -> dict[str, Any]:
+    """Another sweep like the contract's."""
+    return {**copy.deepcopy(SWEEP_MANIFEST), "metadata": {"name": name, **metadata}}
+
+
+@pytest.fixture
+def sweep_key(namespace: str) -> Key:
+    return Key("FinetuneSweep", namespace, SWEEP)
+
+
+@pytest.fixture
+async def sweep(store: KubeStore, sweep_key: Key) -> FinetuneSweep:
+    sweep = await store.get_sweep(sweep_key)
+    assert sweep is not None
+    return sweep
+
+
+@pytest.fixture
+async def trial(store: KubeStore, sweep: FinetuneSweep, namespace: str) -> FinetuneTrial:
+    return await store.create_trial(a_trial(0, namespace=namespace), owner=sweep)
+
+
+async def until(holds: Callable[[], Awaitable[bool]], *, within_s: float = 20.0) -> None:
+    """Wait for what the cluster's own controllers do."""
+    async with asyncio.timeout(within_s):
+        while not await holds():  # noqa: ASYNC110 (nobody here can set an event)
+            await asyncio.sleep(0.05)
+
+
+async def is_gone(person: Person, kind: str, name: str) -> bool:
+    try:
+        await person.get(kind, name)
+    except NotFound:
+        return True
+    return False

@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any
-
 import pytest
-
-from cluster.operator_account import Person, operator_client, operator_kubeconfig, person
-from contract.store_contract import (
-    MANIFESTS,
-    SWEEP_MANIFEST,
+from tests.cluster.operator_account import (
+    Person,
+    operator_client,
+    operator_kubeconfig,
+    person,
+    store,
+    sweep,
+    sweep_key,
+    sweep_manifest,
+    trial,
+)
+from tests.contract.store_contract import (
     EditMaxTrials,
     NewSweep,
+    Recorder,
     StoreContract,
     StoreOfManySweepsContract,
+    a_trial,
+    key_of,
 )
-from finetune_operator.cluster.client import KubeClient
+
+from controlplane.plane import ControlPlane
+from finetune_operator.cluster.client import (
+    ApiResource,
+    KubeClient,
+)
 from finetune_operator.cluster.store import KubeStore
-from finetune_operator.lifecycle.store import Key, Store
-from finetune_operator.resources import FinetuneSweep
+from finetune_operator.lifecycle.store import (
+    Key,
+    Store,
+    StoreUnavailable,
+)
+from finetune_operator.resources import (
+    FinetuneSweep,
+    FinetuneTrial,
+    SweepStatus,
+    TrialPhase,
+    TrialStatus,
+)
 
-__all__ = ["operator_client", "operator_kubeconfig", "person"]
-
-
-@pytest.fixture
-async def store(operator_client: KubeClient, person: Person, namespace: str) -> KubeStore:
-    for manifest in MANIFESTS:
-        await person.create(copy.deepcopy(manifest))
-    store = KubeStore(operator_client, namespaces=(namespace,))
-    await store.resync()
-    return store
-
-
-def sweep_manifest(name: str, **metadata: Any) -> dict[str, Any]:
-    """Another sweep like the contract's."""
-    return {**copy.deepcopy(SWEEP_MANIFEST), "metadata": {"name": name, **metadata}}
+__all__ = ["operator_client", "operator_kubeconfig", "person", "store", "sweep", "sweep_key", "trial"]
 
 
 @pytest.fixture
@@ -58,6 +66,57 @@ def edit_max_trials(store: KubeStore, person: Person) -> EditMaxTrials:
         return store
 
     return edit
+
+
+async def test_a_list_is_read_in_chunks_of_one_moment(
+    store: KubeStore, sweep: FinetuneSweep, sweep_key: Key, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(5):
+        await store.create_trial(a_trial(index, namespace=namespace), owner=sweep)
+    monkeypatch.setattr("finetune_operator.cluster.client._CHUNK", 2)
+    await store.resync()
+    assert len(await store.list_trials(sweep_key)) == 5
+
+
+async def test_a_restart_knows_all_that_was_known(
+    store: KubeStore, operator_client: KubeClient, trial: FinetuneTrial, sweep_key: Key, namespace: str
+) -> None:
+    written = await store.write_trial_status(trial, TrialStatus(phase=TrialPhase.TRAINING))
+    again = KubeStore(operator_client, namespaces=(namespace,))
+    await again.resync()
+    assert await again.list_trials(sweep_key) == (written,)
+    assert await again.get_sweep(sweep_key) == await store.get_sweep(sweep_key)
+
+
+async def test_listing_again_finds_what_went_unnoticed(
+    store: KubeStore, person: Person, trial: FinetuneTrial, sweep_key: Key
+) -> None:
+    recorder = Recorder()
+    store.subscribe(recorder)
+    await person.edit("FinetuneTrial", trial.name, {"metadata": {"finalizers": None}})
+    await person.delete("FinetuneTrial", trial.name)
+    await store.resync()
+    await recorder.told_of(key_of(trial), sweep_key)
+    assert await store.list_trials(sweep_key) == ()
+    assert await store.resync() == 0
+
+
+async def test_a_server_that_does_not_know_the_kinds_is_named(person: Person) -> None:
+    unknown = ApiResource("finetune-operator.dev", "v1alpha1", "finetuneothers")
+    with pytest.raises(StoreUnavailable, match=r"finetuneothers\.finetune-operator\.dev: apply the CRDs"):
+        await person.client.list(unknown, None)
+
+
+async def test_an_api_server_that_is_down_is_unavailable(
+    control_plane: ControlPlane, store: KubeStore, sweep: FinetuneSweep
+) -> None:
+    control_plane.api_server.kill()
+    try:
+        with pytest.raises(StoreUnavailable, match="Cannot connect"):
+            await store.write_sweep_status(sweep, SweepStatus(phase="Searching"))
+        assert await store.get_sweep(key_of(sweep)) == sweep
+    finally:
+        control_plane.api_server.start()
 
 
 class TestKubeStore(StoreContract, StoreOfManySweepsContract):

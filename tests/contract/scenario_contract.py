@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
+from tests.fakes.company import Company
 
-from fakes.company import Company
 from finetune_operator.decisions import CreateTrial, Knowledge, decide
 from finetune_operator.lifecycle.engine import utc_now
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase

@@ -25,10 +25,10 @@ _logger = logging.getLogger(__name__)
 
 
 class Runs(Protocol):
-    """The engine, as far as the operator knows it."""
+    """The engine, as far as the operator knows it. It has itself told of changes by its store."""
 
     def enqueue(self, key: Key) -> None:
-        """Have a sweep or trial looked at."""
+        """Have an object looked at."""
         ...
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -147,9 +147,8 @@ class _Follower:
                 return
 
     def start(self, engine: Runs) -> None:
-        """Have the engine look at what is unfinished, and from now on at what changes."""
+        """Have the engine look at what is unfinished, now and after each listing."""
         self._enqueue = engine.enqueue
-        self.store.subscribe(engine.enqueue)
         self._enqueue_unfinished()
 
     async def watch(self, settings: WatchSettings, *, until: asyncio.Event) -> None:

@@ -75,9 +75,9 @@ class KubeStore:
         return changes
 
     def unfinished(self) -> Iterator[Key]:
-        """The sweeps and trials with which something may be left to do; what ended is passed over."""
+        """The objects with which something may be left to do; what ended is passed over."""
         for key in self.cache.all_keys():
-            if key.kind != "FinetuneProvider" and not self._settled(key):
+            if not self._settled(key):
                 yield key
 
     def _settled(self, key: Key) -> bool:
@@ -86,13 +86,13 @@ class KubeStore:
             trial = self._trial(key)
             return trial is None or (trial.terminal and not trial.has_finalizer)
         try:
+            if key.kind == "FinetuneProvider":
+                provider = self.cache.read(key, FinetuneProvider)
+                return provider is None or _accepted(provider)
             sweep = self.cache.read(key, FinetuneSweep)
         except InvalidManifest:
-            return False  # to be refused
-        if sweep is None:
-            return True
-        seen = sweep.status.observed_generation == sweep.metadata.generation
-        return sweep.status.finished and seen and not sweep.has_finalizer
+            return key.kind != "FinetuneSweep"  # of which it is said in the status
+        return sweep is None or (_seen(sweep) and sweep.status.finished and not sweep.has_finalizer)
 
     def subscribe(self, listener: Listener) -> None:
         """Have a listener told of every change; also of a trial's sweep when the trial changes."""
@@ -216,6 +216,15 @@ class KubeStore:
             await self._client.create(EVENTS, key.namespace, event)
         except SweepError as error:
             _logger.warning("%s: event %s was not posted: %s", key, reason, error)
+
+
+def _seen(resource: FinetuneSweep | FinetuneProvider) -> bool:
+    return resource.status.observed_generation == resource.metadata.generation
+
+
+def _accepted(provider: FinetuneProvider) -> bool:
+    conditions = provider.status.conditions
+    return _seen(provider) and any(each.type == "Accepted" and each.status == "True" for each in conditions)
 
 
 def _text(value: bytes) -> str | None:

@@ -32,18 +32,18 @@ def next_trials(
     history = [observe(trial) for trial in trials]
     committed = spent(trials) + reserved(trials)
     creations: list[CreateTrial] = []
-    for index in range(first, first + free):
-        try:
-            proposal = _propose(sweep, space, history)
-        except SearchSpaceExhausted:
-            return tuple(creations), Stop("SearchSpaceExhausted", _exhausted(space, history))
+    proposals = _propose(sweep, space, history, count=free)
+    for index, proposal in enumerate(proposals, start=first):
         cost = costs.estimate(proposal.point)
         stop = _over_budget(sweep, committed, cost, costs.currency)
         if stop is not None:
             return tuple(creations), stop
         committed += cost or Decimal(0)
         creations.append(CreateTrial(index, proposal, cost))
-        history.append(Observation(proposal.point, "Pending"))
+    if len(proposals) < free:
+        return tuple(creations), Stop(
+            "SearchSpaceExhausted", _exhausted(space, len(history) + len(proposals))
+        )
     return tuple(creations), None
 
 
@@ -56,21 +56,27 @@ def observe(trial: FinetuneTrial) -> Observation:
     return Observation(point, "Failed") if score is None else Observation(point, "Finished", score)
 
 
-def _propose(sweep: FinetuneSweep, space: SearchSpace, history: Sequence[Observation]) -> Proposal:
+def _propose(
+    sweep: FinetuneSweep, space: SearchSpace, history: Sequence[Observation], *, count: int
+) -> tuple[Proposal, ...]:
+    """Up to `count` points; fewer where the space has no more."""
     search = sweep.spec.search
-    (proposal,) = propose(
-        space,
-        method=search.method,
-        seed=search.seed,
-        history=history,
-        direction=sweep.spec.objective.sense,
-        initial_trials=search.initial_trials,
-    )
-    return proposal
+    try:
+        return propose(
+            space,
+            method=search.method,
+            seed=search.seed,
+            history=history,
+            direction=sweep.spec.objective.sense,
+            initial_trials=search.initial_trials,
+            count=count,
+        )
+    except SearchSpaceExhausted:
+        return ()
 
 
-def _exhausted(space: SearchSpace, history: Sequence[Observation]) -> str:
-    return f"each of the {len(history)} points of the search space has been tried (its size is {space.size})"
+def _exhausted(space: SearchSpace, tried: int) -> str:
+    return f"the search space has no further point (its size is {space.size}, {tried} were launched)"
 
 
 def _over_budget(

@@ -14,6 +14,7 @@ from finetune_operator.search import (
     SearchSpace,
     UniformRange,
     Values,
+    check_method,
 )
 
 
@@ -27,7 +28,12 @@ def build_space(spec: SweepSpec) -> SearchSpace:
     branches = [_branch(candidate, index, problems) for index, candidate in enumerate(spec.candidates)]
     if problems:
         raise InvalidManifest(tuple(problems))
-    return SearchSpace(tuple(branches))
+    try:
+        space = SearchSpace(tuple(branch for branch in branches if branch is not None))
+        check_method(space, spec.search.method)
+    except InvalidSpace as error:
+        raise InvalidManifest((Problem(f"spec.{error.field}", error.message),)) from error
+    return space
 
 
 def point_of(trial: FinetuneTrial) -> Point:
@@ -35,7 +41,7 @@ def point_of(trial: FinetuneTrial) -> Point:
     return Point(trial.spec.candidate, trial.spec.base_model, trial.spec.hyperparameters)
 
 
-def _branch(candidate: Candidate, index: int, problems: list[Problem]) -> Branch:
+def _branch(candidate: Candidate, index: int, problems: list[Problem]) -> Branch | None:
     parameters: dict[str, Parameter] = {}
     for name, spec in candidate.parameters.items():
         try:
@@ -43,7 +49,11 @@ def _branch(candidate: Candidate, index: int, problems: list[Problem]) -> Branch
         except InvalidSpace as error:
             path = f"spec.candidates[{index}].parameters.{name}"
             problems.append(Problem(path + error.field, error.message))
-    return Branch(candidate.name, candidate.base_models, parameters)
+    try:
+        return Branch(candidate.name, candidate.base_models, parameters)
+    except InvalidSpace as error:
+        problems.append(Problem(f"spec.candidates[{index}]{error.field}", error.message))
+        return None
 
 
 def _parameter(spec: ParameterSpec) -> Parameter:

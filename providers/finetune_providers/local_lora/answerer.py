@@ -1,4 +1,4 @@
-"""The process that answers: JSON lines in, JSON lines out. It ends when its input ends.
+"""The process that answers: JSON lines over a socket, `python -m finetune_providers.local_lora.answerer SOCKET_FD`.
 
 The first line names the model, each further one holds conversations. Every answer carries the number of its
 question. Whatever libraries print goes to the log, never between the answers.
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import queue
+import socket
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
@@ -69,35 +72,46 @@ def _ends(loaded: Loaded) -> list[int] | None:
     return sorted(ends) or None
 
 
-def replies(questions: TextIO) -> Iterator[Mapping[str, Any]]:
-    """A reply to each line; after a model that did not load there is only one."""
-    first = json.loads(questions.readline())
+def reply_to(loaded: Loaded, question: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer to one line of conversations, or why there is none."""
+    try:
+        texts = answer(
+            loaded, question["conversations"], max_output_tokens=int(question["max_output_tokens"])
+        )
+    except TrainingError as error:
+        return {"number": question["number"], "error": str(error)}
+    return {"number": question["number"], "answers": texts}
+
+
+def read_lines(connection: socket.socket, lines: queue.SimpleQueue[str]) -> None:
+    """Queue every line. When the other end closes, this process ends, in the middle of whatever it computes."""
+    with connection.makefile("r", encoding="utf-8") as file:
+        try:
+            for line in file:
+                lines.put(line)
+        finally:
+            os._exit(0)
+
+
+def main(arguments: list[str]) -> None:
+    """Answer until the other end closes the socket, whose descriptor is the only argument."""
+    connection = socket.socket(fileno=int(arguments[0]))
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=read_lines, args=(connection, lines), daemon=True).start()
+
+    def send(reply: Mapping[str, Any]) -> None:
+        connection.sendall(json.dumps(reply).encode() + b"\n")
+
+    first = json.loads(lines.get())
     try:
         loaded = load(first)
     except TrainingError as error:
-        yield {"number": first["number"], "error": str(error)}
+        send({"number": first["number"], "error": str(error)})
         return
-    yield {"number": first["number"]}
-    for line in questions:
-        question = json.loads(line)
-        try:
-            texts = answer(
-                loaded, question["conversations"], max_output_tokens=int(question["max_output_tokens"])
-            )
-        except TrainingError as error:
-            yield {"number": question["number"], "error": str(error)}
-        else:
-            yield {"number": question["number"], "answers": texts}
-
-
-def main() -> None:
-    """Answer until the input ends."""
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
-        os.dup2(2, 1)
-        for reply in replies(sys.stdin):
-            out.write(json.dumps(reply) + "\n")
-            out.flush()
+    send({"number": first["number"]})
+    while True:
+        send(reply_to(loaded, json.loads(lines.get())))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

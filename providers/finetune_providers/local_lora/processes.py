@@ -1,38 +1,18 @@
-"""Starting and stopping the processes that load models."""
+"""A job's trainer as a process: started with the job's lock in its hands, signalled only while it holds it."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import finetune_providers.base
 from finetune_providers.local_lora.jobs import JobFolder, write_json
-from finetune_providers.local_lora.options import LocalOptions
+from finetune_providers.local_lora.launcher import Launch, launcher
 
 
-def child_environment(options: LocalOptions, credentials: Mapping[str, str]) -> dict[str, str]:
-    """Environment of a process that loads models; a hub token travels here and nowhere else."""
-    root = str(Path(finetune_providers.base.__file__).parents[1])
-    path = os.environ.get("PYTHONPATH")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root,
-        "PYTHONUNBUFFERED": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": str(options.threads),
-        "MKL_NUM_THREADS": str(options.threads),
-    }
-    if "HF_TOKEN" in credentials:
-        environment["HF_TOKEN"] = credentials["HF_TOKEN"]
-    return environment
-
-
-def start_trainer(job: JobFolder, lock: int, *, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def start_trainer(job: JobFolder, lock: int, *, environment: Mapping[str, str]) -> None:
     """Start a job's trainer and hand it the lock, which it holds until it ends.
 
     Args:
@@ -44,18 +24,16 @@ def start_trainer(job: JobFolder, lock: int, *, environment: Mapping[str, str]) 
         OSError: No process could be started.
     """
     with job.log.open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "finetune_providers.local_lora.trainer", str(job.path), str(lock)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
+        launch = Launch(
+            module="trainer",
+            arguments=(str(job.path),),
+            payload=lock,
+            log=log.fileno(),
+            environment=environment,
             cwd=job.path,
-            start_new_session=True,
-            pass_fds=(lock,),
         )
-    write_json(job.process, {"pid": process.pid, "started": _start_time(process.pid)})
-    return process
+        pid = launcher.start(launch)
+    write_json(job.process, {"pid": pid, "started": _start_time(pid)})
 
 
 def signal_trainer(job: JobFolder, number: signal.Signals) -> None:

@@ -27,13 +27,14 @@ from finetune_providers.base import (
 from finetune_providers.errors import JobNotFound, PermanentProviderError, QuotaExceeded
 from finetune_providers.local_lora import models
 from finetune_providers.local_lora.jobs import JobFolder, create_job, job_id_of
+from finetune_providers.local_lora.launcher import child_environment
 from finetune_providers.local_lora.options import (
     RULES,
     check_hyperparameters,
     default_slots,
     parse_options,
 )
-from finetune_providers.local_lora.processes import child_environment, signal_trainer
+from finetune_providers.local_lora.processes import signal_trainer
 from finetune_providers.local_lora.scheduler import Scheduler
 from finetune_providers.local_lora.session import open_session
 
@@ -177,7 +178,6 @@ class LocalProvider:
             while alive and time.monotonic() < deadline:
                 await asyncio.sleep(_LOOK_S)
                 alive = [job for job in alive if job.alive]
-        self._scheduler.reap()
 
     def inference(self, model: str) -> AbstractAsyncContextManager[InferenceSession]:
         adapter = _folder_of(model)

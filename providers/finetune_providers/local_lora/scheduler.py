@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +36,6 @@ class Scheduler:
         self._jobs = jobs
         self._slots = slots
         self._environment = environment
-        self._children: list[subprocess.Popen[bytes]] = []
         self._ended: set[str] = set()
 
     def job(self, job_id: str) -> JobFolder | None:
@@ -60,7 +58,6 @@ class Scheduler:
 
     def tick(self) -> None:
         """Look at every unfinished job once and start those that can go on, oldest first."""
-        self.reap()
         with locked(self._jobs / ".scheduler.lock"):
             free = self._slots
             idle: list[JobFolder] = []
@@ -71,10 +68,6 @@ class Scheduler:
                     idle.append(job)
             for job in sorted(idle, key=lambda job: job.request().created_at):
                 free -= self._handle_idle(job, may_start=free > 0)
-
-    def reap(self) -> None:
-        """Collect exit codes of trainers that ended."""
-        self._children = [child for child in self._children if child.poll() is None]
 
     def settle(self, job: JobFolder) -> None:
         """Give a job whose trainer is gone the state that says so: cancelled, or paused until the next tick."""
@@ -113,7 +106,7 @@ class Scheduler:
             if status.terminal or not may_start:
                 return 0
             job.write(replace(status, native_state=TRAINING))
-            self._children.append(start_trainer(job, lock, environment=self._environment))
+            start_trainer(job, lock, environment=self._environment)
         finally:
             os.close(lock)
         return 1

@@ -1,10 +1,10 @@
-"""The operator's end of a process that answers: JSON lines out, JSON lines in."""
+"""The operator's end of a process that answers: JSON lines over a socket, which the process does not outlive."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sys
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from finetune_providers.base import Conversation
 from finetune_providers.errors import PermanentProviderError
+from finetune_providers.local_lora.launcher import Launch, launcher
 
 _MAX_LINE = 64 * 1024 * 1024
 
@@ -28,8 +29,9 @@ class LocalSession:
     batch_size = 16
     concurrency = 1
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
-        self._process = process
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, log: Path) -> None:
+        self._reader = reader
+        self._writer = writer
         self._log = log
         self._turn = asyncio.Lock()
         self._sent = 0
@@ -49,14 +51,11 @@ class LocalSession:
         return answer
 
     async def _exchange(self, question: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-        reader, writer = self._process.stdout, self._process.stdin
-        if reader is None or writer is None:  # pragma: no cover - both are pipes
-            raise PermanentProviderError("the answering process has no pipes")
         try:
-            writer.write(json.dumps(question).encode() + b"\n")
-            await writer.drain()
-            # Answers to questions whose caller was cancelled are still in the pipe: skip them.
-            while line := await reader.readline():
+            self._writer.write(json.dumps(question).encode() + b"\n")
+            await self._writer.drain()
+            # Answers to questions whose caller was cancelled are still on their way: skip them.
+            while line := await self._reader.readline():
                 answer: Mapping[str, Any] = json.loads(line)
                 if answer["number"] == number:
                     return answer
@@ -84,6 +83,8 @@ async def open_session(
 ) -> AsyncIterator[LocalSession]:
     """Start a process, have it load the model, and end it on the way out, whatever happened.
 
+    The process exits at once when the socket closes, so that even a killed operator leaves none behind.
+
     Args:
         request: `base_model` or `adapter`, `device`, `threads`.
         environment: Of the process.
@@ -93,26 +94,27 @@ async def open_session(
         PermanentProviderError: The model cannot be loaded.
     """
     await asyncio.to_thread(logs.mkdir, parents=True, exist_ok=True)
+    ours, theirs = socket.socketpair()
     with NamedTemporaryFile(dir=logs, prefix="answers-", suffix=".log") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "finetune_providers.local_lora.answerer",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            env=dict(environment),
-            start_new_session=True,
-            limit=_MAX_LINE,
-        )
+        with ours, theirs:
+            launch = Launch(
+                module="answerer",
+                arguments=(),
+                payload=theirs.fileno(),
+                log=log.fileno(),
+                environment=environment,
+                cwd=logs,
+            )
+            try:
+                await asyncio.to_thread(launcher.start, launch)
+            except OSError as error:
+                raise PermanentProviderError(f"no process can be started: {error.strerror}") from error
+            reader, writer = await asyncio.open_connection(sock=ours.dup(), limit=_MAX_LINE)
         try:
-            session = LocalSession(process, Path(log.name))
+            session = LocalSession(reader, writer, log=Path(log.name))
             await session.ask(request)
             yield session
         finally:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            # The pipe's transport is closed here and not by the garbage collector in some later loop.
-            if process.stdin is not None:
-                process.stdin.close()
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from contract.scenario_contract import (
+from tests.contract.scenario_contract import (
     PurchaseContract,
     RefusalContract,
     RestartContract,
     ScenarioContract,
 )
-from fakes.company import Company, factory
+from tests.fakes.company import Company, factory
+
 from finetune_operator.folder import FolderStore
 from finetune_operator.lifecycle.engine import Engine, utc_now
 from finetune_operator.lifecycle.resolution import ANNOTATION
-from finetune_operator.resources import FinetuneSweep, FinetuneTrial, dump_yaml, load_yaml
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, load_yaml
 
 
 class FolderWorld:
@@ -83,9 +83,11 @@ class FolderWorld:
         """A person edits the trial's file between two commands."""
         await self.stop()
         path = self._state / "trials" / f"{name}.yaml"
-        trial = load_yaml(path.read_text())
-        trial["metadata"].setdefault("annotations", {})[ANNOTATION] = value
-        path.write_text(dump_yaml(trial))
+        lines = [line for line in path.read_text().splitlines() if ANNOTATION not in line]
+        if "  annotations:" not in lines:
+            lines.insert(lines.index("metadata:") + 1, "  annotations:")
+        lines.insert(lines.index("  annotations:") + 1, f'    {ANNOTATION}: "{value}"')
+        path.write_text("\n".join(lines) + "\n")
         await self.start()
 
     async def output(self) -> Mapping[str, str]:

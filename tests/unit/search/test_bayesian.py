@@ -102,10 +102,12 @@ def test_pending_trial_sends_the_next_one_elsewhere() -> None:
 
 
 def test_failed_trials_keep_the_search_away() -> None:
-    def fails_on_the_right(x: float) -> float | None:
-        return x if x < 0.55 else None
-
-    assert place_of_next(fails_on_the_right) < 0.6
+    left = [Observation(on_line(place / 10), "Finished", place / 10) for place in range(6)]
+    right = [Observation(on_line(place), "Failed") for place in (0.75, 1.0)]
+    (careless,) = propose(LINE, method="Bayesian", seed=1, history=left)
+    (careful,) = propose(LINE, method="Bayesian", seed=1, history=[*left, *right])
+    assert float(careless.point.parameters["x"]) > 0.65
+    assert 0.35 < float(careful.point.parameters["x"]) < 0.55
 
 
 def test_one_diverged_loss_does_not_hide_the_other_differences() -> None:

@@ -67,8 +67,14 @@ def test_units_of_the_scores_do_not_matter() -> None:
 def test_deviation_leaves_the_noise_out() -> None:
     noisy = SCORES + GENERATOR.normal(0, 3, len(SCORES))
     model = ScoreModel.fitted(ROWS, noisy)
-    repeated = ScoreModel.fitted(np.repeat(ROWS, 8, axis=0), np.repeat(noisy, 8))
-    assert repeated.predict(ROWS)[1].mean() < model.predict(ROWS)[1].mean() < 1.0
+    _, with_noise = model._process.predict(ROWS / 2, return_std=True)
+    assert model.noise > 0.01
+    assert model.predict(ROWS / 2)[1] ** 2 + model.noise == pytest.approx(with_noise**2)
+
+
+def test_scores_that_repeat_exactly_are_modelled_without_a_warning() -> None:
+    model = ScoreModel.fitted(np.repeat(ROWS, 8, axis=0), np.repeat(SCORES, 8))
+    assert model.predict(ROWS)[0] == pytest.approx((SCORES - SCORES.mean()) / SCORES.std(), abs=0.01)
 
 
 def test_pending_trial_takes_the_uncertainty_away_and_leaves_the_expectation() -> None:

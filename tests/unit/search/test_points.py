@@ -87,6 +87,17 @@ def test_trial_that_failed_once_and_then_finished_is_finished() -> None:
     assert history.length == 2
 
 
+def test_history_forgets_the_order_in_which_trials_ended() -> None:
+    points = [Point("c", "m", {"x": number}) for number in range(4)]
+    observations = [
+        *(Observation(point, "Finished", 0.1) for point in points),
+        Observation(points[0], "Finished", 0.2),
+        *(Observation(Point("d", "m", {"x": number}), "Failed") for number in range(2)),
+        *(Observation(Point("e", "m", {"x": number}), "Pending") for number in range(2)),
+    ]
+    assert History.of(observations, "Maximize") == History.of(observations[::-1], "Maximize")
+
+
 def test_scores_to_minimise_are_turned_round() -> None:
     history = History.of([Observation(POINT, "Finished", 0.5)], "Minimize")
     assert history.finished == ((POINT, -0.5),)

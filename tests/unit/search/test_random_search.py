@@ -48,6 +48,20 @@ def test_what_is_left_of_a_finite_space_is_equally_likely() -> None:
     assert all(70 < count < 130 for count in counts.values())
 
 
+def test_the_last_points_of_a_large_space_are_equally_likely() -> None:
+    space = SearchSpace((Branch("a", ("m",), {"x": IntRange(0, 299)}),))
+    left = {0, 150, 299}
+    tried = [
+        Observation(space.arms[0].point_at(index), "Failed") for index in range(300) if index not in left
+    ]
+    counts = Counter(
+        propose(space, method="Random", seed=seed, history=tried)[0].point.parameters["x"]
+        for seed in range(150)
+    )
+    assert counts.keys() == left
+    assert min(counts.values()) > 30
+
+
 def test_seeds_lead_to_different_points() -> None:
     space = SearchSpace((Branch("a", ("m",), {"rate": LogUniformRange(1e-6, 1e-2)}),))
     points = {propose(space, method="Random", seed=seed, history=[])[0].point for seed in (-1, 0, 1, 2**80)}

@@ -1,0 +1,273 @@
+"""What follows from the state of a sweep."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.decisions.builders import NOW, a_sweep, a_trial, money
+
+from finetune_operator.decisions import (
+    CancelTrial,
+    CostModel,
+    CreateTrial,
+    Decision,
+    DeleteModel,
+    Knowledge,
+    MeasureBaseline,
+    WriteOutput,
+    decide,
+)
+from finetune_operator.decisions.costs import ModelPrice
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_operator.resources.sweep import Baseline
+
+MEASURED = {("acme", "tiny"): Baseline(provider="acme", base_model="tiny", score=0.1)}
+PRICED = CostModel(1_000_000, {("small", "tiny"): ModelPrice(money("1.00"), 3)})
+
+
+def look(sweep: FinetuneSweep, trials: list[FinetuneTrial], **knowledge: Any) -> Decision:
+    return decide(sweep, trials, Knowledge(**{"baselines": MEASURED, **knowledge}), now=NOW)
+
+
+def created(decision: Decision) -> list[int]:
+    return [action.index for action in decision.actions if isinstance(action, CreateTrial)]
+
+
+def reason(decision: Decision) -> str:
+    condition = decision.status.condition("Ready")
+    assert condition is not None
+    return condition.reason
+
+
+def message(decision: Decision) -> str:
+    condition = decision.status.condition("Ready")
+    assert condition is not None
+    return condition.message
+
+
+def test_the_free_places_are_filled() -> None:
+    assert created(look(a_sweep(), [])) == [0, 1]
+    assert created(look(a_sweep(), [a_trial(0, TrialPhase.TRAINING)])) == [1]
+    assert created(look(a_sweep(), [a_trial(0, TrialPhase.TRAINING), a_trial(1, TrialPhase.PENDING)])) == []
+
+
+def test_a_stalled_trial_keeps_its_place() -> None:
+    assert created(look(a_sweep(), [a_trial(0, TrialPhase.STALLED), a_trial(1, TrialPhase.TRAINING)])) == []
+
+
+def test_lowering_parallelism_cancels_nothing() -> None:
+    trials = [a_trial(index, TrialPhase.TRAINING) for index in range(5)]
+    assert look(a_sweep(limits={"parallelTrials": 2}), trials).actions == ()
+
+
+def test_an_index_is_not_used_again_after_its_trial_was_deleted() -> None:
+    sweep = a_sweep(status={"lastIndex": 6})
+    assert created(look(sweep, [a_trial(2, score=0.5)])) == [7, 8]
+
+
+def test_deleted_trials_count_against_the_limit() -> None:
+    sweep = a_sweep(status={"lastIndex": 9})
+    decision = look(sweep, [a_trial(2, score=0.5)])
+    assert created(decision) == []
+    assert decision.status.phase == "Succeeded"
+
+
+def test_a_goal_cancels_what_trains_but_not_what_is_trained_already() -> None:
+    sweep = a_sweep(objective={"metric": "accuracy", "goal": 0.8})
+    trials = [
+        a_trial(0, score=0.8),
+        a_trial(1, TrialPhase.TRAINING),
+        a_trial(2, TrialPhase.EVALUATING),
+        a_trial(3, TrialPhase.PENDING),
+    ]
+    decision = look(sweep, trials)
+    assert [action.trial for action in decision.actions if isinstance(action, CancelTrial)] == ["s-1", "s-3"]
+    assert (decision.status.phase, reason(decision)) == ("Finishing", "GoalReached")
+    assert "s-0 scored 0.8" in message(decision)
+
+
+def test_a_missed_goal_does_not_end_the_sweep() -> None:
+    sweep = a_sweep(objective={"metric": "accuracy", "goal": 0.8})
+    assert created(look(sweep, [a_trial(0, score=0.79)])) == [1, 2]
+
+
+def test_failures_up_to_the_limit_are_borne() -> None:
+    failed = [a_trial(index, TrialPhase.FAILED) for index in range(4)]
+    sweep = a_sweep(limits={"maxFailedTrials": 3})
+    assert created(look(sweep, failed[:3])) == [3, 4]
+    assert reason(look(sweep, failed)) == "TooManyFailures"
+
+
+def test_the_deadline_ends_a_sweep_and_keeps_its_best() -> None:
+    sweep = a_sweep(
+        limits={"maxDuration": "1h"}, status={"startedAt": (NOW - timedelta(minutes=59)).isoformat()}
+    )
+    decision = look(sweep, [a_trial(0, score=0.5)])
+    assert decision.wake_at == NOW + timedelta(minutes=1)
+    late = decide(
+        sweep, [a_trial(0, score=0.5)], Knowledge(baselines=MEASURED), now=NOW + timedelta(minutes=1)
+    )
+    assert (late.status.phase, reason(late)) == ("Succeeded", "DeadlineExceeded")
+
+
+def test_without_a_success_the_sweep_has_failed() -> None:
+    trials = [a_trial(index, TrialPhase.CANCELLED) for index in range(10)]
+    decision = look(a_sweep(), trials)
+    assert (decision.status.phase, reason(decision)) == ("Failed", "NoSuccessfulTrial")
+    assert decision.status.condition("Stalled") is not None
+    assert decision.status.condition("Reconciling") is None
+
+
+def test_an_exhausted_space_ends_the_sweep_with_its_size() -> None:
+    candidate = {**a_sweep().spec.candidates[0].to_dict(), "parameters": {"epochs": {"values": ["1", "2"]}}}
+    decision = look(a_sweep(candidates=[candidate]), [a_trial(0, score=0.5), a_trial(1, score=0.6)])
+    assert (decision.status.phase, reason(decision)) == ("Succeeded", "SearchSpaceExhausted")
+    assert "its size is 2" in message(decision)
+
+
+def test_the_base_model_of_the_best_is_measured_once() -> None:
+    decision = look(a_sweep(), [a_trial(0, score=0.5)], baselines={})
+    assert MeasureBaseline("small", "tiny") in decision.actions
+    assert not any(
+        isinstance(each, MeasureBaseline) for each in look(a_sweep(), [a_trial(0, score=0.5)]).actions
+    )
+
+
+def test_a_sweep_is_not_finished_before_its_base_model_is_measured() -> None:
+    trials = [a_trial(index, score=0.5) for index in range(10)]
+    assert look(a_sweep(), trials, baselines={}).status.phase == "Finishing"
+    assert look(a_sweep(), trials).status.phase == "Succeeded"
+
+
+def test_a_base_model_that_cannot_answer_does_not_hold_the_sweep_up() -> None:
+    mute = {("acme", "tiny"): Baseline(provider="acme", base_model="tiny", message="cannot answer")}
+    decision = look(a_sweep(), [a_trial(index, score=0.5) for index in range(10)], baselines=mute)
+    assert decision.status.phase == "Succeeded"
+    assert decision.status.best is not None
+    assert decision.status.best.base_score is None
+
+
+def test_models_are_deleted_before_the_output_is_written_and_that_before_the_end() -> None:
+    sweep = a_sweep(keepModels="Best", output={"configMap": "out"})
+    trials = [a_trial(i, score=i / 10, fine_tuned_model=f"m{i}", epochs=i + 1) for i in range(10)]
+    first = look(sweep, trials, deletable=frozenset({"acme"}))
+    assert {each.trial for each in first.actions if isinstance(each, DeleteModel)} == {
+        f"s-{i}" for i in range(9)
+    }
+    assert first.status.phase == "Finishing"
+    cleaned = [
+        t.model_copy(update={"status": t.status.model_copy(update={"model_deleted": True})}) for t in trials
+    ]
+    second = look(sweep, cleaned, deletable=frozenset({"acme"}))
+    assert second.actions == (WriteOutput("out"),)
+    assert second.status.phase == "Succeeded"
+
+
+def test_an_output_that_is_refused_stalls_the_sweep_instead_of_calling_it_done() -> None:
+    trials = [a_trial(index, score=0.5) for index in range(10)]
+    decision = look(
+        a_sweep(output={"configMap": "out"}), trials, output_problem="out belongs to somebody else"
+    )
+    assert (decision.status.phase, reason(decision)) == ("Finishing", "OutputRefused")
+
+
+def test_money_that_is_reserved_counts_against_the_budget() -> None:
+    sweep = a_sweep(limits={"budget": {"maxCost": "25.00"}, "parallelTrials": 5})
+    running = [a_trial(0, TrialPhase.TRAINING, estimated="20.00")]
+    decision = look(sweep, running, costs=PRICED)
+    total = money("20.00") + sum(
+        (each.estimated_cost or money("0")) for each in decision.actions if isinstance(each, CreateTrial)
+    )
+    assert total <= money("25.00")
+
+
+def test_what_a_trial_really_cost_frees_what_was_reserved() -> None:
+    sweep = a_sweep(limits={"budget": {"maxCost": "21.00"}, "parallelTrials": 1})
+    ended = a_trial(0, score=0.5, estimated="20.00", cost=money("0.50"))
+    decision = look(sweep, [ended], costs=PRICED)
+    assert created(decision) == [1]
+    assert decision.status.spent == "0.50 USD"
+
+
+def test_a_trial_that_bought_nothing_costs_nothing() -> None:
+    ended = a_trial(0, TrialPhase.FAILED, estimated="20.00", create=None)
+    assert look(a_sweep(), [ended], costs=PRICED).status.spent == "0 USD"
+
+
+def test_a_suspended_sweep_says_so_and_goes_on_with_what_runs() -> None:
+    decision = look(a_sweep(suspend=True), [a_trial(0, TrialPhase.TRAINING)])
+    assert decision.actions == ()
+    assert decision.status.phase == "Suspended"
+    assert "1 running trials go on" in message(decision)
+
+
+def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
+    first = look(a_sweep(), [])
+    later = decide(
+        a_sweep(status=first.status.to_dict()),
+        [],
+        Knowledge(baselines=MEASURED),
+        now=NOW + timedelta(hours=1),
+    )
+    assert [each.last_transition_time for each in later.status.conditions] == [NOW] * 3
+
+
+def test_the_status_of_a_thousand_trials_is_small() -> None:
+    trials = [a_trial(index, score=index / 1000, epochs=1) for index in range(1000)]
+    decision = look(a_sweep(limits={"maxTrials": 1000}), trials)
+    assert len(decision.status.model_dump_json(by_alias=True)) < 20_000
+
+
+PHASES = st.sampled_from([TrialPhase.PENDING, TrialPhase.TRAINING, TrialPhase.FAILED, TrialPhase.STALLED])
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[FinetuneTrial]:
+    epochs = draw(st.lists(st.integers(1, 20), unique=True, max_size=12))
+    trials = []
+    for index, value in enumerate(epochs):
+        score = draw(st.one_of(st.none(), st.floats(0, 1)))
+        phase = TrialPhase.SUCCEEDED if score is not None else draw(PHASES)
+        trials.append(a_trial(index, phase, score, epochs=value, estimated="1.00"))
+    return trials
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    trials=histories(),
+    parallel=st.integers(1, 5),
+    limit=st.integers(1, 15),
+    method=st.sampled_from(["Random", "Grid"]),
+    budget=st.integers(1, 40),
+)
+def test_limits_hold_and_no_point_is_bought_twice_whatever_the_history(
+    trials: list[FinetuneTrial], parallel: int, limit: int, method: str, budget: int
+) -> None:
+    sweep = a_sweep(
+        limits={"parallelTrials": parallel, "maxTrials": limit, "budget": {"maxCost": str(budget)}},
+        search={"method": method},
+    )
+    decision = look(sweep, trials, costs=PRICED)
+    new = [each for each in decision.actions if isinstance(each, CreateTrial)]
+    active = [trial for trial in trials if not trial.terminal]
+    assert not new or len(active) + len(new) <= parallel
+    assert not new or len(trials) + len(new) <= limit
+    assert [each.index for each in new] == list(range(len(trials), len(trials) + len(new)))
+    values = [trial.spec.hyperparameters["epochs"] for trial in trials]
+    values += [each.proposal.point.parameters["epochs"] for each in new]
+    assert len(set(values)) == len(values)
+    assert decision == look(sweep, list(reversed(trials)), costs=PRICED)
+    finished = decision.status.phase in {"Succeeded", "Failed"}
+    assert not (finished and active)
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_finished_status_has_its_time(phase: str) -> None:
+    trials = [a_trial(i, score=0.5 if phase == "Succeeded" else None) for i in range(10)]
+    decision = look(a_sweep(), trials)
+    assert decision.status.phase == phase
+    assert decision.status.finished_at == NOW

@@ -1,0 +1,134 @@
+"""One poll for all jobs of an account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from finetune_operator.lifecycle.store import Key
+from finetune_operator.lifecycle.watcher import MISSES_UNTIL_GONE, JobWatcher
+from finetune_providers.base import JobSnapshot, JobState
+from finetune_providers.errors import TransientProviderError
+
+A, B = (Key("FinetuneTrial", "default", name) for name in "ab")
+
+
+def job(job_id: str, state: JobState = JobState.RUNNING) -> JobSnapshot:
+    return JobSnapshot(job_id, None, state, state.value)
+
+
+class Provider:
+    """Answers looks from a script; the last answer stays."""
+
+    capabilities = SimpleNamespace(poll_interval_s=30.0)
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.asked: list[set[str]] = []
+
+    async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
+        self.asked.append(set(job_ids))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return {each.job_id: each for each in answer}
+
+
+class Harness:
+    """A watcher whose time passes when the test says so."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.provider = Provider(*answers)
+        self.changed: list[Key] = []
+        self.slept: list[float] = []
+        self._tick = asyncio.Semaphore(0)
+        self.watcher = JobWatcher(self.provider, self.changed.append, sleep=self._sleep)  # type: ignore[arg-type]
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await self._tick.acquire()
+
+    async def pass_time(self, times: int = 1) -> None:
+        for _ in range(times):
+            self._tick.release()
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+
+async def test_all_jobs_are_looked_at_in_one_call() -> None:
+    harness = Harness([job("1"), job("2")])
+    harness.watcher.watch("1", A)
+    harness.watcher.watch("2", B)
+    await harness.pass_time(2)
+    assert harness.provider.asked[-1] == {"1", "2"}
+    assert len(harness.provider.asked) <= 3
+    await harness.watcher.close()
+
+
+async def test_an_ended_job_is_told_once() -> None:
+    harness = Harness([job("1")], [job("1", JobState.SUCCEEDED)])
+    harness.watcher.watch("1", A)
+    await harness.pass_time(4)
+    assert harness.changed == [A]
+    latest = harness.watcher.latest("1")
+    assert latest is not None
+    assert latest.state is JobState.SUCCEEDED
+    await harness.watcher.close()
+
+
+async def test_a_job_is_gone_only_after_several_looks_without_it() -> None:
+    harness = Harness([job("1")], [], [job("1")], [])
+    harness.watcher.watch("1", A)
+    await harness.pass_time(2 + MISSES_UNTIL_GONE - 1)
+    assert not harness.watcher.gone("1")
+    await harness.pass_time()
+    assert harness.watcher.gone("1")
+    assert harness.changed == [A]
+    await harness.watcher.close()
+
+
+async def test_an_outage_is_waited_out_longer_each_time_and_counts_no_miss() -> None:
+    harness = Harness(TransientProviderError("503"), TransientProviderError("503"), [job("1")])
+    harness.watcher.watch("1", A)
+    await harness.pass_time(3)
+    first, second, third = harness.slept[:3]
+    assert 30 < first < second
+    assert third == 30
+    assert not harness.watcher.gone("1")
+    await harness.watcher.close()
+
+
+async def test_a_wait_that_the_provider_asks_for_is_kept() -> None:
+    harness = Harness(TransientProviderError("429", retry_after_s=500), [job("1")])
+    harness.watcher.watch("1", A)
+    await harness.pass_time()
+    assert harness.slept[0] == 500
+    await harness.watcher.close()
+
+
+async def test_without_jobs_nothing_is_asked() -> None:
+    harness = Harness([job("1")])
+    harness.watcher.watch("1", A)
+    await harness.pass_time()
+    harness.watcher.unwatch_trial(A)
+    await harness.pass_time()
+    asked = len(harness.provider.asked)
+    await harness.pass_time(3)
+    assert len(harness.provider.asked) == asked
+    harness.watcher.watch("1", B)
+    await harness.pass_time()
+    assert len(harness.provider.asked) > asked
+    await harness.watcher.close()
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
+async def test_every_end_is_told(state: JobState) -> None:
+    harness = Harness([job("1", state)])
+    harness.watcher.watch("1", A)
+    await harness.pass_time()
+    assert harness.changed == [A]
+    await harness.watcher.close()

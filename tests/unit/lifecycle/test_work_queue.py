@@ -1,0 +1,113 @@
+"""The queue of keys."""
+
+from __future__ import annotations
+
+import asyncio
+
+from finetune_operator.lifecycle.work_queue import LONGEST_RETRY_S, WorkQueue
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def a_queue() -> tuple[WorkQueue[str], Clock]:
+    clock = Clock()
+    return WorkQueue(clock), clock
+
+
+def test_a_key_that_is_added_twice_is_handed_out_once() -> None:
+    queue, _ = a_queue()
+    queue.add("a")
+    queue.add("a")
+    assert queue.take_ready() == "a"
+    assert queue.take_ready() is None
+
+
+def test_a_key_is_never_worked_on_twice_at_a_time_and_no_change_is_missed() -> None:
+    queue, _ = a_queue()
+    queue.add("a")
+    assert queue.take_ready() == "a"
+    queue.add("a")
+    assert queue.take_ready() is None
+    queue.done("a")
+    assert queue.take_ready() == "a"
+    queue.done("a")
+    assert queue.take_ready() is None
+
+
+def test_a_key_waits_for_its_time() -> None:
+    queue, clock = a_queue()
+    queue.add_after("a", 10)
+    clock.now = 9.9
+    assert queue.take_ready() is None
+    clock.now = 10
+    assert queue.take_ready() == "a"
+
+
+def test_the_earlier_of_two_times_counts() -> None:
+    queue, clock = a_queue()
+    queue.add_after("a", 10)
+    queue.add_after("a", 5)
+    queue.add_after("a", 20)
+    clock.now = 5
+    assert queue.take_ready() == "a"
+    queue.done("a")
+    clock.now = 100
+    assert queue.take_ready() is None
+
+
+def test_an_earlier_add_overtakes_a_planned_look() -> None:
+    queue, clock = a_queue()
+    queue.add_after("a", 10)
+    queue.add("a")
+    assert queue.take_ready() == "a"
+    queue.done("a")
+    clock.now = 11
+    assert queue.take_ready() is None
+
+
+def test_a_time_that_comes_while_the_key_is_worked_on_is_kept_until_it_is_done() -> None:
+    queue, clock = a_queue()
+    queue.add("a")
+    assert queue.take_ready() == "a"
+    queue.add_after("a", 1)
+    clock.now = 2
+    assert queue.take_ready() is None
+    queue.done("a")
+    assert queue.take_ready() == "a"
+
+
+def test_retries_come_later_each_time_up_to_a_bound_and_start_anew_after_a_success() -> None:
+    queue, clock = a_queue()
+    delays = []
+    for _ in range(14):
+        delays.append(queue.retry("a"))
+        clock.now += delays[-1]
+        assert queue.take_ready() == "a"
+        queue.done("a")
+    assert delays[:3] == [0.5, 1.0, 2.0]
+    assert max(delays) == LONGEST_RETRY_S
+    queue.succeeded("a")
+    assert queue.retry("a") == 0.5
+
+
+def test_a_wait_that_was_asked_for_is_kept() -> None:
+    queue, _ = a_queue()
+    assert queue.retry("a", at_least_s=42) == 42
+
+
+async def test_take_wakes_up_for_a_key_and_for_the_end() -> None:
+    queue, _ = a_queue()
+    waiting = asyncio.ensure_future(queue.take())
+    await asyncio.sleep(0)
+    queue.add("a")
+    assert await waiting == "a"
+    waiting = asyncio.ensure_future(queue.take())
+    await asyncio.sleep(0)
+    queue.close()
+    assert await waiting is None
