@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from finetune_operator.cli.lines import changes
 from finetune_operator.cli.snapshot import Snapshot
 from finetune_operator.cli.tables import live_view
+
+ROWS_TRIED = (20, 12, 8, 5, 3, 2, 1)
 
 
 class Display(Protocol):
@@ -35,7 +37,17 @@ class LiveDisplay:
     def show(self, snapshot: Snapshot, *, hint: str = "") -> None:
         """Draw the moment."""
         if self._live.is_started:
-            self._live.update(live_view(snapshot, hint=hint), refresh=True)
+            self._live.update(self._fitting_view(snapshot, hint), refresh=True)
+
+    def _fitting_view(self, snapshot: Snapshot, hint: str) -> RenderableType:
+        """As many trials as the terminal has room for: what is cut off at the bottom is the best trial."""
+        console = self._live.console
+        view = live_view(snapshot, hint=hint)
+        for rows in ROWS_TRIED:
+            view = live_view(snapshot, hint=hint, rows=rows)
+            if len(console.render_lines(view, pad=False)) < console.height:
+                break
+        return view
 
     def close(self) -> None:
         """Take the table away and give the cursor back."""

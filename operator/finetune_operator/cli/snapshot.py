@@ -65,9 +65,9 @@ def number_text(value: float | str) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def hyperparameters_text(values: Mapping[str, int | float | str]) -> str:
+def hyperparameters_text(values: Mapping[str, int | float | str], *, between: str = " ") -> str:
     """`epochs=2 learningRate=1e-05`, sorted by name."""
-    return " ".join(f"{name}={number_text(values[name])}" for name in sorted(values))
+    return between.join(f"{name}={number_text(values[name])}" for name in sorted(values))
 
 
 def model_text(sweep: FinetuneSweep, candidate: str, base_model: str) -> str:
@@ -110,5 +110,5 @@ def improvement_text(sweep: FinetuneSweep) -> str:
     gain = best.score - best.base_score
     if sweep.spec.objective.sense == "Minimize":
         gain = -gain
-    word = "better" if gain >= 0 else "worse"
-    return f"base model {number_text(best.base_score)}, {word} by {abs(gain):.4g}"
+    change = f"{'better' if gain > 0 else 'worse'} by {abs(gain):.4g}" if gain else "no better"
+    return f"base model {number_text(best.base_score)}, {change}"

@@ -5,9 +5,11 @@ Names and messages come from outside; they are put into Text objects and never r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -37,10 +39,17 @@ _STYLES = {
     TrialPhase.EVALUATING: "cyan",
 }
 
+_NEEDS_A_REASON = {
+    TrialPhase.FAILED,
+    TrialPhase.CANCELLED,
+    TrialPhase.EARLY_STOPPED,
+    TrialPhase.STALLED,
+}
 
-def live_view(snapshot: Snapshot, *, hint: str = "") -> RenderableType:
+
+def live_view(snapshot: Snapshot, *, hint: str = "", rows: int = ROWS_WHILE_LIVE) -> RenderableType:
     """What is shown while the sweep goes on: header, trials, best so far."""
-    parts: list[RenderableType] = [header(snapshot), trial_table(snapshot, rows=ROWS_WHILE_LIVE)]
+    parts: list[RenderableType] = [header(snapshot), trial_table(snapshot, rows=rows)]
     parts.append(best_line(snapshot))
     if snapshot.reason:
         parts.append(Text(snapshot.reason, style="dim"))
@@ -75,21 +84,39 @@ def header(snapshot: Snapshot) -> Text:
 def trial_table(snapshot: Snapshot, *, rows: int | None = None) -> RenderableType:
     """A row for each trial; with `rows`, only the last ones, and those that still go on."""
     shown = _chosen(snapshot.trials, rows)
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("TRIAL", no_wrap=True)
-    table.add_column("MODEL", overflow="fold", min_width=10)
-    table.add_column("HYPERPARAMETERS", overflow="fold", min_width=_longest_word(shown))
-    table.add_column("PHASE", overflow="fold", min_width=12)
-    table.add_column("SCORE", justify="right", no_wrap=True)
-    table.add_column("TIME", justify="right", no_wrap=True)
-    if any(cost_text(trial) for trial in snapshot.trials):
-        table.add_column("COST", justify="right", no_wrap=True)
-    for trial in shown:
-        table.add_row(*_row(snapshot, trial)[: len(table.columns)])
     hidden = len(snapshot.trials) - len(shown)
+    table = _FittingTable(snapshot, shown)
     if not hidden:
         return table
     return Group(table, Text(f"{hidden} earlier trials are not shown", style="dim"))
+
+
+class _FittingTable:
+    """A table with a line for each trial where that fits, else with a line for each hyperparameter."""
+
+    def __init__(self, snapshot: Snapshot, trials: Sequence[FinetuneTrial]) -> None:
+        self._snapshot = snapshot
+        self._trials = trials
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = self._table(between=" ")
+        needed = Measurement.get(console, options.update(max_width=10_000), wide).maximum
+        yield wide if needed <= options.max_width else self._table(between="\n")
+
+    def _table(self, *, between: str) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        table.add_column("TRIAL", no_wrap=True)
+        table.add_column("MODEL", overflow="fold")
+        table.add_column("HYPERPARAMETERS", no_wrap=True)
+        table.add_column("PHASE", overflow="fold")
+        table.add_column("SCORE", justify="right", no_wrap=True)
+        table.add_column("TIME", justify="right", no_wrap=True)
+        if any(cost_text(trial) for trial in self._snapshot.trials):
+            table.add_column("COST", justify="right", no_wrap=True)
+        for trial in self._trials:
+            row = _row(self._snapshot, trial, between=between)
+            table.add_row(*row[: len(table.columns)])
+        return table
 
 
 def _chosen(trials: tuple[FinetuneTrial, ...], rows: int | None) -> tuple[FinetuneTrial, ...]:
@@ -101,19 +128,14 @@ def _chosen(trials: tuple[FinetuneTrial, ...], rows: int | None) -> tuple[Finetu
     return tuple(sorted(chosen, key=lambda trial: trial.spec.index))
 
 
-def _longest_word(trials: tuple[FinetuneTrial, ...]) -> int:
-    words = [word for trial in trials for word in hyperparameters_text(trial.spec.hyperparameters).split()]
-    return max(map(len, words), default=0)
-
-
-def _row(snapshot: Snapshot, trial: FinetuneTrial) -> list[RenderableType]:
+def _row(snapshot: Snapshot, trial: FinetuneTrial, *, between: str) -> list[RenderableType]:
     best = snapshot.sweep.status.best
     is_best = best is not None and best.trial == trial.name
     name = Text(f"{trial.name}*" if is_best else trial.name, style="bold green" if is_best else "")
     return [
         name,
         Text(model_text(snapshot.sweep, trial.spec.candidate, trial.spec.base_model)),
-        Text(hyperparameters_text(trial.spec.hyperparameters)),
+        Text(hyperparameters_text(trial.spec.hyperparameters, between=between)),
         _phase(snapshot, trial),
         Text(score_text(trial), style="bold" if is_best else ""),
         Text(duration_text(snapshot.trial_seconds(trial))),
@@ -126,8 +148,8 @@ def _phase(snapshot: Snapshot, trial: FinetuneTrial) -> RenderableType:
     text = Text(str(trial.phase), style=_STYLES.get(trial.phase, ""))
     progress = snapshot.progress.get(trial.name)
     if trial.terminal or progress is None:
-        reason = "" if trial.phase is TrialPhase.SUCCEEDED else trial.status.reason
-        return text.append(f" {reason}", style="dim") if reason else text
+        tells_why = trial.phase in _NEEDS_A_REASON and trial.status.reason
+        return text.append(f" {trial.status.reason}", style="dim") if tells_why else text
     if progress.fraction is None:
         stage = "" if progress.stage == str(trial.phase) else f" {progress.stage}"
         return text.append(stage, style="dim")

@@ -109,12 +109,15 @@ def test_every_column_fits_a_usual_terminal(width: int) -> None:
     trials = (
         trial(0, phase=TrialPhase.SUCCEEDED, score=0.8125, started_at=START, finished_at=NOW),
         trial(1, phase=TrialPhase.FAILED, reason="InvalidDataset", cost=Decimal("1.50")),
-        trial(2, phase=TrialPhase.EVALUATING, started_at=START),
+        trial(2, phase=TrialPhase.EVALUATING, reason="Evaluating", started_at=START),
     )
+    long_name = trials[2].spec.model_copy(update={"base_model": "SmolLM2-135M-Instruct"})
+    trials = (*trials[:2], trials[2].model_copy(update={"spec": long_name}))
     progress = {"support-2": TrialProgress("Evaluating", 0.5)}
     shown = text_of(trial_table(snapshot(*trials, progress=progress)), width=width)
     assert shown[0].split() == ["TRIAL", "MODEL", "HYPERPARAMETERS", "PHASE", "SCORE", "TIME", "COST"]
     everything = "\n".join(shown)
+    assert max(map(len, shown)) <= width
     for part in ("0.8125", "10m00s", "InvalidDataset", "learningRate=1e-05", "Evaluating 50%", "~1.50"):
         assert part in everything
 
@@ -142,7 +145,14 @@ def test_the_best_trial_is_marked() -> None:
 
 def test_a_failed_trial_shows_why_in_a_word() -> None:
     failed = trial(0, phase=TrialPhase.FAILED, reason="InvalidDataset")
-    assert "InvalidDataset" in text_of(trial_table(snapshot(failed)))[-1]
+    assert "Failed InvalidDataset" in text_of(trial_table(snapshot(failed)))[-1]
+
+
+def test_a_trial_that_goes_on_does_not_say_its_phase_twice() -> None:
+    going = trial(0, phase=TrialPhase.TRAINING, reason="Training")
+    for progress in ({}, {"support-0": TrialProgress("Training")}):
+        (row,) = text_of(trial_table(snapshot(going, progress=progress)))[1:]
+        assert row.count("Training") == 1
 
 
 def test_a_long_sweep_shows_what_goes_on_and_the_last_that_ended() -> None:
@@ -167,6 +177,7 @@ def test_never_more_rows_than_asked_for(going_on: int) -> None:
     ("metric", "best", "base", "expected"),
     [
         ("accuracy", 0.8125, 0.5, "base model 0.5, better by 0.3125"),
+        ("accuracy", 0.5, 0.5, "base model 0.5, no better"),
         ("accuracy", 0.4, 0.5, "base model 0.5, worse by 0.1"),
         ("validationLoss", 1.5, 2.0, "base model 2, better by 0.5"),
         ("validationLoss", 2.5, 2.0, "base model 2, worse by 0.5"),
@@ -235,3 +246,18 @@ def test_the_live_table_goes_and_gives_the_cursor_back() -> None:
     display.close()
     display.show(snapshot())
     assert console.file.getvalue().removeprefix(written).count("\x1b[?25h") == 1
+
+
+@pytest.mark.parametrize("height", [12, 24, 60])
+def test_the_best_trial_is_seen_on_a_low_terminal(height: int) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=height)
+    assert isinstance(console.file, io.StringIO)
+    trials = [trial(index, phase=TrialPhase.SUCCEEDED) for index in range(50)]
+    display = LiveDisplay(console)
+    display.show(snapshot(*trials, best=BEST), hint="press Ctrl-C again")
+    written = console.file.getvalue()
+    display.close()
+    assert "support-49" in written
+    assert "best so far: " in written
+    assert "press Ctrl-C again" in written
+    assert written.count("\n") < height
