@@ -6,7 +6,24 @@ import warnings
 from pathlib import Path
 
 LAYERS = 4
-_WORDS = "is warm or cold red blue orange grey pink white user assistant system tea ? .".split()
+_WORDS = [
+    "is",
+    "warm",
+    "or",
+    "cold",
+    "red",
+    "blue",
+    "orange",
+    "grey",
+    "pink",
+    "white",
+    "user",
+    "assistant",
+    "system",
+    "tea",
+    "?",
+    ".",
+]
 _TEMPLATE = (
     "{% for message in messages %}{{ '<s> ' + message['role'] + ' ' + message['content'] + ' </s> ' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<s> assistant ' }}{% endif %}"

@@ -77,7 +77,8 @@ def test_a_status_in_a_manifest_is_dropped() -> None:
         (
             (SWEEP_MANIFEST, {**MANIFESTS[1], "spec": {"type": "local"}}),
             [
-                "FinetuneProvider/local spec.type: must be the type of a provider in PascalCase, such as Local, not local"
+                "FinetuneProvider/local spec.type: must be the type of a provider in PascalCase, such as "
+                "Local, not local"
             ],
         ),
         (

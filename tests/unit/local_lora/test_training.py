@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract.tiny_model import LAYERS
-from unit.local_lora.helpers import NewProvider, NewRequest, job_folder, settle
+from tests.contract.tiny_model import LAYERS
 
 from finetune_providers.base import DatasetFile, JobState
 from finetune_providers.local_lora.jobs import TrainingRequest
 from finetune_providers.local_lora.options import LocalOptions
+from unit.local_lora.helpers import NewProvider, NewRequest, job_folder, settle
 
 pytestmark = pytest.mark.lora
 
@@ -33,7 +33,12 @@ def torch() -> Any:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("layers", [1, LAYERS])
 async def test_the_adapter_on_the_plain_model_gives_the_logits_that_training_saw(
-    torch: Any, new_provider: NewProvider, new_request: NewRequest, work_dir: Path, tiny_model: str, layers: int
+    torch: Any,
+    new_provider: NewProvider,
+    new_request: NewRequest,
+    work_dir: Path,
+    tiny_model: str,
+    layers: int,
 ) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -48,7 +53,10 @@ async def test_the_adapter_on_the_plain_model_gives_the_logits_that_training_saw
     done = await settle(provider, "job")
     assert done.state is JobState.SUCCEEDED, done.message
     adapter = job_folder(work_dir, "job").adapter
-    assert json.loads((adapter / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"] == tiny_model
+    assert (
+        json.loads((adapter / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"]
+        == tiny_model
+    )
     tokenizer = load_base(tiny_model, device="cpu", threads=1).tokenizer
     examples = read_examples(Path(request.validation or ""), tokenizer, max_length=64)
     base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
@@ -98,8 +106,10 @@ async def test_a_model_whose_layers_cannot_be_cut_exactly_is_trained_in_full(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forward.Forward, "below", wrong)
-        training, _ = prepare(training_request, cache=Path(request.training).parent / "hidden", beat=lambda: None)
-    assert training._train.hidden is None  # noqa: SLF001
+        training, _ = prepare(
+            training_request, cache=Path(request.training).parent / "hidden", beat=lambda: None
+        )
+    assert training._train.hidden is None
     training.train(beat=lambda: None, epoch_done=lambda: None)
     assert training.position.step == training.total_steps
 
@@ -133,7 +143,9 @@ async def test_the_series_begins_with_the_base_model_and_has_a_point_for_each_ep
     assert done.trained_tokens > 24 * 3 * 5
 
 
-async def test_at_most_a_hundred_points_are_reported(new_provider: NewProvider, new_request: NewRequest) -> None:
+async def test_at_most_a_hundred_points_are_reported(
+    new_provider: NewProvider, new_request: NewRequest
+) -> None:
     provider = new_provider()
     await provider.submit(await new_request(provider, "job", epochs=100, batchSize=24))
     done = await settle(provider, "job")
