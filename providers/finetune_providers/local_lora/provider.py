@@ -27,13 +27,13 @@ from finetune_providers.base import (
 from finetune_providers.errors import JobNotFound, PermanentProviderError, QuotaExceeded
 from finetune_providers.local_lora import models
 from finetune_providers.local_lora.jobs import JobFolder, create_job, job_id_of
+from finetune_providers.local_lora.launcher import child_environment
 from finetune_providers.local_lora.options import (
     RULES,
     check_hyperparameters,
     default_slots,
     parse_options,
 )
-from finetune_providers.local_lora.launcher import child_environment
 from finetune_providers.local_lora.processes import signal_trainer
 from finetune_providers.local_lora.scheduler import Scheduler
 from finetune_providers.local_lora.session import open_session

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from contract.provider_contract import write_dataset
 from contract.tiny_model import write_tiny_model
-from unit.local_lora.helpers import NewProvider, NewRequest
-
 from finetune_providers.base import JobRequest, ProviderConfig
 from finetune_providers.local_lora import LocalProvider, create
+from unit.local_lora.helpers import NewProvider, NewRequest
 
 
 @pytest.fixture(scope="session")

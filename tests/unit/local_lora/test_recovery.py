@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
-from unit.local_lora.helpers import NewProvider, NewRequest, job_folder, settle, wait_until
 
 from finetune_providers.base import JobState
 from finetune_providers.errors import PermanentProviderError
 from finetune_providers.local_lora.jobs import PAUSED, JobFolder, create_job
 from finetune_providers.local_lora.options import RULES, LocalOptions
+from unit.local_lora.helpers import NewProvider, NewRequest, job_folder, settle, wait_until
 
 pytestmark = pytest.mark.lora
 LONG = {"epochs": 40, "batchSize": 2, "learningRate": 1e-3}
@@ -129,6 +129,6 @@ async def test_a_job_whose_creator_died_before_starting_it_is_started_by_whoever
 async def test_a_session_whose_process_dies_says_so(new_provider: NewProvider, tiny_model: str) -> None:
     provider = new_provider()
     async with provider.inference(tiny_model) as session:
-        session._writer.write(b"this is no JSON\n")  # noqa: SLF001
+        session._writer.write(b"this is no JSON\n")
         with pytest.raises(PermanentProviderError, match=r"died \(.*JSONDecodeError"):
             await session.answer([[{"role": "user", "content": "red"}]], max_output_tokens=2)

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from contract.tiny_model import LAYERS
-from unit.local_lora.helpers import NewProvider, NewRequest, job_folder, settle
 
+from contract.provider_contract import write_dataset
+from contract.tiny_model import LAYERS
 from finetune_providers.base import DatasetFile, JobState
 from finetune_providers.local_lora.jobs import TrainingRequest
 from finetune_providers.local_lora.options import LocalOptions
+from unit.local_lora.helpers import NewProvider, NewRequest, job_folder, settle
 
 pytestmark = pytest.mark.lora
 
@@ -30,10 +33,23 @@ def torch() -> Any:
     return torch
 
 
+def with_bad_line(folder: Path) -> DatasetFile:
+    """Good conversations and one without an answer."""
+    path = write_dataset(folder / "bad.jsonl", repeat=4).path
+    content = path.read_bytes() + b'{"messages": [{"role": "user", "content": "secret"}]}\n'
+    path.write_bytes(content)
+    return DatasetFile(path, hashlib.sha256(content).hexdigest(), 25)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("layers", [1, LAYERS])
 async def test_the_adapter_on_the_plain_model_gives_the_logits_that_training_saw(
-    torch: Any, new_provider: NewProvider, new_request: NewRequest, work_dir: Path, tiny_model: str, layers: int
+    torch: Any,
+    new_provider: NewProvider,
+    new_request: NewRequest,
+    work_dir: Path,
+    tiny_model: str,
+    layers: int,
 ) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -48,7 +64,10 @@ async def test_the_adapter_on_the_plain_model_gives_the_logits_that_training_saw
     done = await settle(provider, "job")
     assert done.state is JobState.SUCCEEDED, done.message
     adapter = job_folder(work_dir, "job").adapter
-    assert json.loads((adapter / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"] == tiny_model
+    assert (
+        json.loads((adapter / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"]
+        == tiny_model
+    )
     tokenizer = load_base(tiny_model, device="cpu", threads=1).tokenizer
     examples = read_examples(Path(request.validation or ""), tokenizer, max_length=64)
     base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
@@ -98,8 +117,10 @@ async def test_a_model_whose_layers_cannot_be_cut_exactly_is_trained_in_full(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forward.Forward, "below", wrong)
-        training, _ = prepare(training_request, cache=Path(request.training).parent / "hidden", beat=lambda: None)
-    assert training._train.hidden is None  # noqa: SLF001
+        training, _ = prepare(
+            training_request, cache=Path(request.training).parent / "hidden", beat=lambda: None
+        )
+    assert training._train.hidden is None
     training.train(beat=lambda: None, epoch_done=lambda: None)
     assert training.position.step == training.total_steps
 
@@ -133,7 +154,9 @@ async def test_the_series_begins_with_the_base_model_and_has_a_point_for_each_ep
     assert done.trained_tokens > 24 * 3 * 5
 
 
-async def test_at_most_a_hundred_points_are_reported(new_provider: NewProvider, new_request: NewRequest) -> None:
+async def test_at_most_a_hundred_points_are_reported(
+    new_provider: NewProvider, new_request: NewRequest
+) -> None:
     provider = new_provider()
     await provider.submit(await new_request(provider, "job", epochs=100, batchSize=24))
     done = await settle(provider, "job")
@@ -153,10 +176,7 @@ async def test_a_loss_that_is_not_finite_fails_the_job_and_says_what_to_do(
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     provider = new_provider()
     request = await new_request(provider, "job", model=str(broken))
-    no_validation = type(request)(
-        request.key, request.base_model, hyperparameters=request.hyperparameters, training=request.training
-    )
-    await provider.submit(no_validation)
+    await provider.submit(replace(request, validation=None))
     done = await settle(provider, "job")
     assert done.state is JobState.FAILED
     assert done.message == "training loss is not finite at step 1; lower learningRate"
@@ -190,14 +210,10 @@ async def test_more_adapted_layers_than_the_model_has_are_refused(
 async def test_bad_training_data_is_named_by_its_line_and_never_quoted(
     new_provider: NewProvider, new_request: NewRequest, tmp_path: Path
 ) -> None:
-    import hashlib
-
     provider = new_provider()
     request = await new_request(provider, "job")
-    content = Path(request.training).read_bytes() + b'{"messages": [{"role": "user", "content": "secret"}]}\n'
-    (tmp_path / "bad.jsonl").write_bytes(content)
-    bad = await provider.upload(DatasetFile(tmp_path / "bad.jsonl", hashlib.sha256(content).hexdigest(), 25))
-    await provider.submit(type(request)("job", request.base_model, hyperparameters={}, training=bad))
+    bad = await provider.upload(with_bad_line(tmp_path))
+    await provider.submit(replace(request, training=bad))
     done = await settle(provider, "job")
     assert done.state is JobState.FAILED
     assert "line 25: the last message is not the assistant's" in done.message
@@ -211,16 +227,7 @@ async def test_trials_differ_by_seed_and_repeat_with_it(
     losses = {}
     for key, seed in (("a", 1), ("b", 1), ("c", 2)):
         request = await new_request(provider, key)
-        await provider.submit(
-            type(request)(
-                key,
-                request.base_model,
-                hyperparameters=request.hyperparameters,
-                training=request.training,
-                validation=request.validation,
-                seed=seed,
-            )
-        )
+        await provider.submit(replace(request, seed=seed))
     for key in ("a", "b", "c"):
         losses[key] = (await settle(provider, key)).series[-1].values["validationLoss"]
     assert losses["a"] == losses["b"] != losses["c"]
