@@ -117,8 +117,8 @@ class Shelf(Generic[R]):
         del self._objects[name]
 
     def _put(self, resource: R) -> R:
-        normal = self._normal(resource)
         path = self._path_of(resource.name)
+        normal = self._normal(resource)
         try:
             write_atomically(path, dump_yaml(normal.to_dict()) + _END)
         except OSError as error:
