@@ -99,7 +99,8 @@ class Shelf(Generic[R]):
             The object as it stands in its file, and whether it was written.
         """
         wanted = self._normal(stored.model_copy(update=fields))
-        if wanted == stored:
+        # As text, because NaN, which a training that diverged reports, differs from itself.
+        if repr(wanted) == repr(stored):
             return stored, False
         numbers = {
             "resource_version": str(int(stored.metadata.resource_version or 0) + 1),
