@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-
 from tests.contract.provider_contract import NewProvider, ProviderContract
 from tests.contract.tiny_model import write_tiny_model
+
 from finetune_providers.base import ParameterValue, Provider, ProviderConfig
 from finetune_providers.registry import create
 

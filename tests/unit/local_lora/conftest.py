@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.contract.provider_contract import write_dataset
 from tests.contract.tiny_model import write_tiny_model
+
 from finetune_providers.base import JobRequest, ProviderConfig
 from finetune_providers.local_lora import LocalProvider, create
 from unit.local_lora.helpers import NewProvider, NewRequest

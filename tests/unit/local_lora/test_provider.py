@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.contract.provider_contract import write_dataset
 from tests.contract.tiny_model import write_tiny_model
+
 from finetune_providers.base import DatasetFile, JobRequest, ParameterValue
 from finetune_providers.errors import JobNotFound, PermanentProviderError, TransientProviderError
 from finetune_providers.local_lora import models

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.contract.provider_contract import write_dataset
 from tests.contract.tiny_model import LAYERS
+
 from finetune_providers.base import DatasetFile, JobState
 from finetune_providers.local_lora.jobs import TrainingRequest
 from finetune_providers.local_lora.options import LocalOptions
