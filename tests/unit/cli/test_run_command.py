@@ -371,7 +371,7 @@ def test_no_secret_is_shown_or_left_behind(cli: Cli) -> None:
 
 def test_the_version_and_help_are_given(cli: Cli) -> None:
     assert cli("--version").stdout == "finetune, version 0.1.0\n"
-    for command in ("run", "plan", "operator"):
+    for command in ("run", "plan", "report", "operator"):
         shown = cli(command, "--help").stdout
         assert "Examples:" in shown
         assert "130  interrupted" in shown

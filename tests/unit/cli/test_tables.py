@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.contract.store_contract import SWEEP_MANIFEST, a_trial
 from tests.unit.cli.conftest import NOW, START
 
 from finetune_operator.cli.display import LiveDisplay
+from finetune_operator.cli.json_output import sweep_as_json
 from finetune_operator.cli.lines import changes
 from finetune_operator.cli.snapshot import Snapshot
 from finetune_operator.cli.tables import ROWS_WHILE_LIVE, best_line, header, live_view, summary, trial_table
@@ -261,3 +263,12 @@ def test_the_best_trial_is_seen_on_a_low_terminal(height: int) -> None:
     assert "best so far: " in written
     assert "press Ctrl-C again" in written
     assert written.count("\n") < height
+
+
+def test_json_holds_no_number_that_json_does_not_know() -> None:
+    diverged = trial(0, phase=TrialPhase.FAILED, score=float("nan"))
+    best = BEST.model_copy(update={"base_score": float("inf")})
+    shown = sweep_as_json(snapshot(diverged, best=best), Path("state"))
+    text = json.dumps(shown, allow_nan=False)
+    assert json.loads(text)["trials"][0]["score"] is None
+    assert json.loads(text)["best"]["baseScore"] is None
