@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MODULES = ("tkinter", "asyncio", "email", "xml")
-EXAMPLES_PER_MODULE = {"train": 40, "valid": 20, "eval": 20}
-INSTRUCTION = "Which Python module is this from? Answer tkinter, asyncio, email or xml."
+EXAMPLES_PER_MODULE = {"train": 40, "valid": 15, "eval": 20}
+INSTRUCTION = "Which module: tkinter, asyncio, email or xml?"
 WORDS = range(6, 19)
 MASK = "_"
 # Words that would give the answer away without any reading.

@@ -21,7 +21,7 @@ from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, QuotaExceeded
 
 Manifest = dict[str, Any]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class World(Protocol):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from finetune_operator.cluster.cache import ObjectCache, version_of
 from finetune_operator.cluster.client import PROVIDERS, SWEEPS, TRIALS, ApiResource, KubeClient, Raw
-from finetune_operator.cluster.patches import merge_patch
+from finetune_operator.cluster.patches import merge_patch, without_nan
 from finetune_operator.lifecycle.store import AlreadyExists, Conflict, Key, Kind, NotFound
 from finetune_operator.resources import FinetuneProvider, FinetuneSweep, FinetuneTrial, parse_resource
 
@@ -63,7 +63,7 @@ class GuardedWrites:
 
     async def patch_status(self, key: Key, raw: Raw, status: Mapping[str, Any]) -> Raw:
         """Replace the status of an object as it was read; no write where nothing changes."""
-        changes = merge_patch(raw.get("status") or {}, status)
+        changes = merge_patch(raw.get("status") or {}, without_nan(status))
         if not changes:
             return raw
         return await self._patch(key, raw, {"status": changes}, subresource="status")

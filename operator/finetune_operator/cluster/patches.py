@@ -1,7 +1,8 @@
-"""JSON merge patches (RFC 7396) that turn one object into another."""
+"""JSON as the API server takes it: merge patches (RFC 7396), and no number that JSON does not have."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,3 +28,20 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
 def _same(before: object, after: object) -> bool:
     # In Python true equals 1; in JSON it does not.
     return isinstance(before, bool) == isinstance(after, bool) and before == after
+
+
+def without_nan(value: Any) -> Any:
+    """The value without the members and items that are NaN or infinite.
+
+    JSON has no such numbers, and the API server would refuse the whole write. A training that diverged reports
+    them; what remains must be written all the same.
+    """
+    if isinstance(value, Mapping):
+        return {name: without_nan(each) for name, each in value.items() if not _unwritable(each)}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value if not _unwritable(each)]
+    return value
+
+
+def _unwritable(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

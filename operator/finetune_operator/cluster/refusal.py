@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from finetune_operator import decisions
 from finetune_operator.cluster.client import Raw
-from finetune_operator.decisions import conditions
 from finetune_operator.errors import Problem
 from finetune_operator.resources import SweepStatus
 
@@ -27,11 +27,4 @@ def refused_status(raw: Raw, problems: Sequence[Problem], *, now: datetime) -> d
     except ValidationError:
         known = SweepStatus()
     generation = raw["metadata"].get("generation", 0)
-    message = "; ".join(str(problem) for problem in problems)
-    wanted = (
-        conditions.condition("Accepted", False, reason="InvalidSpec", message=message),
-        *conditions.needs_a_person("InvalidSpec", message),
-    )
-    stamped = conditions.stamped(known.conditions, wanted, generation=generation, now=now)
-    update = {"observed_generation": generation, "conditions": stamped}
-    return known.model_copy(update=update).to_dict()
+    return decisions.refused_status(known, generation, problems, now=now).to_dict()

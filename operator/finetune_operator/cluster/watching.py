@@ -57,6 +57,28 @@ class WatchSettings:
     liveness: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Receiver:
+    """The operator's own event loop, as Kopf's thread sees it."""
+
+    loop: asyncio.AbstractEventLoop
+    deliver: Callable[[Change], None]
+
+    def handler(self, kind: Kind) -> Callable[..., Any]:
+        """A Kopf handler that hands events of a kind over and returns."""
+
+        async def handle(*, event: dict[str, Any], **_: Any) -> None:
+            change = Change(kind, event["type"], dict(event["object"]))
+            self.loop.call_soon_threadsafe(self.deliver, change)
+
+        return handle
+
+    async def answers(self, **_: Any) -> str:
+        """A Kopf probe that ends only if the other loop takes its turn: that Kopf is alive proves little."""
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop))
+        return "answers"
+
+
 async def watch(
     settings: WatchSettings, deliver: Callable[[Change], None], *, stop: asyncio.Event
 ) -> BaseException | None:
@@ -68,12 +90,9 @@ async def watch(
     loop = asyncio.get_running_loop()
     kopf_loop, kopf_stop = asyncio.new_event_loop(), asyncio.Event()
 
-    def hand_over(change: Change) -> None:
-        loop.call_soon_threadsafe(deliver, change)
-
     def run() -> None:
         with asyncio.Runner(loop_factory=lambda: kopf_loop) as runner:
-            runner.run(_operator(settings, hand_over, kopf_stop))
+            runner.run(_operator(settings, _Receiver(loop, deliver), kopf_stop))
 
     # A thread of its own: in the pool that all share, Kopf might have to wait for long work to end.
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kopf")
@@ -90,11 +109,9 @@ async def watch(
     return ended.exception()
 
 
-async def _operator(
-    settings: WatchSettings, hand_over: Callable[[Change], None], stop: asyncio.Event
-) -> None:
+async def _operator(settings: WatchSettings, receiver: _Receiver, stop: asyncio.Event) -> None:
     await kopf.operator(
-        registry=_registry(settings.access, hand_over),
+        registry=_registry(settings.access, receiver),
         settings=_kopf_settings(),
         standalone=True,
         clusterwide=not settings.namespaces,
@@ -106,24 +123,18 @@ async def _operator(
     await asyncio.sleep(_GOODBYE_S)
 
 
-def _registry(access: ClusterAccess, hand_over: Callable[[Change], None]) -> kopf.OperatorRegistry:
-    """One handler a kind, which hands the event over and returns."""
+def _registry(access: ClusterAccess, receiver: _Receiver) -> kopf.OperatorRegistry:
+    """One handler a kind, besides the login and the health probe."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(id="login", registry=registry)(access.kopf_login)
+    kopf.on.probe(id="engine", registry=registry)(receiver.answers)
     for kind, resource in RESOURCES.items():
         # A handler that is made in a function needs an id of its own.
         register = kopf.on.event(
             resource.group, resource.version, resource.plural, id=resource.plural, registry=registry
         )
-        register(_handler(kind, hand_over))
+        register(receiver.handler(kind))
     return registry
-
-
-def _handler(kind: Kind, hand_over: Callable[[Change], None]) -> Callable[..., Any]:
-    async def handle(*, event: dict[str, Any], **_: Any) -> None:
-        hand_over(Change(kind, event["type"], dict(event["object"])))
-
-    return handle
 
 
 def _kopf_settings() -> kopf.OperatorSettings:

@@ -105,33 +105,38 @@ def derived_status(
     )
 
 
-def refused_status(sweep: FinetuneSweep, problems: Sequence[Problem], *, now: datetime) -> SweepStatus:
-    """The status of a sweep that asks for something that is not allowed."""
+def refused_status(
+    known: SweepStatus, generation: int, problems: Sequence[Problem], *, now: datetime
+) -> SweepStatus:
+    """The status of a sweep that asks for something that is not allowed, or cannot even be read.
+
+    Args:
+        known: Its status so far.
+        generation: The generation that was judged.
+        problems: What is wrong with it.
+        now: The time of a condition that changes.
+    """
     message = "; ".join(str(problem) for problem in problems)
     wanted = (
         conditions.condition("Accepted", False, reason="InvalidSpec", message=message),
         *conditions.needs_a_person("InvalidSpec", message),
     )
-    return _with_conditions(sweep, "Pending", wanted, now)
+    return _with_conditions(known, generation, "Pending", wanted, now=now)
 
 
 def validating_status(sweep: FinetuneSweep, reason: str, message: str, *, now: datetime) -> SweepStatus:
     """The status of a sweep that is still being checked, or cannot be checked for now."""
     accepted = sweep.status.condition("Accepted")
-    known = accepted is not None and accepted.status == "True"
-    first = accepted if known and accepted is not None else None
-    pending = conditions.condition("Accepted", False, reason=reason, message=message)
-    wanted = (first or pending, *conditions.in_progress(reason, message))
+    if accepted is None or accepted.status != "True":
+        accepted = conditions.condition("Accepted", False, reason=reason, message=message)
+    wanted = (accepted, *conditions.in_progress(reason, message))
     # A finished sweep that was edited is not finished any more.
     phase = "Searching" if sweep.status.finished else sweep.status.phase or "Pending"
-    return _with_conditions(sweep, phase, wanted, now)
+    return _with_conditions(sweep.status, sweep.metadata.generation or 0, phase, wanted, now=now)
 
 
 def _with_conditions(
-    sweep: FinetuneSweep, phase: str, wanted: Sequence[Condition], now: datetime
+    known: SweepStatus, generation: int, phase: str, wanted: Sequence[Condition], *, now: datetime
 ) -> SweepStatus:
-    generation = sweep.metadata.generation or 0
-    stamped = conditions.stamped(sweep.status.conditions, wanted, generation=generation, now=now)
-    return sweep.status.model_copy(
-        update={"observed_generation": generation, "phase": phase, "conditions": stamped}
-    )
+    stamped = conditions.stamped(known.conditions, wanted, generation=generation, now=now)
+    return known.model_copy(update={"observed_generation": generation, "phase": phase, "conditions": stamped})

@@ -185,7 +185,9 @@ class FolderStore:
         sweep = await self.get_sweep(key)
         if sweep is None:
             raise NotFound(f"{key} is gone")
-        await self.write_sweep_status(sweep, refused_status(sweep, problems, now=self._clock()))
+        await self.write_sweep_status(
+            sweep, refused_status(sweep.status, sweep.metadata.generation or 0, problems, now=self._clock())
+        )
 
     async def add_finalizer(self, resource: R) -> R:
         """The resource with our finalizer; no write where it is there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from finetune_providers.base import Provider, ProviderConfig
 ProviderFactory = Callable[[ProviderConfig], Provider]
 
 EVALUATIONS_AT_ONCE = 2
+SECRET_AGAIN_S = 60.0
 
 
 @dataclass(slots=True)
@@ -34,6 +36,7 @@ class Account:
     provider: Provider
     watcher: JobWatcher
     fingerprint: str
+    secret_read_at: float
     evaluations: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EVALUATIONS_AT_ONCE))
 
 
@@ -41,13 +44,20 @@ class Accounts:
     """Opens accounts when they are first needed and opens them anew when their resource changes."""
 
     def __init__(
-        self, store: Store, work_dir: Path, make_provider: ProviderFactory, *, changed: Callable[[Key], None]
+        self,
+        store: Store,
+        work_dir: Path,
+        make_provider: ProviderFactory,
+        *,
+        changed: Callable[[Key], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make an empty set; `changed` gets the trial whose job ended."""
         self._store = store
         self._work_dir = work_dir
         self._make_provider = make_provider
         self._changed = changed
+        self._clock = clock
         self._open: dict[Key, Account] = {}
         self._lock = asyncio.Lock()
 
@@ -63,20 +73,28 @@ class Accounts:
             resource = await self._store.get_provider(key)
             if resource is None:
                 raise NotFound(f"there is no FinetuneProvider {name!r} in namespace {namespace!r}")
+            account = self._open.get(key)
+            if account is not None and self._is_fresh(account, resource):
+                return account
+            read_at = self._clock()
             credentials = await self._credentials(namespace, resource)
             fingerprint = _fingerprint(resource, credentials)
-            account = self._open.get(key)
             if account is not None and account.fingerprint == fingerprint:
-                account.resource = resource
+                account.resource, account.secret_read_at = resource, read_at
                 return account
             provider = self._make_provider(self._config(key, resource, credentials))
             watcher = JobWatcher(provider, self._changed)
-            self._open[key] = Account(resource, provider, watcher, fingerprint)
+            self._open[key] = Account(resource, provider, watcher, fingerprint, read_at)
             if account is not None:
                 await _close(account)
                 for trial in account.watcher.trials:
                     self._changed(trial)
             return self._open[key]
+
+    def _is_fresh(self, account: Account, resource: FinetuneProvider) -> bool:
+        """Whether nothing changed since the account was opened, as far as is worth asking."""
+        same = account.resource.metadata.resource_version == resource.metadata.resource_version
+        return same and self._clock() - account.secret_read_at < SECRET_AGAIN_S
 
     def watched(self) -> tuple[Account, ...]:
         """All open accounts."""

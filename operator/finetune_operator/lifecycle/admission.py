@@ -78,9 +78,10 @@ class Admissions:
         if fingerprint == wanted and not expired:
             return known
         name = ("admission", key, wanted)
-        outcome: Admission | None = self._background.take(name)
+        outcome: Admission | None = self._background.outcome(name)
         if outcome is not None:
             self._known[key] = (wanted, outcome)
+            self._background.forget(name)
             return outcome
         self._waiting.setdefault(key, set()).add(waiter)
         self._background.start(name, lambda: self.check(key.namespace, sweep), then=lambda: self._wake(key))
@@ -128,7 +129,7 @@ class Admissions:
         path = f"spec.candidates[{index}]"
         try:
             account = await self._accounts.get(namespace, candidate.provider_ref.name)
-        except (NotFound, PermanentProviderError) as error:
+        except (NotFound, InvalidManifest, PermanentProviderError) as error:
             problems.append(Problem(f"{path}.providerRef", str(error)))
             return None
         found = candidate_problems(candidate, path, account.provider)

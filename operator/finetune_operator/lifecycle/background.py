@@ -14,13 +14,13 @@ class _Job:
 
 
 class BackgroundWork:
-    """Named pieces of work; starting one that goes on is no second start."""
+    """Named pieces of work; starting one that was started is no second start."""
 
     def __init__(self) -> None:
         self._jobs: dict[Hashable, _Job] = {}
 
     def start(self, name: Hashable, work: Callable[[], Awaitable[Any]], *, then: Callable[[], None]) -> None:
-        """Start a piece of work unless it goes on or its outcome has not been taken yet.
+        """Start a piece of work unless it goes on or its outcome is still there.
 
         Args:
             name: Which piece of work.
@@ -38,17 +38,26 @@ class BackgroundWork:
         job = self._jobs.get(name)
         return job is not None and not job.task.done()
 
-    def take(self, name: Hashable) -> Any:
-        """The outcome of work that has ended, once; None where there is none.
+    def outcome(self, name: Hashable) -> Any:
+        """What came out of work that has ended; None where nothing has.
+
+        It stays until `forget`, so that a failure to write it down does not cost the work.
 
         Raises:
-            Whatever the work raised.
+            Whatever the work raised, once: such work may be started again.
         """
         job = self._jobs.get(name)
         if job is None or not job.task.done():
             return None
-        del self._jobs[name]
+        if job.task.cancelled() or job.task.exception() is not None:
+            del self._jobs[name]
         return None if job.task.cancelled() else job.task.result()
+
+    def forget(self, name: Hashable) -> None:
+        """Forget an outcome that is written down; work that goes on is left alone."""
+        job = self._jobs.get(name)
+        if job is not None and job.task.done():
+            del self._jobs[name]
 
     async def drop(self, name: Hashable) -> None:
         """End the work and forget its outcome."""

@@ -38,7 +38,7 @@ async def finish_evaluation(
         await end(context, trial, TrialPhase.FAILED, reason="ModelMissing", message=message)
         return None
     try:
-        outcome: Evaluation | None = context.background.take(name)
+        outcome: Evaluation | None = context.background.outcome(name)
     except (PermanentProviderError, UnexpectedResponse) as error:
         message = f"the fine-tuned model could not be evaluated: {error}"
         await end(context, trial, TrialPhase.FAILED, reason="EvaluationFailed", message=message)
@@ -127,8 +127,7 @@ async def _score(
     score = scores.get(metric)
     finite = {name: value for name, value in scores.items() if math.isfinite(value)}
     if score is None or not math.isfinite(score):
-        what = "is missing" if score is None else f"is {score}, not a finite number"
-        message = f"the objective's metric {metric} {what}"
+        message = f"the objective's metric {metric} is missing or not a finite number"
         await end(
             context,
             trial,

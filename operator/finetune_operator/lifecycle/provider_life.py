@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from finetune_operator.decisions import conditions
+from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.store import Key, NotFound
 from finetune_operator.resources.provider import ProviderStatus
 from finetune_providers.errors import PermanentProviderError
+
+log = logging.getLogger(__name__)
 
 CREDENTIALS_AGAIN_S = 60.0
 
@@ -17,7 +22,11 @@ async def reconcile_provider(context: Context, key: Key) -> float | None:
     Returns:
         Seconds until the next look; None where a change will bring it.
     """
-    resource = await context.store.get_provider(key)
+    try:
+        resource = await context.store.get_provider(key)
+    except InvalidManifest as error:
+        log.warning("%s cannot be read: %s", key, error)
+        return None
     if resource is None:
         return None
     generation = resource.metadata.generation or 0

@@ -68,7 +68,9 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         await _say_that_it_is_checked(context, sweep)
         return None
     if admission.problems:
-        await _write(context, sweep, refused_status(sweep, admission.problems, now=context.now()))
+        generation = sweep.metadata.generation or 0
+        status = refused_status(sweep.status, generation, admission.problems, now=context.now())
+        await _write(context, sweep, status)
         return RECHECK_S + 1.0
     return await _decide_and_act(context, key, sweep, trials, admission)
 
@@ -169,10 +171,17 @@ async def _start_baseline(
 def _measured(
     context: Context, key: Key, sweep: FinetuneSweep, trials: tuple[FinetuneTrial, ...]
 ) -> dict[tuple[str, str], Baseline]:
-    """Baselines that were measured since the last look."""
-    wanted = {(trial.spec.provider_ref.name, trial.spec.base_model) for trial in trials}
-    outcomes = {each: context.background.take(("baseline", key, *each)) for each in sorted(wanted)}
-    return {each: outcome for each, outcome in outcomes.items() if outcome is not None}
+    """Baselines that were measured and are not in the status yet."""
+    written = {(each.provider, each.base_model) for each in sweep.status.baselines}
+    measured: dict[tuple[str, str], Baseline] = {}
+    for each in sorted({(trial.spec.provider_ref.name, trial.spec.base_model) for trial in trials}):
+        name = ("baseline", key, *each)
+        outcome: Baseline | None = context.background.outcome(name)
+        if each in written:
+            context.background.forget(name)
+        elif outcome is not None:
+            measured[each] = outcome
+    return measured
 
 
 async def _delete_model(context: Context, trial: FinetuneTrial) -> None:

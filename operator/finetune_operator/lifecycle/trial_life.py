@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 from finetune_operator.decisions.costs import token_cost
 from finetune_operator.lifecycle import purchase
 from finetune_operator.lifecycle.accounts import Account
@@ -107,7 +110,7 @@ async def _job_ended(
         "job_state": job.native_state,
         "fine_tuned_model": job.fine_tuned_model,
         "trained_tokens": job.trained_tokens,
-        "series": tuple(SeriesPoint(step=each.step, values=dict(each.values)) for each in job.series),
+        "series": tuple(SeriesPoint(step=each.step, values=_finite(each.values)) for each in job.series),
         "cost": _cost(trial, sweep, account, job),
     }
     if job.state is JobState.FAILED:
@@ -129,6 +132,11 @@ async def _job_ended(
         )
         context.enqueue(Key("FinetuneTrial", evaluating.metadata.namespace or "default", evaluating.name))
     return None
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    """What can be written down: JSON has no NaN, and a metric that is not there cannot be taken for good."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def _cost(trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, job: JobSnapshot) -> object:

@@ -32,6 +32,7 @@ __all__ = [
     "API_VERSION",
     "FINALIZER",
     "GROUP",
+    "NULLS_ARE_NOT_GIVEN",
     "NUMBER",
     "VERSION",
     "WHOLE",
@@ -66,6 +67,16 @@ class Model(BaseModel):
         frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_not_given(cls, data: Any) -> Any:
+        """A field that is null counts as not given, as it does for the API server; an unknown one stays a mistake."""
+        if not isinstance(data, dict) or not any(value is None for value in data.values()):
+            return data
+        fields = cls.model_fields
+        known = fields.keys() | {field.alias for field in fields.values()}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
+
     def to_dict(self) -> dict[str, Any]:
         """As it stands in a manifest: camelCase, plain types, nothing for what is not set."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -75,6 +86,16 @@ class Lenient(Model):
     """For what the API server or a newer version writes: unknown fields are ignored, not refused."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+def _without_nulls(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: each for key, each in value.items() if each is not None}
+    return value
+
+
+NULLS_ARE_NOT_GIVEN = BeforeValidator(_without_nulls)
+"""Drops what is null from a mapping whose keys a person chooses, as the API server does."""
 
 
 def _seconds(value: datetime) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from finetune_operator.resources.common import (
+    NULLS_ARE_NOT_GIVEN,
     NUMBER,
     WHOLE,
     CandidateName,
@@ -92,7 +93,9 @@ class Candidate(Model):
     name: CandidateName
     provider_ref: NameRef
     base_models: Annotated[tuple[BaseModelName, ...], Field(min_length=1, max_length=16)]
-    parameters: Annotated[dict[ParameterName, ParameterSpec], Field(min_length=1, max_length=16)]
+    parameters: Annotated[
+        dict[ParameterName, ParameterSpec], Field(min_length=1, max_length=16), NULLS_ARE_NOT_GIVEN
+    ]
 
     @model_validator(mode="after")
     def _no_repeated_models(self) -> Self:

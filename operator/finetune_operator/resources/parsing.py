@@ -23,8 +23,6 @@ RESOURCE_KINDS: dict[str, type[FinetuneSweep] | type[FinetuneTrial] | type[Finet
 
 R = TypeVar("R", bound=Resource)
 
-_DEEPEST = 32
-
 
 def parse_resource(kind: type[R], raw: Mapping[str, Any]) -> R:
     """Read a manifest of a known kind.
@@ -40,19 +38,9 @@ def parse_resource(kind: type[R], raw: Mapping[str, Any]) -> R:
         text = f"must be {API_VERSION}, not {raw.get('apiVersion')!r}"
         raise InvalidManifest((Problem("apiVersion", text),))
     try:
-        return kind.model_validate(_without_nulls(raw), by_alias=True, by_name=False)
+        return kind.model_validate(raw, by_alias=True, by_name=False)
     except ValidationError as error:
         raise InvalidManifest(tuple(_problems(kind, error))) from error
-
-
-def _without_nulls(value: Any, depth: int = 0) -> Any:
-    if depth > _DEEPEST:  # No field lies so deep: it is refused as it is.
-        return value
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(each, depth + 1) for key, each in value.items() if each is not None}
-    if isinstance(value, list | tuple):
-        return [_without_nulls(each, depth + 1) for each in value]
-    return value
 
 
 def _problems(kind: type[Resource], error: ValidationError) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainValidator, StringConstraints
 
 from finetune_operator.resources.common import (
+    NULLS_ARE_NOT_GIVEN,
     WHOLE,
     CandidateName,
     Condition,
@@ -67,7 +68,7 @@ class TrialSpec(Model):
     candidate: CandidateName
     provider_ref: NameRef
     base_model: BaseModelName
-    hyperparameters: Annotated[dict[str, HyperparameterValue], Field(max_length=32)]
+    hyperparameters: Annotated[dict[str, HyperparameterValue], Field(max_length=32), NULLS_ARE_NOT_GIVEN]
     run_key: Annotated[str, StringConstraints(strict=True, min_length=8, max_length=40, pattern=RUN_KEY)]
     seed: Annotated[int, Field(strict=True, ge=0, le=2_147_483_647), WHOLE] = 0
     origin: Annotated[str, StringConstraints(strict=True, max_length=256)] = ""

@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from finetune_providers.base import ParameterValue
 from finetune_providers.local_lora.chat import TrainingError
 from finetune_providers.local_lora.forward import find_layers
 from finetune_providers.local_lora.weights import NOTE_NAME, Loaded
 
-_ATTENTION = ("q_proj", "v_proj")
-
 
 def add_adapters(loaded: Loaded, hyperparameters: Mapping[str, ParameterValue]) -> Any:
     """The model with fresh adapters, which change nothing yet; everything else is frozen.
 
-    Query and value projections carry them, as in the first LoRA paper (Hu et al. 2021, section 7.1), or all linear
-    layers where an architecture has no projections of these names.
+    All linear layers of the adapted blocks carry them: measured on the quickstart's data, that learned far more
+    in the same number of steps than query and value projections alone, for a sixth more time.
 
     Raises:
         TrainingError: `loraLayers` asks for more layers than there are.
@@ -32,22 +32,35 @@ def add_adapters(loaded: Loaded, hyperparameters: Mapping[str, ParameterValue]) 
     layers = int(hyperparameters.get("loraLayers", count))
     if layers > count:
         raise TrainingError(f"loraLayers is {layers}, but the base model has {count} layers")
-    names = {name.rpartition(".")[2] for name, _ in loaded.model.named_modules()}
-    choice: dict[str, Any] = {}
+    choice: dict[str, Any] = {"target_modules": "all-linear"}
     if layers < count:
-        pattern, _ = find_layers(loaded.model.get_decoder(), count)
-        choice = {"layers_to_transform": list(range(count - layers, count)), "layers_pattern": pattern}
+        pattern, blocks = find_layers(loaded.model.get_decoder(), count)
+        choice = {
+            "target_modules": _linear_names(blocks[-layers:]),
+            "layers_to_transform": list(range(count - layers, count)),
+            "layers_pattern": pattern,
+        }
     config = LoraConfig(
         r=int(hyperparameters["loraRank"]),
         lora_alpha=int(hyperparameters["loraAlpha"]),
         lora_dropout=0.0,
-        target_modules=list(_ATTENTION) if names.issuperset(_ATTENTION) else "all-linear",
         task_type="CAUSAL_LM",
         **choice,
     )
     model: Any = get_peft_model(loaded.model, config)
     model.peft_config["default"].base_model_name_or_path = loaded.location
     return model.eval()
+
+
+def _linear_names(blocks: nn.ModuleList) -> list[str]:
+    """Names of the linear layers in some blocks, such as q_proj; GPT-2 calls its own Conv1D."""
+    return sorted(
+        {
+            name.rpartition(".")[2]
+            for name, module in blocks.named_modules()
+            if isinstance(module, nn.Linear | Conv1D)
+        }
+    )
 
 
 def save_adapter(model: Any, folder: Path, *, base_model: str) -> None:

@@ -45,9 +45,11 @@ def signal_trainer(job: JobFolder, number: signal.Signals) -> None:
     pid = int(known["pid"])
     if not job.alive or _start_time(pid) != known["started"]:
         return
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
+    for send in (os.killpg, os.kill):
+        try:
+            send(pid, number)
+        except ProcessLookupError:
+            continue  # a process that was born this moment has no group of its own yet
         return
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetune_providers.errors import PermanentProviderError
@@ -71,7 +72,7 @@ def load_base(name: str, *, device: str, threads: int) -> Loaded:
         model: Any = AutoModelForCausalLM.from_pretrained(
             location, dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise TrainingError(f"base model {name} does not load: {reason}") from error
     if tokenizer.pad_token_id is None:

@@ -40,7 +40,10 @@ def test_long_names_that_begin_alike_have_labels_that_differ() -> None:
 
 def test_a_long_message_is_cut_to_what_the_server_takes() -> None:
     now = datetime(2026, 3, 1, 12, 30, 15, tzinfo=UTC)
-    event = event_manifest(a_trial("t" * 253), "Failed", "m" * 5000, warning=True, now=now, instance="pod-1")
+    trial = a_trial("t")
+    # A sweep's name may be as long as Kubernetes allows.
+    long = trial.model_copy(update={"metadata": trial.metadata.model_copy(update={"name": "t" * 253})})
+    event = event_manifest(long, "Failed", "m" * 5000, warning=True, now=now, instance="pod-1")
     assert len(event["message"]) == 1024
     assert event["message"].endswith("…")
     # The server appends five characters to make a name of at most 253.

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_operator.cluster.patches import merge_patch
+from finetune_operator.cluster.patches import merge_patch, without_nan
 
 _SCALARS = st.sampled_from([True, False, 0, 1, 1.0, 2.5, "", "x", "1"])
 _VALUES = st.recursive(
@@ -58,3 +58,14 @@ def test_a_number_that_json_wrote_without_fraction_is_no_change() -> None:
 
 def test_true_is_not_one() -> None:
     assert merge_patch({"modelDeleted": 1}, {"modelDeleted": True}) == {"modelDeleted": True}
+
+
+def test_numbers_that_json_does_not_have_are_left_out() -> None:
+    nan, endless = float("nan"), float("inf")
+    status = {
+        "score": nan,
+        "metrics": {"loss": endless, "steps": 3},
+        "series": [{"step": 1, "values": {"a": nan}}],
+    }
+    assert without_nan(status) == {"metrics": {"steps": 3}, "series": [{"step": 1, "values": {}}]}
+    assert without_nan([1.5, -endless, "nan", None, True]) == [1.5, "nan", None, True]

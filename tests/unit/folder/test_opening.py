@@ -292,7 +292,7 @@ async def test_a_name_cannot_lead_out_of_the_folder(open_store: Open, state: Pat
     before = sorted(state.parent.rglob("*"))
     trial = a_trial(0, namespace="default")
     evil = trial.model_copy(update={"metadata": trial.metadata.model_copy(update={"name": name})})
-    with pytest.raises(StateFolderError):
+    with pytest.raises((StateFolderError, InvalidManifest)):
         await store.create_trial(evil, owner=store.sweep)
     with pytest.raises(StateFolderError):
         await store.write_output(store.sweep, name, {"model": "ft:1"})

@@ -1,0 +1,123 @@
+"""What may be edited in a live object: the real API server carries it out or refuses it with what to do instead."""
+
+import json
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from samples.server import Manifest, Server, refusals, sample
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"limits": {"maxTrials": 9}},
+        {"limits": {"parallelTrials": 2, "maxFailedTrials": 0}},
+        {"limits": {"maxDuration": "1h"}},
+        {"limits": {"budget": {"maxCost": "10.50"}}},
+        {"limits": {"budget": None}},
+        {"suspend": True},
+        {"deletionPolicy": "Orphan"},
+        {"keepModels": "Best"},
+        {"output": {"configMap": "best-model"}},
+        {"output": None},
+    ],
+    ids=json.dumps,
+)
+def test_what_does_not_decide_the_search_may_be_edited(
+    patch: Manifest, server: Server, edited: Manifest
+) -> None:
+    spec = server.merge(edited, {"spec": patch})["spec"]
+    assert spec == merged(spec, patch)
+
+
+def merged(value: Any, patch: Any) -> Any:
+    """A value with a merge-patch in it."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(value) if isinstance(value, dict) else {}
+    result.update({key: merged(result.get(key), each) for key, each in patch.items()})
+    return {key: each for key, each in result.items() if each is not None}
+
+
+@pytest.fixture(scope="module")
+def edited(server: Server) -> Manifest:
+    """A sweep that the tests of editing share."""
+    return server.create(sample("sweep-union-of-candidates", name="edited"))
+
+
+_CANDIDATES = sample("sweep-union-of-candidates")["spec"]["candidates"]
+
+
+@pytest.mark.parametrize(
+    ("field", "patch"),
+    [
+        ("objective", {"objective": {"goal": 0.9}}),
+        ("objective", {"objective": {"direction": None}}),
+        ("dataset", {"dataset": {"training": {"uri": "s3://acme/other.jsonl"}}}),
+        ("dataset", {"dataset": {"validation": None}}),
+        ("candidates", {"candidates": _CANDIDATES[:1]}),
+        (
+            "candidates",
+            {"candidates": [*_CANDIDATES, {**_CANDIDATES[0], "name": "more", "baseModels": ["x"]}]},
+        ),
+        ("search", {"search": {"seed": 8}}),
+        ("search", {"search": None}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_decides_the_search_is_immutable(
+    field: str, patch: Manifest, server: Server, edited: Manifest
+) -> None:
+    with pytest.raises(client.ApiException) as refused:
+        server.merge(edited, {"spec": patch})
+    assert refusals(refused.value) == {
+        f"spec.{field}": (
+            f"Forbidden: spec.{field} is immutable once the sweep exists: make a new sweep under another name"
+        )
+    }
+
+
+def test_order_of_candidates_and_base_models_means_nothing_to_the_server(
+    server: Server, edited: Manifest
+) -> None:
+    reordered = [
+        {**candidate, "baseModels": candidate["baseModels"][::-1]} for candidate in reversed(_CANDIDATES)
+    ]
+    assert (
+        server.merge(edited, {"spec": {"candidates": reordered}})["spec"]["candidates"][0]["name"] == "nova"
+    )
+
+
+def test_type_of_a_provider_is_immutable_and_its_limits_are_not(server: Server) -> None:
+    provider = server.create(sample("provider-openai", name="edited"))
+    assert server.merge(provider, {"spec": {"maxConcurrentJobs": 5}})["spec"]["maxConcurrentJobs"] == 5
+    with pytest.raises(client.ApiException) as refused:
+        server.merge(provider, {"spec": {"type": "Bedrock"}})
+    assert refusals(refused.value)["spec.type"].startswith("Forbidden: spec.type is immutable")
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"seed": 9},
+        {"estimatedCost": None},
+        {"hyperparameters": {"epochs": 4}},
+        {"hyperparameters": {"learningRate": 2e-5}},
+        {"hyperparameters": {"batchSize": 8}},
+        {"hyperparameters": {"epochs": None, "rank": 3}},
+        {"hyperparameters": {"more": "x"}},
+    ],
+    ids=json.dumps,
+)
+def test_trial_is_one_purchase(patch: Manifest, server: Server, bought: Manifest) -> None:
+    with pytest.raises(client.ApiException) as refused:
+        server.merge(bought, {"spec": patch})
+    assert refusals(refused.value) == {"spec": "Forbidden: a trial is one purchase: its spec is immutable"}
+
+
+@pytest.fixture(scope="module")
+def bought(server: Server) -> Manifest:
+    """A trial that the tests of its immutability share."""
+    return server.create(sample("trial", name="bought-0"))
