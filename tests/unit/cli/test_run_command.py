@@ -314,18 +314,10 @@ def test_every_problem_of_a_manifest_is_listed(cli: Cli, manifest: dict[str, Any
     cli.write(manifest)
     result = cli("run", "sweep.yaml")
     assert result.exit_code == 2
-<<<<<<< HEAD
-    assert result.stderr.splitlines() == [
-        "The manifest was refused:",
-        "  spec.limits.maxTrials: must be at least 1, not 0",
-        "  spec.supsend: unknown field: did you mean suspend?",
-    ]
-=======
     head, first, second = result.stderr.splitlines()
     assert head == "The manifest was refused:"
     assert first.startswith("  spec.limits.maxTrials: ")
     assert second.startswith("  spec.supsend: unknown field")
->>>>>>> folder
     assert not (cli.folder / ".finetune").exists()
 
 

@@ -76,12 +76,6 @@ def test_a_status_in_a_manifest_is_dropped() -> None:
         ),
         (
             (SWEEP_MANIFEST, {**MANIFESTS[1], "spec": {"type": "local"}}),
-<<<<<<< HEAD
-            [
-                "FinetuneProvider/local spec.type: must be the type of a provider in PascalCase, such as "
-                "Local, not local"
-            ],
-=======
             ["FinetuneProvider/local spec.type: must be "],
         ),
         (
@@ -91,7 +85,6 @@ def test_a_status_in_a_manifest_is_dropped() -> None:
         (
             ({**SWEEP_MANIFEST, "metadata": {"name": "support", "namespace": "../ml"}},),
             ["FinetuneSweep/support metadata.namespace: '../ml' is not a name"],
->>>>>>> folder
         ),
         (
             (SWEEP_MANIFEST, {**MANIFESTS[1], "metadata": {"name": "local", "namespace": "ml"}}),
