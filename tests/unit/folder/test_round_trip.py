@@ -34,10 +34,9 @@ TRICKY = (
     "---",
     "",
 )
-# "\x85" is left out: the YAML writer turns it into a line break.
 TEXTS = st.one_of(
     st.sampled_from(TRICKY),
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85"), max_size=60),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
 )
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
