@@ -24,7 +24,7 @@ EXAMPLES_PER_MODULE = {"train": 40, "valid": 15, "eval": 20}
 INSTRUCTION = "Which module: tkinter, asyncio, email or xml?"
 WORDS = range(6, 19)
 MASK = "_"
-MARKER = "data:\n"
+MARKER = "\ndata:\n"
 # Words that would give the answer away without any reading.
 GIVEAWAYS = re.compile(r"\w*(?:tkinter|asyncio|e-?mail|xml)\w*|\b(?:tk|tcl|sax|dom)\b", re.IGNORECASE)
 # Importing these opens windows or prints.
