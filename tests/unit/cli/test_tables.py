@@ -89,14 +89,7 @@ def test_a_row_shows_a_trial_that_trains() -> None:
     row, bar = shown[-2:]
     assert row.startswith("support-3")
     assert set(bar.strip()) <= set("━╸ ")
-    for part in (
-        "smollm2-135m",
-        "batchSize=8 epochs=2 learningRate=1e-05",
-        "Training",
-        "25%",
-        "1m15s",
-    ):
-        assert part in row
+    assert row.split()[1:7] == ["smollm2-135m", "2", "1e-05", "Training", "25%", "1m15s"]
     assert row.endswith("~1.50")
 
 
@@ -117,10 +110,11 @@ def test_every_column_fits_a_usual_terminal(width: int) -> None:
     trials = (*trials[:2], trials[2].model_copy(update={"spec": long_name}))
     progress = {"support-2": TrialProgress("Evaluating", 0.5)}
     shown = text_of(trial_table(snapshot(*trials, progress=progress)), width=width)
-    assert shown[0].split() == ["TRIAL", "MODEL", "HYPERPARAMETERS", "PHASE", "SCORE", "TIME", "COST"]
+    hyperparameters = ["HYPERPARAMETERS"] if width == 80 else ["epochs", "learningRate"]
+    assert shown[0].split() == ["TRIAL", "MODEL", *hyperparameters, "PHASE", "SCORE", "TIME", "COST"]
     everything = "\n".join(shown)
     assert max(map(len, shown)) <= width
-    for part in ("0.8125", "10m00s", "InvalidDataset", "learningRate=1e-05", "Evaluating 50%", "~1.50"):
+    for part in ("0.8125", "10m00s", "InvalidDataset", "1e-05", "Evaluating 50%", "~1.50"):
         assert part in everything
 
 
