@@ -58,6 +58,7 @@ class Company:
         quality: Share of right answers of the model that a job makes.
         hold: Jobs stay as they are while it is true.
         faults: Errors to raise instead of (`before`) or after (`after`) taking a create call, in turn.
+        on_submit: Called when a create call arrives.
         fails: Says why a job fails, or None.
         losses: Validation losses that a job reports at its end, step 0 first.
     """
@@ -68,6 +69,7 @@ class Company:
     hold: bool = False
     before: list[ProviderError] = field(default_factory=list)
     after: list[ProviderError] = field(default_factory=list)
+    on_submit: Callable[[], object] = lambda: None
     fails: Callable[[JobRequest], str | None] = lambda _: None
     losses: Callable[[JobRequest], Sequence[float]] = lambda _: (2.0, 1.0)
     inference_fault: ProviderError | None = None
@@ -151,6 +153,7 @@ class CompanyProvider:
         return f"file-{dataset.content_hash[:8]}"
 
     async def submit(self, request: JobRequest) -> JobSnapshot:
+        self._company.on_submit()
         if self._company.before:
             raise self._company.before.pop(0)
         job = self._company.take(request)

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from finetune_operator.lifecycle.store import Key, NotFound, Store
@@ -30,6 +31,7 @@ class Account:
         provider: What speaks to the provider.
         watcher: What polls its jobs.
         evaluations: Bounds how many models answer at the same time.
+        full_until: When a quota that refused a job may have room again; all sweeps wait for it.
     """
 
     resource: FinetuneProvider
@@ -38,6 +40,11 @@ class Account:
     fingerprint: str
     secret_read_at: float
     evaluations: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EVALUATIONS_AT_ONCE))
+    full_until: datetime | None = None
+
+    def full_for(self, now: datetime) -> float:
+        """Seconds until another job is worth asking for."""
+        return 0.0 if self.full_until is None else max(0.0, (self.full_until - now).total_seconds())
 
 
 class Accounts:

@@ -1,0 +1,104 @@
+"""Purchases, one line after another: nothing twice, nothing lost, nothing in a hurry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.unit.lifecycle.conftest import MakeBench
+
+from finetune_operator.resources import TrialPhase
+from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, QuotaExceeded
+
+ONE = {"limits": {"maxTrials": 1}}
+TWO = {"limits": {"maxTrials": 2, "parallelTrials": 2}}
+
+
+async def test_a_quota_is_not_asked_again_before_its_time(make_bench: MakeBench) -> None:
+    bench = await make_bench(**TWO)
+    bench.company.before = [QuotaExceeded("3 jobs at a time", retry_after_s=90.0) for _ in range(9)]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: len(bench.company.before) == 8)
+    # The write of the refusal has the trial looked at again at once, as any write does.
+    again = [await bench.look(bench.trial_key(index)) for index in (0, 1, 0, 1)]
+    assert len(bench.company.before) == 8
+    assert all(delay is not None and 80 < delay <= 90 for delay in again)
+    bench.later(91)
+    await bench.look(bench.trial_key())
+    assert len(bench.company.before) == 7
+
+
+async def test_a_job_that_was_bought_after_a_quota_is_found_when_the_status_is_lost(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    bench.company.before = [QuotaExceeded("wait", retry_after_s=1.0)]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: not bench.company.before)
+    bench.later(2)
+    await bench.training()
+    trial = await bench.trial()
+    await bench.store.write_trial_status(trial, type(trial.status)())  # a restore without statuses
+    await bench.look(bench.trial_key())
+    assert len(bench.company.purchases) == 1
+    assert (await bench.trial()).phase is TrialPhase.TRAINING
+
+
+async def test_a_refusal_of_the_second_call_says_nothing_of_the_first(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    company = bench.company
+    company.capabilities = replace(company.capabilities, finds_by_key=False, idempotent_create=True)
+    company.after = [AmbiguousProviderError("time-out")]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: not company.after)
+    company.before = [PermanentProviderError("the key was revoked")]
+    bench.later(6)
+    await bench.look(bench.trial_key())
+    trial = await bench.trial()
+    assert trial.phase is TrialPhase.STALLED
+    assert "the key was revoked" in str(trial.status.message)
+    assert len(company.purchases) == 1
+
+
+async def test_a_quota_that_refuses_the_second_call_leaves_the_first_in_doubt(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    company = bench.company
+    company.capabilities = replace(company.capabilities, finds_by_key=False, idempotent_create=True)
+    company.after = [AmbiguousProviderError("time-out")]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: not company.after)
+    company.before = [QuotaExceeded("one job at a time", retry_after_s=30.0)]
+    bench.later(6)
+    assert await bench.look(bench.trial_key()) == 30.0
+    entry = (await bench.trial()).status.create
+    assert entry is not None
+    assert (entry.state, entry.attempt) == ("Unknown", 1)
+
+
+async def test_an_outage_is_not_answered_with_a_stream_of_create_calls(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    company = bench.company
+    company.capabilities = replace(company.capabilities, finds_by_key=False, idempotent_create=True)
+    company.before = [AmbiguousProviderError(f"503, request {number}") for number in range(9)]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: len(company.before) == 8)
+    assert [await bench.look(bench.trial_key()) for _ in range(2)] == [5.0, 5.0]
+    assert len(company.before) == 8
+    bench.later(5)
+    await bench.look(bench.trial_key())
+    assert len(company.before) == 7
+
+
+async def test_the_window_of_a_look_up_counts_from_the_end_of_the_call(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    company = bench.company
+    company.capabilities = replace(company.capabilities, lookup_window_s=30.0)
+    company.before = [AmbiguousProviderError("time-out after 60 s")]
+    company.on_submit = lambda: bench.later(60)
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: not company.before)
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).phase is TrialPhase.SUBMITTING
+    bench.later(31)
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).status.reason == "NothingWasBought"
