@@ -124,7 +124,7 @@ async def _job_ended(
             message = f"{message}: {cancel.message}"
         await end(context, trial, TrialPhase.CANCELLED, reason=reason, message=message, **facts)
     elif sweep.spec.objective.metric in REPORTED_METRICS:
-        await finish_reported(context, trial, sweep, facts)
+        await finish_reported(context, trial, sweep, job, facts)
     else:
         message = f"the fine-tuned model answers the evaluation set ({sweep.spec.objective.metric})"
         evaluating = await advance(
