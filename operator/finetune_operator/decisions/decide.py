@@ -100,7 +100,9 @@ def decide(
         }
     )
     actions: tuple[Action, ...] = (*creations, *_cancellations(stop, active), *measuring, *final)
-    return Decision(actions, status, wake_at=None if finished or deadline is None or deadline <= now else deadline)
+    return Decision(
+        actions, status, wake_at=None if finished or deadline is None or deadline <= now else deadline
+    )
 
 
 def _started_at(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], now: datetime) -> datetime:

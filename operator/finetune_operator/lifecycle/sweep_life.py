@@ -63,6 +63,9 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         context.admissions.forget(key)
         await context.store.remove_finalizer(sweep)
         return None
+    if strangers := [trial.name for trial in trials if not trial.belongs_to(sweep)]:
+        await _wait_for_strangers(context, sweep, strangers)
+        return None
     admission = context.admissions.get(key, sweep, waiter=key)
     if admission is None:
         await _say_that_it_is_checked(context, sweep)
@@ -200,6 +203,15 @@ async def _write_output(
         context.output_problems[key, sweep.metadata.generation or 0] = str(error)
         return False
     return True
+
+
+async def _wait_for_strangers(context: Context, sweep: FinetuneSweep, names: list[str]) -> None:
+    """An earlier sweep of this name has left trials: they are no trials of this one, but have their names."""
+    message = (
+        f"{len(names)} trials of an earlier sweep of this name are still there, such as {names[0]}; they are "
+        "waited for. If they do not go by themselves, delete them, or give this sweep another name"
+    )
+    await _write(context, sweep, validating_status(sweep, "EarlierTrials", message, now=context.now()))
 
 
 async def _say_that_it_is_checked(context: Context, sweep: FinetuneSweep) -> None:

@@ -46,7 +46,7 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
         await context.store.remove_finalizer(trial)
         return None
     sweep = await context.store.get_sweep(sweep_key_of(trial))
-    if sweep is None:
+    if sweep is None or not trial.belongs_to(sweep):
         return await _without_sweep(context, trial)
     if trial.phase is TrialPhase.STALLED:
         await purchase.unstall(context, trial)

@@ -1,0 +1,47 @@
+"""A sweep's looks: what it waits for, what it forgets."""
+
+from __future__ import annotations
+
+from tests.unit.lifecycle.conftest import MakeBench
+
+from finetune_operator.resources import FinetuneTrial, TrialPhase
+from finetune_operator.resources.common import NameRef, ObjectMeta
+from finetune_operator.resources.trial import TrialSpec
+
+
+async def test_trials_of_an_earlier_sweep_of_the_name_are_not_taken_for_its_own(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(limits={"maxTrials": 1})
+    sweep = await bench.sweep()
+    spec = TrialSpec(
+        sweep_ref=NameRef(name=sweep.name),
+        index=0,
+        candidate="small",
+        provider_ref=NameRef(name="acme"),
+        base_model="tiny-1",
+        hyperparameters={"epochs": 1},
+        run_key="key-of-the-earlier-one",
+    )
+    earlier = sweep.model_copy(update={"metadata": sweep.metadata.model_copy(update={"uid": "earlier"})})
+    trial = await bench.store.create_trial(
+        FinetuneTrial(api_version=sweep.api_version, metadata=ObjectMeta(name=f"{sweep.name}-0"), spec=spec),
+        owner=earlier,
+    )
+    trial = await bench.edit_trial(phase=TrialPhase.SUCCEEDED, score=1.0)
+
+    async def told() -> bool:
+        ready = (await bench.sweep()).status.condition("Ready")
+        return ready is not None and ready.reason == "EarlierTrials"
+
+    await bench.until(bench.sweep_key, told)
+    assert (await bench.sweep()).status.best is None
+    version = (await bench.sweep()).metadata.resource_version
+    assert await bench.look(bench.sweep_key) is None
+    assert (await bench.sweep()).metadata.resource_version == version
+    await bench.store.remove_finalizer(trial)
+    bench.told.clear()
+    await bench.store.delete_trial(await bench.trial())
+    assert bench.sweep_key in bench.told
+    await bench.launched()
+    assert (await bench.trial()).spec.run_key != "key-of-the-earlier-one"
