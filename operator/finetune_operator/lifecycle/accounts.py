@@ -98,6 +98,10 @@ class Accounts:
                     self._changed(trial)
             return self._open[key]
 
+    def last_known(self, namespace: str, name: str) -> Account | None:
+        """The account as it was used last, though its FinetuneProvider or its Secret may be gone by now."""
+        return self._open.get(Key("FinetuneProvider", namespace, name))
+
     def _is_fresh(self, account: Account, resource: FinetuneProvider) -> bool:
         """Whether nothing changed since the account was opened, as far as is worth asking."""
         same = account.resource.metadata.resource_version == resource.metadata.resource_version

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tests.contract.scenario_contract import DATA, PROVIDER, Manifest
 from tests.fakes.company import Company, factory
@@ -18,7 +18,7 @@ from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.engine import RECONCILERS
 from finetune_operator.lifecycle.store import Key
-from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_operator.resources import CreateJournal, FinetuneSweep, FinetuneTrial, TrialPhase
 
 PATIENCE = 500
 
@@ -28,6 +28,7 @@ class Bench:
 
     def __init__(self, state: Path, *manifests: Manifest, company: Company | None = None) -> None:
         self.company = company or Company()
+        self.state = state
         self.now = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
         self.store = FolderStore.open(state, manifests, clock=lambda: self.now)
         self.sweep_key = self.store.sweep_key
@@ -99,6 +100,15 @@ class Bench:
             return (await self.trial(index)).phase is TrialPhase.TRAINING
 
         await self.until(self.trial_key(index), so)
+
+    def journal(self, state: Literal["Pending", "Succeeded", "Failed", "Unknown"]) -> CreateJournal:
+        """An entry of the create journal, of a job `job-1` where it succeeded."""
+        job = "job-1" if state == "Succeeded" else None
+        return CreateJournal(attempt=1, state=state, key="key-a1", external_id=job, at=self.now)
+
+    def forget_accounts(self) -> None:
+        """As after a restart."""
+        self.context.accounts._open.clear()
 
     async def close(self) -> None:
         await self.context.background.close()
