@@ -41,7 +41,7 @@ class Context:
         now: The time, timezone-aware.
         enqueue: Have a key looked at.
         evaluating: Progress of evaluations that go on.
-        output_problems: Why a sweep's output could not be written, by (sweep, generation).
+        output_problems: Why a sweep's output could not be written; for its next look only, then it is tried again.
     """
 
     store: Store
@@ -52,4 +52,4 @@ class Context:
     now: Callable[[], datetime]
     enqueue: Callable[[Key], None]
     evaluating: dict[Key, TrialProgress] = field(default_factory=dict)
-    output_problems: dict[tuple[Key, int], str] = field(default_factory=dict)
+    output_problems: dict[Key, str] = field(default_factory=dict)

@@ -39,6 +39,7 @@ from finetune_operator.resources.trial import CancelRequest
 log = logging.getLogger(__name__)
 
 STALE_S = 1.0
+OUTPUT_AGAIN_S = 60.0
 
 
 async def reconcile_sweep(context: Context, key: Key) -> float | None:
@@ -85,13 +86,15 @@ async def _decide_and_act(
         costs=admission.costs,
         baselines=_measured(context, key, sweep, trials),
         deletable=admission.deletable,
-        output_problem=context.output_problems.get((key, sweep.metadata.generation or 0), ""),
+        output_problem=context.output_problems.pop(key, ""),
     )
     decision = await asyncio.to_thread(decide, sweep, trials, knowledge, now=context.now())
     sweep, stale = await _act(context, key, sweep, trials, decision, admission)
     if stale:
         return STALE_S
     await _write(context, sweep, decision.status)
+    if knowledge.output_problem:
+        return OUTPUT_AGAIN_S  # a person mends it elsewhere, and no change of the sweep's tells of that
     if decision.wake_at is None:
         return None
     return max(0.0, (decision.wake_at - context.now()).total_seconds())
@@ -200,7 +203,7 @@ async def _write_output(
     try:
         await context.store.write_output(sweep, action.config_map, output_data(sweep, decision.status))
     except Refused as error:
-        context.output_problems[key, sweep.metadata.generation or 0] = str(error)
+        context.output_problems[key] = str(error)
         return False
     return True
 

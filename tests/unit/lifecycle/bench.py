@@ -101,6 +101,14 @@ class Bench:
 
         await self.until(self.trial_key(index), so)
 
+    async def evaluated(self, index: int = 0) -> None:
+        """A trial has ended."""
+
+        async def so() -> bool:
+            return (await self.trial(index)).terminal
+
+        await self.until(self.trial_key(index), so)
+
     def journal(self, state: Literal["Pending", "Succeeded", "Failed", "Unknown"]) -> CreateJournal:
         """An entry of the create journal, of a job `job-1` where it succeeded."""
         job = "job-1" if state == "Succeeded" else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.unit.lifecycle.conftest import MakeBench
 
+from finetune_operator.lifecycle.sweep_life import OUTPUT_AGAIN_S
 from finetune_operator.resources import FinetuneTrial, TrialPhase
 from finetune_operator.resources.common import NameRef, ObjectMeta
 from finetune_operator.resources.trial import TrialSpec
@@ -45,3 +46,24 @@ async def test_trials_of_an_earlier_sweep_of_the_name_are_not_taken_for_its_own(
     assert bench.sweep_key in bench.told
     await bench.launched()
     assert (await bench.trial()).spec.run_key != "key-of-the-earlier-one"
+
+
+async def test_a_refused_output_is_tried_again_until_a_person_has_mended_it(make_bench: MakeBench) -> None:
+    bench = await make_bench(limits={"maxTrials": 1}, output={"configMap": "model"})
+    taken = bench.state / "output" / "model.yaml"
+    taken.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: model}\n")
+    await bench.launched()
+    await bench.evaluated()
+
+    async def refused() -> bool:
+        ready = (await bench.sweep()).status.condition("Ready")
+        return ready is not None and ready.reason == "OutputRefused"
+
+    await bench.until(bench.sweep_key, refused)
+    version = (await bench.sweep()).metadata.resource_version
+    delays = [await bench.look(bench.sweep_key) for _ in range(4)]
+    assert OUTPUT_AGAIN_S in delays
+    assert (await bench.sweep()).metadata.resource_version == version
+    taken.unlink()
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    assert taken.exists()
