@@ -11,6 +11,7 @@ K = TypeVar("K")
 
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 300.0
+_SLACK = 100
 
 
 class WorkQueue(Generic[K]):
@@ -53,6 +54,12 @@ class WorkQueue(Generic[K]):
         self._due[key] = due
         self._order += 1
         heapq.heappush(self._heap, (due, self._order, key))
+        if len(self._heap) > 2 * len(self._due) + _SLACK:
+            # Plans that an earlier look overtook would stay until their time, which may be days.
+            self._heap = [
+                (when, order, each) for when, order, each in self._heap if self._due.get(each) == when
+            ]
+            heapq.heapify(self._heap)
         self._changed.set()
 
     def retry(self, key: K, *, at_least_s: float = 0.0) -> float:
@@ -63,7 +70,7 @@ class WorkQueue(Generic[K]):
         """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = max(at_least_s, min(FIRST_RETRY_S * 2.0**failures, LONGEST_RETRY_S))
+        delay = max(at_least_s, min(FIRST_RETRY_S * 2.0 ** min(failures, 20), LONGEST_RETRY_S))
         self.add_after(key, delay)
         return delay
 
