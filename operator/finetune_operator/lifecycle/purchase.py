@@ -114,16 +114,28 @@ async def resolve(
     return None
 
 
-async def stall(context: Context, trial: FinetuneTrial, why: str) -> None:
-    """Stop before something is bought twice, and say how to go on."""
-    entry = trial.status.create
-    attempt = 1 if entry is None else entry.attempt
+async def stall(
+    context: Context, trial: FinetuneTrial, why: str, *, entry: CreateJournal | None = None
+) -> None:
+    """Stop before something is bought twice, and say how to go on.
+
+    The journal's entry is written, too, where the status has none: a person's answer is given to an entry.
+    """
+    entry = trial.status.create or entry or _entry(context, 1, purchase_key(trial, 1))
+    attempt = entry.attempt
     message = (
         f"it is not known whether create call {attempt} made a job, because {why}. Look at the provider's "
         f'console, then annotate this trial: finetune-operator.dev/resolve-create="{attempt} adopt=<job id>" '
         f'if there is a job, "{attempt} retry" if there is none, "{attempt} abandon" to give the trial up'
     )
-    await advance(context, trial, TrialPhase.STALLED, reason="CreateOutcomeUnknown", message=message)
+    await advance(
+        context,
+        trial,
+        TrialPhase.STALLED,
+        reason="CreateOutcomeUnknown",
+        message=message,
+        create=entry.model_copy(update={"state": "Unknown"}),
+    )
 
 
 async def unstall(context: Context, trial: FinetuneTrial) -> None:
@@ -244,7 +256,7 @@ async def _settle(
 ) -> None:
     if len(found) > 1:
         ids = ", ".join(sorted(job.job_id for job in found))
-        await stall(context, trial, f"several jobs have the key {entry.key}: {ids}")
+        await stall(context, trial, f"several jobs have the key {entry.key}: {ids}", entry=entry)
     else:
         await _adopt(context, trial, found[0].job_id, entry)
 

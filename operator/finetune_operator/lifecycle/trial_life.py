@@ -25,7 +25,8 @@ from finetune_providers.base import JobSnapshot, JobState
 from finetune_providers.errors import JobNotFound
 
 CANCEL_AGAIN_S = 15.0
-SWEEP_MISSING_S = 60.0
+SWEEP_AGAIN_S = 60.0
+SWEEP_MISSING = "SweepMissing"
 
 
 async def reconcile_trial(context: Context, key: Key) -> float | None:
@@ -49,7 +50,7 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     if sweep is None or not trial.belongs_to(sweep):
         return await _without_sweep(context, trial)
     if trial.phase is TrialPhase.STALLED:
-        await purchase.unstall(context, trial)
+        await (_go_on if trial.status.reason == SWEEP_MISSING else purchase.unstall)(context, trial)
         return None
     account = await context.accounts.get(key.namespace, trial.spec.provider_ref.name)
     if trial.phase is TrialPhase.TRAINING:
@@ -155,8 +156,20 @@ async def _without_sweep(context: Context, trial: FinetuneTrial) -> float:
         "delete this trial to cancel its job"
     )
     if trial.phase is not TrialPhase.STALLED:
-        await advance(context, trial, TrialPhase.STALLED, reason="SweepMissing", message=message)
-    return SWEEP_MISSING_S
+        await advance(context, trial, TrialPhase.STALLED, reason=SWEEP_MISSING, message=message)
+    return SWEEP_AGAIN_S
+
+
+async def _go_on(context: Context, trial: FinetuneTrial) -> None:
+    """The sweep is back, as in a restore that brought it later: the status tells where the trial was."""
+    entry = trial.status.create
+    if trial.status.fine_tuned_model is not None:
+        phase = TrialPhase.EVALUATING
+    elif entry is None or entry.state == "Failed":
+        phase = TrialPhase.PENDING
+    else:
+        phase = TrialPhase.TRAINING if entry.state == "Succeeded" else TrialPhase.SUBMITTING
+    await advance(context, trial, phase, reason="SweepFound", message="its FinetuneSweep is back: it goes on")
 
 
 async def _forget(context: Context, key: Key) -> None:

@@ -17,6 +17,7 @@ from finetune_operator.lifecycle.admission import Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.engine import RECONCILERS
+from finetune_operator.lifecycle.resolution import ANNOTATION
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.resources import CreateJournal, FinetuneSweep, FinetuneTrial, TrialPhase
 
@@ -75,6 +76,12 @@ class Bench:
         """The trial with other fields in its status."""
         trial = await self.trial(index)
         return await self.store.write_trial_status(trial, trial.status.model_copy(update=status))
+
+    async def annotate(self, answer: str, index: int = 0) -> None:
+        """A person says what became of a create call."""
+        trial = await self.trial(index)
+        metadata = trial.metadata.model_copy(update={"annotations": {ANNOTATION: answer}})
+        self.store._update(self.store._contents.trials, trial, metadata=metadata)
 
     async def until(self, key: Key, what: Callable[[], Any]) -> None:
         """Look again and again, as changes would have it, until something is so."""

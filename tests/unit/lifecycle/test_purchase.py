@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
+import pytest
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.resources import TrialPhase
@@ -102,3 +104,43 @@ async def test_the_window_of_a_look_up_counts_from_the_end_of_the_call(make_benc
     bench.later(31)
     await bench.look(bench.trial_key())
     assert (await bench.trial()).status.reason == "NothingWasBought"
+
+
+async def test_a_person_can_answer_although_the_status_with_the_journal_was_lost(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    trial = await bench.trial()
+    bench.company.jobs["job-2"] = replace(bench.company.jobs["job-1"], job_id="job-2")
+    await bench.store.write_trial_status(trial, type(trial.status)())
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).phase is TrialPhase.STALLED
+    await bench.annotate("1 adopt=job-2")
+    await bench.look(bench.trial_key())
+    trial = await bench.trial()
+    assert trial.phase is TrialPhase.TRAINING
+    assert trial.status.create is not None
+    assert trial.status.create.external_id == "job-2"
+
+
+@pytest.mark.parametrize(
+    ("state", "phase"),
+    [
+        ("Succeeded", TrialPhase.TRAINING),
+        ("Pending", TrialPhase.SUBMITTING),
+        ("Failed", TrialPhase.PENDING),
+    ],
+)
+async def test_a_trial_whose_sweep_comes_back_goes_on_where_it_was(
+    make_bench: MakeBench, state: Literal["Succeeded", "Pending", "Failed"], phase: TrialPhase
+) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    await bench.edit_trial(
+        phase=TrialPhase.STALLED, reason="SweepMissing", message="gone", create=bench.journal(state)
+    )
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).phase is phase
