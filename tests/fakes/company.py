@@ -73,6 +73,7 @@ class Company:
     fails: Callable[[JobRequest], str | None] = lambda _: None
     losses: Callable[[JobRequest], Sequence[float]] = lambda _: (2.0, 1.0)
     inference_fault: ProviderError | None = None
+    upload_fault: ProviderError | None = None
     capabilities: Capabilities = CAPABILITIES
     purchases: list[JobRequest] = field(default_factory=list)
     jobs: dict[str, JobSnapshot] = field(default_factory=dict)
@@ -150,6 +151,8 @@ class CompanyProvider:
             raise PermanentProviderError(f"model {broken[0]} does not load", field="baseModels")
 
     async def upload(self, dataset: DatasetFile) -> str:
+        if self._company.upload_fault is not None:
+            raise self._company.upload_fault
         return f"file-{dataset.content_hash[:8]}"
 
     async def submit(self, request: JobRequest) -> JobSnapshot:

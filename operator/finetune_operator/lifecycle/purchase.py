@@ -52,7 +52,14 @@ async def buy(context: Context, trial: FinetuneTrial, account: Account, admissio
         if found:
             await _settle(context, trial, found, _entry(context, attempt, key))
             return None
-    request = await _request(trial, account, admission, key)
+    try:
+        request = await _request(trial, account, admission, key)
+    except PermanentProviderError as error:
+        message = f"the provider refused a dataset: {error}"
+        await end(context, trial, TrialPhase.FAILED, reason="UploadRefused", message=message)
+        return None
+    # Somebody may have taken it away; without it a deletion would not wait for the job.
+    trial = await context.store.add_finalizer(trial)
     journaled = await advance(
         context,
         trial,

@@ -25,6 +25,7 @@ from finetune_providers.base import JobSnapshot, JobState
 from finetune_providers.errors import JobNotFound
 
 CANCEL_AGAIN_S = 15.0
+SUSPENDED_AGAIN_S = 15.0
 SWEEP_AGAIN_S = 60.0
 SWEEP_MISSING = "SweepMissing"
 
@@ -61,11 +62,11 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
         return None if admission is None else CANCEL_AGAIN_S
     if trial.phase is TrialPhase.EVALUATING:
         return await finish_evaluation(context, trial, sweep, account, admission)
-    return await _create(context, trial, account, admission)
+    return await _create(context, trial, sweep, account, admission)
 
 
 async def _create(
-    context: Context, trial: FinetuneTrial, account: Account, admission: Admission
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, admission: Admission
 ) -> float | None:
     entry = trial.status.create
     if entry is not None and entry.state in {"Pending", "Unknown"}:
@@ -74,6 +75,10 @@ async def _create(
         cancel = trial.status.cancel
         await end(context, trial, TrialPhase.CANCELLED, reason=cancel.reason, message=cancel.message)
         return None
+    if sweep.deleting:
+        return None  # it takes its trials with it
+    if sweep.spec.suspend:
+        return SUSPENDED_AGAIN_S
     return await purchase.buy(context, trial, account, admission)
 
 

@@ -77,6 +77,19 @@ class Bench:
         trial = await self.trial(index)
         return await self.store.write_trial_status(trial, trial.status.model_copy(update=status))
 
+    def edit_sweep(self, **spec: Any) -> None:
+        """A person changes the sweep."""
+        sweep = self.store.sweep
+        self.store._update(
+            self.store._contents.sweeps, sweep, bump=True, spec=sweep.spec.model_copy(update=spec)
+        )
+
+    def delete_sweep(self) -> None:
+        """A person deletes the sweep, as only a cluster lets one do."""
+        sweep = self.store.sweep
+        metadata = sweep.metadata.model_copy(update={"deletion_timestamp": self.now})
+        self.store._update(self.store._contents.sweeps, sweep, bump=True, metadata=metadata)
+
     async def annotate(self, answer: str, index: int = 0) -> None:
         """A person says what became of a create call."""
         trial = await self.trial(index)

@@ -8,6 +8,8 @@ from typing import Literal
 import pytest
 from tests.unit.lifecycle.conftest import MakeBench
 
+from finetune_operator.cli.session import Ending, ending_of
+from finetune_operator.lifecycle.trial_life import SUSPENDED_AGAIN_S
 from finetune_operator.resources import TrialPhase
 from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, QuotaExceeded
 
@@ -144,3 +146,53 @@ async def test_a_trial_whose_sweep_comes_back_goes_on_where_it_was(
     )
     await bench.look(bench.trial_key())
     assert (await bench.trial()).phase is phase
+
+
+async def test_a_trial_of_a_suspended_sweep_is_not_bought(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    bench.edit_sweep(suspend=True)
+    assert await bench.look(bench.trial_key()) == SUSPENDED_AGAIN_S
+    assert not bench.company.purchases
+    bench.edit_sweep(suspend=False)
+    await bench.training()
+
+
+async def test_nothing_is_bought_for_a_sweep_that_is_being_deleted(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    bench.delete_sweep()
+    assert await bench.look(bench.trial_key()) is None
+    assert not bench.company.purchases
+
+
+async def test_a_trial_whose_finalizer_was_taken_away_gets_it_back_before_it_is_bought(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    await bench.store.remove_finalizer(await bench.trial())
+    bench.company.hold = True
+    await bench.training()
+    assert (await bench.trial()).has_finalizer
+
+
+async def test_a_dataset_that_the_provider_refuses_is_a_failed_trial(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    bench.company.upload_fault = PermanentProviderError("the file has too few examples")
+    await bench.evaluated()
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.reason) == (TrialPhase.FAILED, "UploadRefused")
+    assert "too few examples" in str(trial.status.message)
+    assert not trial.has_finalizer
+
+
+async def test_a_suspended_sweep_with_a_trial_that_waits_to_be_bought_has_nothing_left_to_do(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    bench.edit_sweep(suspend=True)
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.phase == "Suspended")
+    assert ending_of(bench.store.sweep, [await bench.trial()]) is Ending.SUSPENDED
