@@ -177,12 +177,15 @@ def _outcome(
     if stalled and len(stalled) == len(active) and (stop is not None or _places_are_taken(sweep, active)):
         message = f"trial {stalled[0].name} needs a person: {stalled[0].status.message}"
         return ("Finishing" if stop else "Searching"), conditions.needs_a_person("TrialStalled", message)
+    waiting = [trial for trial in active if trial.phase is TrialPhase.PENDING]
+    if sweep.spec.suspend and (stop is None or waiting):
+        message = (
+            f"spec.suspend is true: no trial is launched, {len(active) - len(waiting)} running trials go on"
+        )
+        return "Suspended", conditions.in_progress("Suspended", message)
     if stop is not None:
         message = f"{stop.message}; {_waiting_for(active, stop)}"
         return "Finishing", conditions.in_progress(stop.reason, message)
-    if sweep.spec.suspend:
-        message = f"spec.suspend is true: no trial is launched, {len(active)} running trials go on"
-        return "Suspended", conditions.in_progress("Suspended", message)
     counts = status.trials
     message = (
         f"{counts.done} of {sweep.spec.limits.max_trials} trials have ended; "
