@@ -74,6 +74,7 @@ class Company:
     losses: Callable[[JobRequest], Sequence[float]] = lambda _: (2.0, 1.0)
     inference_fault: ProviderError | None = None
     upload_fault: ProviderError | None = None
+    delete_fault: ProviderError | None = None
     capabilities: Capabilities = CAPABILITIES
     purchases: list[JobRequest] = field(default_factory=list)
     jobs: dict[str, JobSnapshot] = field(default_factory=dict)
@@ -191,6 +192,8 @@ class CompanyProvider:
         yield _Answers(quality)
 
     async def delete_model(self, model: str) -> None:
+        if self._company.delete_fault is not None:
+            raise self._company.delete_fault
         self._company.deleted_models.append(model)
 
     async def aclose(self) -> None:

@@ -152,7 +152,7 @@ def _final_actions(
             for trial in trials
             if trial.name != best.name
             and trial.status.fine_tuned_model
-            and not trial.status.model_deleted
+            and trial.status.model_deleted is None
             and trial.spec.provider_ref.name in knowledge.deletable
         ]
     if deletions or sweep.spec.output is None or knowledge.output_problem:

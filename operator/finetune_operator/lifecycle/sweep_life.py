@@ -35,6 +35,7 @@ from finetune_operator.resources import (
 from finetune_operator.resources.common import NameRef
 from finetune_operator.resources.sweep import Baseline
 from finetune_operator.resources.trial import CancelRequest
+from finetune_providers.errors import PermanentProviderError
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +55,14 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         await context.store.refuse(key, error.problems)
         return None
     if sweep is None:
-        context.admissions.forget(key)
+        await _forget(context, key)
         return None
     trials = await context.store.list_trials(key)
     if sweep.deleting:
         await release_sweep(context, sweep, trials)
         return None
     if sweep.status.finished and sweep.status.observed_generation == sweep.metadata.generation:
-        context.admissions.forget(key)
+        await _forget(context, key)
         await context.store.remove_finalizer(sweep)
         return None
     if strangers := [trial.name for trial in trials if not trial.belongs_to(sweep)]:
@@ -168,7 +169,7 @@ async def _start_baseline(
     provider = candidate.provider_ref.name
     account = await context.accounts.get(key.namespace, provider)
     context.background.start(
-        ("baseline", key, provider, action.base_model),
+        ("baseline", key, sweep.metadata.uid, provider, action.base_model),
         lambda: measure_baseline(context, key, action.base_model, sweep, account, admission),
         then=lambda: context.enqueue(key),
     )
@@ -181,7 +182,7 @@ def _measured(
     written = {(each.provider, each.base_model) for each in sweep.status.baselines}
     measured: dict[tuple[str, str], Baseline] = {}
     for each in sorted({(trial.spec.provider_ref.name, trial.spec.base_model) for trial in trials}):
-        name = ("baseline", key, *each)
+        name = ("baseline", key, sweep.metadata.uid, *each)
         outcome: Baseline | None = context.background.outcome(name)
         if each in written:
             context.background.forget(name)
@@ -191,10 +192,17 @@ def _measured(
 
 
 async def _delete_model(context: Context, trial: FinetuneTrial) -> None:
+    """Delete a trial's model; one that the provider will not delete is told of and left there."""
     account = await context.accounts.get(trial.metadata.namespace or "default", trial.spec.provider_ref.name)
-    if trial.status.fine_tuned_model is not None:
-        await account.provider.delete_model(trial.status.fine_tuned_model)
-    await context.store.write_trial_status(trial, trial.status.model_copy(update={"model_deleted": True}))
+    model, deleted = trial.status.fine_tuned_model, True
+    try:
+        if model is not None:
+            await account.provider.delete_model(model)
+    except PermanentProviderError as error:
+        deleted = False
+        message = f"model {model} could not be deleted: {error}"
+        await context.store.record_event(trial, "ModelNotDeleted", message, warning=True)
+    await context.store.write_trial_status(trial, trial.status.model_copy(update={"model_deleted": deleted}))
 
 
 async def _write_output(
@@ -206,6 +214,15 @@ async def _write_output(
         context.output_problems[key] = str(error)
         return False
     return True
+
+
+async def _forget(context: Context, key: Key) -> None:
+    """Keep nothing of a sweep that is gone or finished: another one may come to have its name."""
+    context.admissions.forget(key)
+    context.output_problems.pop(key, None)
+    for name in context.background.names():
+        if isinstance(name, tuple) and name[:2] in {("admission", key), ("baseline", key)}:
+            await context.background.drop(name)
 
 
 async def _wait_for_strangers(context: Context, sweep: FinetuneSweep, names: list[str]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from tests.contract.scenario_contract import GRID
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.sweep_life import OUTPUT_AGAIN_S
 from finetune_operator.resources import FinetuneTrial, TrialPhase
 from finetune_operator.resources.common import NameRef, ObjectMeta
 from finetune_operator.resources.trial import TrialSpec
+from finetune_providers.errors import PermanentProviderError
 
 
 async def test_trials_of_an_earlier_sweep_of_the_name_are_not_taken_for_its_own(
@@ -67,3 +69,30 @@ async def test_a_refused_output_is_tried_again_until_a_person_has_mended_it(make
     taken.unlink()
     await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
     assert taken.exists()
+
+
+async def test_a_finished_sweep_leaves_nothing_behind_in_memory(make_bench: MakeBench) -> None:
+    bench = await make_bench(limits={"maxTrials": 1})
+    await bench.launched()
+    await bench.evaluated()
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    await bench.look(bench.sweep_key)
+    await bench.look(bench.trial_key())
+    assert bench.context.background.names() == ()
+    assert bench.context.evaluating == {}
+
+
+async def test_a_model_that_the_provider_will_not_delete_does_not_hold_the_end_up(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(
+        limits={"maxTrials": 2, "parallelTrials": 2}, keepModels="Best", candidates=[GRID]
+    )
+    bench.company.quality = lambda request: request.hyperparameters["epochs"] / 8
+    bench.company.delete_fault = PermanentProviderError("deletion needs the role of an owner")
+    await bench.launched()
+    await bench.evaluated(0)
+    await bench.evaluated(1)
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    assert sorted([str((await bench.trial(n)).status.model_deleted) for n in (0, 1)]) == ["False", "None"]
+    assert "role of an owner" in (bench.state / "events.jsonl").read_text()
