@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -66,7 +67,8 @@ class Accounts:
         self._changed = changed
         self._clock = clock
         self._open: dict[Key, Account] = {}
-        self._lock = asyncio.Lock()
+        # One for each account: a Secret that is slow to read holds up nobody else's trials.
+        self._locks: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def get(self, namespace: str, name: str) -> Account:
         """The account of a FinetuneProvider.
@@ -76,7 +78,7 @@ class Accounts:
             PermanentProviderError: Its type or options are wrong.
         """
         key = Key("FinetuneProvider", namespace, name)
-        async with self._lock:
+        async with self._locks[key]:
             resource = await self._store.get_provider(key)
             if resource is None:
                 raise NotFound(f"there is no FinetuneProvider {name!r} in namespace {namespace!r}")

@@ -21,7 +21,7 @@ from finetune_operator.lifecycle.resolution import ANNOTATION
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.resources import CreateJournal, FinetuneSweep, FinetuneTrial, TrialPhase
 
-PATIENCE = 500
+PATIENCE_S = 60.0
 
 
 class Bench:
@@ -98,7 +98,7 @@ class Bench:
 
     async def until(self, key: Key, what: Callable[[], Any]) -> None:
         """Look again and again, as changes would have it, until something is so."""
-        for _ in range(PATIENCE):
+        for _ in range(int(PATIENCE_S / 0.005)):
             await self.look(key)
             if await _truth(what):
                 return
