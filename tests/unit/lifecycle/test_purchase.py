@@ -9,8 +9,10 @@ import pytest
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.cli.session import Ending, ending_of
+from finetune_operator.lifecycle import transitions
+from finetune_operator.lifecycle.store import NotFound, Refused, StoreUnavailable
 from finetune_operator.lifecycle.trial_life import SUSPENDED_AGAIN_S
-from finetune_operator.resources import TrialPhase
+from finetune_operator.resources import FinetuneTrial, TrialPhase, TrialStatus
 from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, QuotaExceeded
 
 ONE = {"limits": {"maxTrials": 1}}
@@ -196,3 +198,33 @@ async def test_a_suspended_sweep_with_a_trial_that_waits_to_be_bought_has_nothin
     bench.edit_sweep(suspend=True)
     await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.phase == "Suspended")
     assert ending_of(bench.store.sweep, [await bench.trial()]) is Ending.SUSPENDED
+
+
+async def test_the_id_of_a_bought_job_is_written_although_the_store_refuses_for_a_while(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    write, faults = bench.store.write_trial_status, [Refused("403: no permission"), StoreUnavailable("503")]
+
+    async def moody(trial: FinetuneTrial, status: TrialStatus) -> FinetuneTrial:
+        if status.phase is TrialPhase.TRAINING and faults:
+            raise faults.pop(0)
+        return await write(trial, status)
+
+    monkeypatch.setattr(bench.store, "write_trial_status", moody)
+    monkeypatch.setattr(transitions, "CRITICAL_RETRY_S", 0.0)
+    await bench.training()
+    assert not faults
+    assert "job-1" in caplog.text
+
+
+async def test_a_job_of_a_trial_that_is_gone_is_named(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    bench.company.on_submit = lambda: bench.store._contents.trials.remove("intents-0")
+    with pytest.raises(NotFound, match="job-1"):
+        await bench.training()
