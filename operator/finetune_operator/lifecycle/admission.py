@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from finetune_operator.decisions import CostModel, build_space
@@ -20,6 +20,7 @@ from finetune_operator.resources import REPORTED_METRICS, Candidate, DataSource,
 from finetune_providers.errors import PermanentProviderError
 
 RECHECK_S = 30.0
+LONGEST_RECHECK_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Admission:
         costs: What trials are expected to cost.
         deletable: Providers whose fine-tuned models can be deleted.
         checked_at: Monotonic seconds.
+        again_after_s: Seconds after which problems are checked again: datasets and credentials get mended
+            elsewhere, and nobody tells of it.
     """
 
     problems: tuple[Problem, ...] = ()
@@ -39,6 +42,7 @@ class Admission:
     costs: CostModel = field(default_factory=CostModel)
     deletable: frozenset[str] = frozenset()
     checked_at: float = 0.0
+    again_after_s: float = RECHECK_S
 
 
 class Admissions:
@@ -74,12 +78,16 @@ class Admissions:
         """
         wanted = _fingerprint(sweep)
         fingerprint, known = self._known.get(key, ("", Admission()))
-        expired = known.problems and self._clock() - known.checked_at > RECHECK_S
+        expired = known.problems and self._clock() - known.checked_at > known.again_after_s
         if fingerprint == wanted and not expired:
             return known
         name = ("admission", key, wanted)
         outcome: Admission | None = self._background.outcome(name)
         if outcome is not None:
+            if fingerprint == wanted and known.problems:
+                # Each check reads all datasets, and what has been wrong for long is not mended in a hurry.
+                doubled = min(known.again_after_s * 2.0, LONGEST_RECHECK_S)
+                outcome = replace(outcome, again_after_s=doubled)
             self._known[key] = (wanted, outcome)
             self._background.forget(name)
             return outcome
@@ -91,9 +99,9 @@ class Admissions:
         for waiter in self._waiting.pop(key, ()):
             self._enqueue(waiter)
 
-    def refused(self) -> tuple[Key, ...]:
-        """The sweeps that have problems; another look may help after a provider was changed."""
-        return tuple(key for key, (_, admission) in self._known.items() if admission.problems)
+    def checked(self, namespace: str) -> tuple[Key, ...]:
+        """The sweeps of a namespace whose checks have an outcome: a changed provider may change it."""
+        return tuple(key for key in self._known if key.namespace == namespace)
 
     def forget(self, key: Key) -> None:
         """Check the sweep anew when it is asked for next."""

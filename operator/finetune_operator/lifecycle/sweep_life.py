@@ -19,7 +19,7 @@ from finetune_operator.decisions import (
     validating_status,
 )
 from finetune_operator.errors import InvalidManifest
-from finetune_operator.lifecycle.admission import RECHECK_S, Admission
+from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.evaluating import measure_baseline
 from finetune_operator.lifecycle.narration import output_data, sweep_events
@@ -76,7 +76,7 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         generation = sweep.metadata.generation or 0
         status = refused_status(sweep.status, generation, admission.problems, now=context.now())
         await _write(context, sweep, status)
-        return RECHECK_S + 1.0
+        return admission.again_after_s + 1.0
     return await _decide_and_act(context, key, sweep, trials, admission)
 
 
