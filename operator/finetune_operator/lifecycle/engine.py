@@ -150,9 +150,9 @@ class Engine:
                 self._queue.add_after(key, after)
 
     async def _meet(self, sweep: Key) -> None:
-        """The first look at a sweep since the start: its trials that have not ended go on."""
+        """The first look at a sweep since the start: its trials go on that have not ended, or not been let go."""
         for trial in await self._context.store.list_trials(sweep):
-            if not trial.terminal:
+            if not trial.terminal or trial.has_finalizer:
                 self.enqueue(sweep.sibling("FinetuneTrial", trial.name))
         self._seen.add(sweep)
 
