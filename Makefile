@@ -44,7 +44,9 @@ unit: install
 controlplane: install ## Build the Kubernetes API server for tests (once)
 	PYTHONPATH=tests $(BIN)/python -m controlplane build
 
-cluster-tests: controlplane
+cluster-tests: install
+	@# Where the API server cannot be had, a laptop skips these tests and says why; in CI that is a failure.
+	PYTHONPATH=tests $(BIN)/python -m controlplane build || test "$$CI" != true
 	$(BIN)/python -m pytest tests/cluster -n $(WORKERS) --dist loadfile -q
 
 test: check cluster-tests ## All tests, those on a real Kubernetes API server included

@@ -4,7 +4,7 @@ The texts are docstrings of the Python that runs this script (PSF licence), so n
 Python version writes the same files. Four modules are to be told apart; their names are masked in the texts. Only
 texts that occur once are taken, and no text is in two files.
 
-    python examples/make_quickstart_data.py        writes examples/quickstart-data/{train,valid,eval}.jsonl
+    python examples/make_quickstart_data.py        writes the ConfigMap at the end of examples/quickstart.yaml
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MODULES = ("tkinter", "asyncio", "email", "xml")
-EXAMPLES_PER_MODULE = {"train": 40, "valid": 20, "eval": 20}
-INSTRUCTION = "Which Python module is this from? Answer tkinter, asyncio, email or xml."
+EXAMPLES_PER_MODULE = {"train": 40, "valid": 15, "eval": 20}
+INSTRUCTION = "Which module: tkinter, asyncio, email or xml?"
 WORDS = range(6, 19)
 MASK = "_"
+MARKER = "\ndata:\n"
 # Words that would give the answer away without any reading.
 GIVEAWAYS = re.compile(r"\w*(?:tkinter|asyncio|e-?mail|xml)\w*|\b(?:tk|tcl|sax|dom)\b", re.IGNORECASE)
 # Importing these opens windows or prints.
@@ -31,11 +32,9 @@ SKIPPED = re.compile(r"idle|test|turtledemo|__main__")
 
 
 def main() -> None:
-    """Collect, shuffle with a fixed seed, and write the three files."""
+    """Collect, shuffle with a fixed seed, and put the three files at the end of the quickstart."""
     texts = {module: sorted(set(_docstrings(module))) for module in MODULES}
     everything = [text for module in MODULES for text in texts[module]]
-    folder = Path(__file__).parent / "quickstart-data"
-    folder.mkdir(exist_ok=True)
     rows: dict[str, list[str]] = {name: [] for name in EXAMPLES_PER_MODULE}
     for module in MODULES:
         own = [text for text in texts[module] if everything.count(text) == 1]
@@ -45,9 +44,15 @@ def main() -> None:
             if len(chosen) < count:
                 raise SystemExit(f"this Python's {module} has too few docstrings for {name}")
             rows[name] += [_line(text, module) for text in chosen]
+    data = ""
     for name, lines in rows.items():
         random.Random(f"quickstart {name}").shuffle(lines)  # noqa: S311
-        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        data += f"  {name}.jsonl: |\n" + "".join(f"    {line}\n" for line in lines)
+    quickstart = Path(__file__).with_name("quickstart.yaml")
+    head, marker, _ = quickstart.read_text(encoding="utf-8").partition(MARKER)
+    if not marker:
+        raise SystemExit(f"{quickstart} has no line {MARKER!r}, behind which the data goes")
+    quickstart.write_text(head + marker + data, encoding="utf-8")
 
 
 def _line(text: str, module: str) -> str:

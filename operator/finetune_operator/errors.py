@@ -12,10 +12,12 @@ class Problem:
     Attributes:
         field: Path of the field, such as `spec.candidates[0].parameters.epochs`.
         message: What is wrong, what is allowed, what to do.
+        missing: Whether something that is referred to is not there (yet); it may turn up.
     """
 
     field: str
     message: str
+    missing: bool = False
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.field else self.message

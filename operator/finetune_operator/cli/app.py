@@ -20,6 +20,7 @@ A sweep is one manifest: a dataset, base models, a search space, limits. It is t
 Examples:
   finetune plan sweep.yaml      check it, and see what would be tried
   finetune run sweep.yaml       run it here, without a cluster
+  finetune report               look at it, while it goes on or later
   finetune operator --all-namespaces
 
 {EXIT_CODES_HELP}"""
@@ -27,6 +28,7 @@ Examples:
 _COMMANDS = {
     "operator": "finetune_operator.cli.operator_command:operator_command",
     "plan": "finetune_operator.cli.plan_command:plan_command",
+    "report": "finetune_operator.cli.report_command:report_command",
     "run": "finetune_operator.cli.run_command:run_command",
 }
 

@@ -12,7 +12,7 @@ from finetune_operator.cli.lines import changes
 from finetune_operator.cli.snapshot import Snapshot
 from finetune_operator.cli.tables import live_view
 
-ROWS_TRIED = (20, 12, 8, 5, 3, 2, 1)
+ROWS_TRIED: tuple[int, ...] = (20, 12, 8, 5, 3, 2, 1)
 
 
 class Display(Protocol):
@@ -32,6 +32,8 @@ class LiveDisplay:
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._size = console.size
+        self._rows_tried = ROWS_TRIED
         self._live.start()
 
     def show(self, snapshot: Snapshot, *, hint: str = "") -> None:
@@ -42,12 +44,15 @@ class LiveDisplay:
     def _fitting_view(self, snapshot: Snapshot, hint: str) -> RenderableType:
         """As many trials as the terminal has room for: what is cut off at the bottom is the best trial."""
         console = self._live.console
-        view = live_view(snapshot, hint=hint)
-        for rows in ROWS_TRIED:
-            view = live_view(snapshot, hint=hint, rows=rows)
-            if len(console.render_lines(view, pad=False)) < console.height:
-                break
-        return view
+        if console.size != self._size:
+            self._size, self._rows_tried = console.size, ROWS_TRIED
+        while True:
+            view = live_view(snapshot, hint=hint, rows=self._rows_tried[0])
+            fits = len(console.render_lines(view, pad=False)) < console.height
+            if fits or len(self._rows_tried) == 1:
+                return view
+            # What did not fit once is not tried again until the terminal has another size.
+            self._rows_tried = self._rows_tried[1:]
 
     def close(self) -> None:
         """Take the table away and give the cursor back."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from finetune_operator.cli.snapshot import Snapshot
-from finetune_operator.resources import FinetuneTrial
+from finetune_operator.resources import BestTrial, FinetuneTrial
 
 SHAPE_HELP = """\b
 With -o json one object is printed at the end; a field that is unknown is null:
@@ -32,9 +33,19 @@ def sweep_as_json(snapshot: Snapshot, state: Path) -> dict[str, Any]:
         "state": str(state),
         "objective": {"metric": objective.metric, "direction": objective.sense, "goal": objective.goal},
         "cost": None if cost is None else {"spent": None, "reserved": None} | cost.to_dict(),
-        "best": None if best is None else {"fineTunedModel": None, "baseScore": None} | best.to_dict(),
+        "best": None if best is None else _best_as_json(best),
         "trials": [_trial_as_json(snapshot, trial) for trial in snapshot.trials],
     }
+
+
+def _best_as_json(best: BestTrial) -> dict[str, Any]:
+    scores = {"score": _finite(best.score), "baseScore": _finite(best.base_score)}
+    return {"fineTunedModel": None} | best.to_dict() | scores
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no word for NaN and infinity, which a training that diverged reports."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _trial_as_json(snapshot: Snapshot, trial: FinetuneTrial) -> dict[str, Any]:
@@ -47,7 +58,7 @@ def _trial_as_json(snapshot: Snapshot, trial: FinetuneTrial) -> dict[str, Any]:
         "hyperparameters": dict(trial.spec.hyperparameters),
         "phase": str(trial.phase),
         "message": trial.status.message,
-        "score": trial.status.score,
+        "score": _finite(trial.status.score),
         "seconds": snapshot.trial_seconds(trial),
         "cost": None if trial.status.cost is None else f"{trial.status.cost:f}",
         "fineTunedModel": trial.status.fine_tuned_model,

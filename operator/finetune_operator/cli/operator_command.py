@@ -26,6 +26,10 @@ Examples:
 {EXIT_CODES_HELP}"""
 
 
+# `kubectl apply` and GitOps tools may apply a sweep just before its provider and its data.
+_REFERENCE_GRACE_S = 30.0
+
+
 @click.command(name="operator", help=HELP, short_help="Serve the sweeps of a cluster.")
 @click.option("-n", "--namespace", "namespaces", multiple=True, help="Serve this namespace; may be repeated.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Serve all namespaces.")
@@ -83,7 +87,12 @@ async def _serve(
     # A manifest must not read the files of the operator's own machine.
     schemes = [scheme for scheme in SCHEMES if scheme != "file"]
     await run_operator(
-        lambda store: Engine(store=store, work_dir=work_dir, allowed_schemes=schemes),
+        lambda store: Engine(
+            store=store,
+            work_dir=work_dir,
+            allowed_schemes=schemes,
+            reference_grace_s=_REFERENCE_GRACE_S,
+        ),
         access=ClusterAccess(kubeconfig=kubeconfig, context=kube_context),
         stop=stop,
         namespaces=namespaces,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+
+STATE_FOLDERS = Path(".finetune")
+"""Where `finetune run` keeps the states of sweeps, by name, unless it is told otherwise."""
 
 FILES = click.argument(
     "files",

@@ -110,6 +110,9 @@ async def _check(store: FolderStore, make_provider: ProviderFactory) -> Admissio
 
 def _first_trials(sweep: FinetuneSweep, costs: CostModel) -> tuple[PlannedTrial, ...]:
     search = sweep.spec.search
+    wanted = min(FIRST_TRIALS, sweep.spec.limits.max_trials)
+    if search.method == "Bayesian" and search.initial_trials is not None:
+        wanted = min(wanted, search.initial_trials)  # what comes after them depends on their scores
     try:
         proposals = propose(
             build_space(sweep.spec),
@@ -118,7 +121,7 @@ def _first_trials(sweep: FinetuneSweep, costs: CostModel) -> tuple[PlannedTrial,
             history=(),
             direction=sweep.spec.objective.sense,
             initial_trials=search.initial_trials,
-            count=min(FIRST_TRIALS, sweep.spec.limits.max_trials),
+            count=wanted,
         )
     except SearchSpaceExhausted:
         return ()

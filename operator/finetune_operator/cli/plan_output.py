@@ -101,13 +101,15 @@ def _trial_table(plan: Plan) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("MODEL", "HYPERPARAMETERS", "CHOSEN BY"):
         table.add_column(name, overflow="fold")
-    table.add_column("COST", justify="right", no_wrap=True)
+    if any(trial.cost is not None for trial in plan.first_trials):
+        table.add_column("COST", justify="right", no_wrap=True)
     for trial in plan.first_trials:
         point = trial.proposal.point
-        table.add_row(
-            Text(model_text(plan.sweep, point.candidate, point.base_model)),
-            Text(hyperparameters_text(point.parameters)),
-            Text(trial.proposal.origin),
-            Text("?" if trial.cost is None else f"{trial.cost:f}"),
+        cells = (
+            model_text(plan.sweep, point.candidate, point.base_model),
+            hyperparameters_text(point.parameters),
+            trial.proposal.origin,
+            "?" if trial.cost is None else f"{trial.cost:f}",
         )
+        table.add_row(*map(Text, cells[: len(table.columns)]))
     return table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -12,13 +11,13 @@ from rich.console import Console
 
 from finetune_operator.cli.display import Display, LineDisplay, LiveDisplay
 from finetune_operator.cli.exits import EXIT_CODES_HELP, ExitCode
-from finetune_operator.cli.json_output import SHAPE_HELP, sweep_as_json
+from finetune_operator.cli.json_output import SHAPE_HELP
 from finetune_operator.cli.manifests import load_manifests
-from finetune_operator.cli.options import FILES, OUTPUT
+from finetune_operator.cli.options import FILES, OUTPUT, STATE_FOLDERS
+from finetune_operator.cli.report_command import print_report
 from finetune_operator.cli.seams import Seams
 from finetune_operator.cli.session import Ending, drive
 from finetune_operator.cli.snapshot import Snapshot
-from finetune_operator.cli.tables import summary, trial_table
 from finetune_operator.folder import FolderStore, read_documents
 from finetune_operator.resources import TrialPhase
 
@@ -55,19 +54,14 @@ def run_command(
 ) -> None:
     """Run a sweep to its end; the exit code says how it ended."""
     manifests = load_manifests(files)
-    folder = state or Path(".finetune") / read_documents(manifests).sweep.name
+    folder = state or STATE_FOLDERS / read_documents(manifests).sweep.name
     with FolderStore.open(folder, manifests, clock=seams.clock) as store:
         display = _display(output)
         try:
             ending, snapshot = asyncio.run(_drive_to_the_end(store, display, seams))
         finally:
             display.close()
-    if output == "json":
-        click.echo(json.dumps(sweep_as_json(snapshot, folder), indent=2))
-    else:
-        console = Console()
-        console.print(trial_table(snapshot))
-        console.print(summary(snapshot, folder), soft_wrap=True)
+    print_report(snapshot, folder, output=output)
     if advice := _advice(ending, snapshot, folder):
         click.echo(advice, err=True)
     click.get_current_context().exit(_exit_code(ending, snapshot))

@@ -70,6 +70,28 @@ def hyperparameters_text(values: Mapping[str, int | float | str], *, between: st
     return between.join(f"{name}={number_text(values[name])}" for name in sorted(values))
 
 
+def only_model(sweep: FinetuneSweep) -> str | None:
+    """The base model, where the sweep has no choice of it."""
+    models = [model for candidate in sweep.spec.candidates for model in candidate.base_models]
+    return models[0] if len(models) == 1 else None
+
+
+def varied_parameters(sweep: FinetuneSweep) -> tuple[str, ...] | None:
+    """The hyperparameters that differ between trials; None where candidates have their own."""
+    if len(sweep.spec.candidates) != 1:
+        return None
+    fixed = fixed_parameters(sweep)
+    return tuple(name for name in sorted(sweep.spec.candidates[0].parameters) if name not in fixed)
+
+
+def fixed_parameters(sweep: FinetuneSweep) -> frozenset[str]:
+    """The hyperparameters that are the same in every trial, so that a row need not repeat them."""
+    if len(sweep.spec.candidates) != 1:
+        return frozenset()
+    parameters = sweep.spec.candidates[0].parameters
+    return frozenset(name for name, spec in parameters.items() if spec.values and len(spec.values) == 1)
+
+
 def model_text(sweep: FinetuneSweep, candidate: str, base_model: str) -> str:
     """The base model, with its candidate in front where there are several."""
     return base_model if len(sweep.spec.candidates) == 1 else f"{candidate}/{base_model}"

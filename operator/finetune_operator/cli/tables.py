@@ -18,14 +18,17 @@ from finetune_operator.cli.snapshot import (
     Snapshot,
     cost_text,
     duration_text,
+    fixed_parameters,
     hyperparameters_text,
     improvement_text,
     model_text,
     number_text,
+    only_model,
     score_text,
     sweep_cost_text,
+    varied_parameters,
 )
-from finetune_operator.resources import FinetuneTrial, TrialPhase
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 
 ROWS_WHILE_LIVE = 20
 
@@ -78,7 +81,21 @@ def header(snapshot: Snapshot) -> Text:
         facts.append(f"elapsed {duration_text(snapshot.elapsed_s)}")
     if money := sweep_cost_text(sweep):
         facts.append(money)
+    text.append("".join(f"{line}\n" for line in _same_for_all(snapshot)), style="dim")
     return text.append(" · ".join(facts), style="dim")
+
+
+def _same_for_all(snapshot: Snapshot) -> list[str]:
+    """What the rows of the trials leave out."""
+    sweep = snapshot.sweep
+    fixed = fixed_parameters(sweep)
+    values = {
+        name: spec.values[0]
+        for name, spec in sweep.spec.candidates[0].parameters.items()
+        if name in fixed and spec.values
+    }
+    line = " ".join(part for part in (only_model(sweep), hyperparameters_text(values)) if part)
+    return [line] if line else []
 
 
 def trial_table(snapshot: Snapshot, *, rows: int | None = None) -> RenderableType:
@@ -92,30 +109,40 @@ def trial_table(snapshot: Snapshot, *, rows: int | None = None) -> RenderableTyp
 
 
 class _FittingTable:
-    """A table with a line for each trial where that fits, else with a line for each hyperparameter."""
+    """The first of three forms that fits: a column for each hyperparameter, all on one line, or one a line.
+
+    Columns are only for sweeps where all trials have the same hyperparameters.
+    """
 
     def __init__(self, snapshot: Snapshot, trials: Sequence[FinetuneTrial]) -> None:
         self._snapshot = snapshot
         self._trials = trials
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        wide = self._table(between=" ")
-        needed = Measurement.get(console, options.update(max_width=10_000), wide).maximum
-        yield wide if needed <= options.max_width else self._table(between="\n")
+        varied = varied_parameters(self._snapshot.sweep)
+        unbounded = options.update(max_width=10_000)
+        wider = [self._table(varied)] if varied is not None else []
+        for table in (*wider, self._table(between=" ")):
+            if Measurement.get(console, unbounded, table).maximum <= options.max_width:
+                yield table
+                return
+        yield self._table(between="\n")
 
-    def _table(self, *, between: str) -> Table:
+    def _table(self, columns: Sequence[str] | None = None, *, between: str = " ") -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         table.add_column("TRIAL", no_wrap=True)
-        table.add_column("MODEL", overflow="fold")
-        table.add_column("HYPERPARAMETERS", no_wrap=True)
+        if only_model(self._snapshot.sweep) is None:
+            table.add_column("MODEL", overflow="fold")
+        for name in ("HYPERPARAMETERS",) if columns is None else columns:
+            table.add_column(name, justify="left" if columns is None else "right", no_wrap=True)
         table.add_column("PHASE", overflow="fold")
         table.add_column("SCORE", justify="right", no_wrap=True)
         table.add_column("TIME", justify="right", no_wrap=True)
         if any(cost_text(trial) for trial in self._snapshot.trials):
             table.add_column("COST", justify="right", no_wrap=True)
         for trial in self._trials:
-            row = _row(self._snapshot, trial, between=between)
-            table.add_row(*row[: len(table.columns)])
+            values = _hyperparameters(self._snapshot.sweep, trial, columns, between=between)
+            table.add_row(*_row(self._snapshot, trial, values)[: len(table.columns)])
         return table
 
 
@@ -128,19 +155,31 @@ def _chosen(trials: tuple[FinetuneTrial, ...], rows: int | None) -> tuple[Finetu
     return tuple(sorted(chosen, key=lambda trial: trial.spec.index))
 
 
-def _row(snapshot: Snapshot, trial: FinetuneTrial, *, between: str) -> list[RenderableType]:
+def _row(snapshot: Snapshot, trial: FinetuneTrial, hyperparameters: Sequence[Text]) -> list[RenderableType]:
     best = snapshot.sweep.status.best
     is_best = best is not None and best.trial == trial.name
     name = Text(f"{trial.name}*" if is_best else trial.name, style="bold green" if is_best else "")
+    model = model_text(snapshot.sweep, trial.spec.candidate, trial.spec.base_model)
     return [
         name,
-        Text(model_text(snapshot.sweep, trial.spec.candidate, trial.spec.base_model)),
-        Text(hyperparameters_text(trial.spec.hyperparameters, between=between)),
+        *([Text(model)] if only_model(snapshot.sweep) is None else []),
+        *hyperparameters,
         _phase(snapshot, trial),
         Text(score_text(trial), style="bold" if is_best else ""),
         Text(duration_text(snapshot.trial_seconds(trial))),
         Text(cost_text(trial)),
     ]
+
+
+def _hyperparameters(
+    sweep: FinetuneSweep, trial: FinetuneTrial, columns: Sequence[str] | None, *, between: str
+) -> list[Text]:
+    values = trial.spec.hyperparameters
+    if columns is not None:
+        return [Text(number_text(values[name]) if name in values else "") for name in columns]
+    fixed = fixed_parameters(sweep)
+    varied = {name: value for name, value in values.items() if name not in fixed}
+    return [Text(hyperparameters_text(varied, between=between))]
 
 
 def _phase(snapshot: Snapshot, trial: FinetuneTrial) -> RenderableType:

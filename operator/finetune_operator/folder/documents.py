@@ -104,7 +104,8 @@ class _Reader:
             if name is None:
                 self._problems.append(Problem(f"{_label(document)} metadata.name", "is required"))
                 continue
-            self._check_name(f"{_label(document)} metadata.name", name)
+            if document.get("kind") in {"ConfigMap", "Secret"}:
+                self._check_name(f"{_label(document)} metadata.name", name)
             identity = (document.get("kind"), name)
             if identity in seen:
                 self._problems.append(Problem(f"{_label(document)} metadata.name", "is given twice"))

@@ -21,9 +21,9 @@ from finetune_operator.resources import (
 )
 from finetune_operator.resources.provider import ProviderStatus
 
-_SWEEP = "sweep.yaml"
+SWEEP_FILE = "sweep.yaml"
 _FOLDERS = ("trials", "providers", "output", "work")
-_OWN_ENTRIES = {_SWEEP, "events.jsonl", *_FOLDERS}
+_OWN_ENTRIES = {SWEEP_FILE, "events.jsonl", *_FOLDERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def open_contents(state: Path, documents: Documents, *, clock: Clock) -> Content
         state=state,
         lock=lock,
         documents=documents,
-        sweeps=Shelf(FinetuneSweep, lambda name: state / _SWEEP),
+        sweeps=Shelf(FinetuneSweep, lambda name: state / SWEEP_FILE),
         trials=Shelf(FinetuneTrial, path_in(state / "trials")),
         providers=Shelf(FinetuneProvider, path_in(state / "providers")),
         outputs=Outputs(state / "output"),
@@ -85,7 +85,7 @@ def open_contents(state: Path, documents: Documents, *, clock: Clock) -> Content
 
 def _refuse_foreign_folder(state: Path) -> None:
     """A folder that holds other things is not begun in: a person's own `sweep.yaml` may lie there."""
-    if not state.is_dir() or (state / _SWEEP).exists():
+    if not state.is_dir() or (state / SWEEP_FILE).exists():
         return
     foreign = sorted(
         each.name
@@ -103,12 +103,12 @@ def _fill(contents: Contents, clock: Clock) -> None:
         make_folder(folder)
         if folder.name != "work":
             remove_leftovers(folder)
-    for path in _manifests_in(state / "trials"):
+    for path in manifests_in(state / "trials"):
         _named_as_file(contents.trials.load(path), path)
-    for path in _manifests_in(state / "providers"):
+    for path in manifests_in(state / "providers"):
         _named_as_file(contents.providers.load(path), path)
     file_name(contents.documents.sweep.name)
-    if (state / _SWEEP).exists():
+    if (state / SWEEP_FILE).exists():
         _continue(contents)
     else:
         _begin(contents, clock)
@@ -116,7 +116,7 @@ def _fill(contents: Contents, clock: Clock) -> None:
         _keep_provider(contents.providers, provider, clock)
 
 
-def _manifests_in(folder: Path) -> list[Path]:
+def manifests_in(folder: Path) -> list[Path]:
     """The files of a folder that only this store writes to; whatever else lies there is an error."""
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     for path in paths:
@@ -134,7 +134,7 @@ def _named_as_file(resource: FinetuneTrial | FinetuneProvider, path: Path) -> No
 def _begin(contents: Contents, clock: Clock) -> None:
     orphan = next(iter(contents.trials.all()), None)
     if orphan is not None:
-        missing = contents.state / _SWEEP
+        missing = contents.state / SWEEP_FILE
         message = f"{missing} is missing, but its trials are here ({orphan.name}): bring it back from a copy"
         raise StateFolderError(message)
     sweep = contents.documents.sweep
@@ -143,7 +143,7 @@ def _begin(contents: Contents, clock: Clock) -> None:
 
 
 def _continue(contents: Contents) -> None:
-    stored, given = contents.sweeps.load(contents.state / _SWEEP), contents.documents.sweep
+    stored, given = contents.sweeps.load(contents.state / SWEEP_FILE), contents.documents.sweep
     _check_identity(stored, given, state=contents.state)
     for trial in contents.trials.all():
         owners = {owner.uid for owner in trial.metadata.owner_references or ()}

@@ -99,7 +99,8 @@ class Shelf(Generic[R]):
             The object as it stands in its file, and whether it was written.
         """
         wanted = self._normal(stored.model_copy(update=fields))
-        if wanted == stored:
+        # As text, because NaN, which a training that diverged reports, differs from itself.
+        if repr(wanted) == repr(stored):
             return stored, False
         numbers = {
             "resource_version": str(int(stored.metadata.resource_version or 0) + 1),
@@ -117,8 +118,8 @@ class Shelf(Generic[R]):
         del self._objects[name]
 
     def _put(self, resource: R) -> R:
-        normal = self._normal(resource)
         path = self._path_of(resource.name)
+        normal = self._normal(resource)
         try:
             write_atomically(path, dump_yaml(normal.to_dict()) + _END)
         except OSError as error:

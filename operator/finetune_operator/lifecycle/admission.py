@@ -19,7 +19,8 @@ from finetune_operator.lifecycle.store import Key, NotFound, Store
 from finetune_operator.resources import REPORTED_METRICS, Candidate, DataSource, FinetuneSweep, SweepSpec
 from finetune_providers.errors import PermanentProviderError
 
-RECHECK_S = 30.0
+FIRST_RECHECK_S = 30.0
+LONGEST_RECHECK_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Admissions:
         self._clock = clock
         self._known: dict[Key, tuple[str, Admission]] = {}
         self._waiting: dict[Key, set[Key]] = {}
+        self._refusals: dict[Key, int] = {}
 
     def get(self, key: Key, sweep: FinetuneSweep, *, waiter: Key) -> Admission | None:
         """What the checks said, or None while they go on; the waiter is looked at when they have ended.
@@ -74,13 +76,14 @@ class Admissions:
         """
         wanted = _fingerprint(sweep)
         fingerprint, known = self._known.get(key, ("", Admission()))
-        expired = known.problems and self._clock() - known.checked_at > RECHECK_S
+        expired = known.problems and self._clock() - known.checked_at >= self.recheck_s(key)
         if fingerprint == wanted and not expired:
             return known
         name = ("admission", key, wanted)
         outcome: Admission | None = self._background.outcome(name)
         if outcome is not None:
             self._known[key] = (wanted, outcome)
+            self._refusals[key] = self._refusals.get(key, 0) + 1 if outcome.problems else 0
             self._background.forget(name)
             return outcome
         self._waiting.setdefault(key, set()).add(waiter)
@@ -90,6 +93,10 @@ class Admissions:
     def _wake(self, key: Key) -> None:
         for waiter in self._waiting.pop(key, ()):
             self._enqueue(waiter)
+
+    def recheck_s(self, key: Key) -> float:
+        """Seconds after which a sweep with problems is checked again: longer each time."""
+        return float(min(FIRST_RECHECK_S * 2.0 ** (self._refusals.get(key, 1) - 1), LONGEST_RECHECK_S))
 
     def refused(self) -> tuple[Key, ...]:
         """The sweeps that have problems; another look may help after a provider was changed."""
@@ -130,7 +137,8 @@ class Admissions:
         try:
             account = await self._accounts.get(namespace, candidate.provider_ref.name)
         except (NotFound, InvalidManifest, PermanentProviderError) as error:
-            problems.append(Problem(f"{path}.providerRef", str(error)))
+            missing = isinstance(error, NotFound)
+            problems.append(Problem(f"{path}.providerRef", str(error), missing))
             return None
         found = candidate_problems(candidate, path, account.provider)
         metric = spec.objective.metric
@@ -169,7 +177,7 @@ class Admissions:
             except InvalidManifest as error:
                 problems += error.problems
             except DatasetUnavailable as error:
-                problems.append(Problem(error.field, str(error)))
+                problems.append(Problem(error.field, str(error), missing=True))
         return datasets
 
     async def _config_map_value(self, namespace: str, name: str, key: str) -> str:

@@ -40,6 +40,7 @@ class Context:
         work_dir: Folder for datasets and answers.
         now: The time, timezone-aware.
         enqueue: Have a key looked at.
+        reference_grace_s: For how long a new sweep may wait for what it refers to, in seconds.
         evaluating: Progress of evaluations that go on.
         output_problems: Why a sweep's output could not be written, by (sweep, generation).
     """
@@ -51,5 +52,6 @@ class Context:
     work_dir: Path
     now: Callable[[], datetime]
     enqueue: Callable[[Key], None]
+    reference_grace_s: float = 0.0
     evaluating: dict[Key, TrialProgress] = field(default_factory=dict)
     output_problems: dict[tuple[Key, int], str] = field(default_factory=dict)

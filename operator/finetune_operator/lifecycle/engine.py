@@ -52,6 +52,7 @@ class Engine:
         work_dir: Path,
         make_provider: ProviderFactory = registry.create,
         allowed_schemes: Collection[str] = SCHEMES,
+        reference_grace_s: float = 0.0,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Make an engine that is at rest.
@@ -61,6 +62,7 @@ class Engine:
             work_dir: Folder for datasets, answers and providers that work on this machine.
             make_provider: Makes providers from their configuration.
             allowed_schemes: Where datasets may come from.
+            reference_grace_s: For how long a new sweep may wait for what it refers to, in seconds.
             now: The time, timezone-aware.
         """
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
@@ -81,6 +83,7 @@ class Engine:
             work_dir=work_dir,
             now=now,
             enqueue=self.enqueue,
+            reference_grace_s=reference_grace_s,
         )
         self._seen: set[Key] = set()
         store.subscribe(self.enqueue)

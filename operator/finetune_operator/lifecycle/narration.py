@@ -18,10 +18,13 @@ class Event:
     warning: bool = False
 
 
+_UNDECIDED = frozenset({"Checking", "WaitingForReferences"})
+
+
 def sweep_events(before: SweepStatus, after: SweepStatus) -> Iterator[Event]:
     """What happened between two statuses, each thing once."""
     accepted = after.condition("Accepted")
-    if accepted is not None and _changed(before, accepted) and accepted.reason != "Checking":
+    if accepted is not None and _changed(before, accepted) and accepted.reason not in _UNDECIDED:
         refused = accepted.status == "False"
         yield Event("Refused" if refused else "Accepted", accepted.message, warning=refused)
     if after.best is not None and (before.best is None or before.best.trial != after.best.trial):

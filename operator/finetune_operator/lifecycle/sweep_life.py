@@ -19,7 +19,7 @@ from finetune_operator.decisions import (
     validating_status,
 )
 from finetune_operator.errors import InvalidManifest
-from finetune_operator.lifecycle.admission import RECHECK_S, Admission
+from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.evaluating import measure_baseline
 from finetune_operator.lifecycle.narration import output_data, sweep_events
@@ -39,6 +39,7 @@ from finetune_operator.resources.trial import CancelRequest
 log = logging.getLogger(__name__)
 
 STALE_S = 1.0
+REFERENCES_AGAIN_S = 2.0
 
 
 async def reconcile_sweep(context: Context, key: Key) -> float | None:
@@ -68,11 +69,25 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         await _say_that_it_is_checked(context, sweep)
         return None
     if admission.problems:
-        generation = sweep.metadata.generation or 0
-        status = refused_status(sweep.status, generation, admission.problems, now=context.now())
-        await _write(context, sweep, status)
-        return RECHECK_S + 1.0
+        return await _refuse(context, key, sweep, admission)
     return await _decide_and_act(context, key, sweep, trials, admission)
+
+
+async def _refuse(context: Context, key: Key, sweep: FinetuneSweep, admission: Admission) -> float:
+    """Say what is wrong; where objects are missing that may be applied just after the sweep, wait for them."""
+    created = sweep.metadata.creation_timestamp or context.now()
+    age_s = (context.now() - created).total_seconds()
+    generation = sweep.metadata.generation or 0
+    if all(problem.missing for problem in admission.problems) and age_s < context.reference_grace_s:
+        message = "; ".join(str(problem) for problem in admission.problems)
+        status = validating_status(sweep, "WaitingForReferences", message, now=context.now())
+        context.admissions.forget(key)
+        again = REFERENCES_AGAIN_S
+    else:
+        status = refused_status(sweep.status, generation, admission.problems, now=context.now())
+        again = context.admissions.recheck_s(key)
+    await _write(context, sweep, status)
+    return again
 
 
 async def _decide_and_act(

@@ -78,6 +78,15 @@ _Loader.add_constructor(f"{_TAG}bool", _construct_bool)
 _Loader.add_constructor(f"{_TAG}merge", _construct_text)
 
 
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    # Outside double quotes these would be written as plain line breaks, or be lost.
+    style = '"' if any(mark in value for mark in "\x85\u2028\u2029\ufeff") else None
+    return dumper.represent_scalar(f"{_TAG}str", value, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def load_yaml(text: str) -> Any:
     """The one document of a YAML text, as plain types.
 

@@ -80,7 +80,9 @@ def read_examples(path: Path, tokenizer: Any, *, max_length: int) -> list[Exampl
             if not line.strip():
                 continue
             try:
-                examples.append(encode(tokenizer, json.loads(line)["messages"], max_length=max_length))
+                turns = json.loads(line)["messages"]
+                messages = [{"role": turn["role"], "content": turn["content"]} for turn in turns]
+                examples.append(encode(tokenizer, messages, max_length=max_length))
             except (TrainingError, ValueError, KeyError, TypeError) as error:
                 reason = error if isinstance(error, TrainingError) else type(error).__name__
                 raise TrainingError(f"training data {path.name}, line {number}: {reason}") from error

@@ -83,7 +83,10 @@ class Launcher:
             if sys.platform == "linux":
                 try:
                     return self._start_forked(launch)
-                except (OSError, ValueError) as error:
+                except ChildProcessError:
+                    self._stop_server()
+                    raise
+                except OSError as error:
                     logger.warning("the fork server does not answer (%s): starting afresh", error)
                     self._stop_server()
             return self._start_fresh(launch)
@@ -112,8 +115,16 @@ class Launcher:
                 if attempt == 2:
                     raise
             else:
-                return int(connection.recv(64))
+                return self._forked_pid(connection)
         raise BrokenPipeError
+
+    @staticmethod
+    def _forked_pid(connection: socket.socket) -> int:
+        """The server's answer. Without one nobody knows whether a process was started, so no other way is tried."""
+        try:
+            return int(connection.recv(64))
+        except (OSError, ValueError) as error:
+            raise ChildProcessError("the fork server did not say what became of the request") from error
 
     def _start_server(self, environment: Mapping[str, str]) -> socket.socket:
         ours, theirs = socket.socketpair()

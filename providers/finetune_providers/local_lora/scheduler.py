@@ -106,7 +106,12 @@ class Scheduler:
             if status.terminal or not may_start:
                 return 0
             job.write(replace(status, native_state=TRAINING))
-            start_trainer(job, lock, environment=self._environment)
+            try:
+                start_trainer(job, lock, environment=self._environment)
+            except OSError as error:
+                # No memory or no process left on this machine: that passes, and the next tick tries again.
+                logger.warning("no trainer started: job=%s %s", job.path.name, error)
+                job.write(replace(status, native_state=WAITING))
         finally:
             os.close(lock)
         return 1

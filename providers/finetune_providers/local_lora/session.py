@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from finetune_providers.base import Conversation
-from finetune_providers.errors import PermanentProviderError
+from finetune_providers.errors import PermanentProviderError, TransientProviderError
 from finetune_providers.local_lora.launcher import Launch, launcher
 
 _MAX_LINE = 64 * 1024 * 1024
@@ -92,6 +92,7 @@ async def open_session(
 
     Raises:
         PermanentProviderError: The model cannot be loaded.
+        TransientProviderError: No process can be started now.
     """
     await asyncio.to_thread(logs.mkdir, parents=True, exist_ok=True)
     ours, theirs = socket.socketpair()
@@ -108,7 +109,7 @@ async def open_session(
             try:
                 await asyncio.to_thread(launcher.start, launch)
             except OSError as error:
-                raise PermanentProviderError(f"no process can be started: {error.strerror}") from error
+                raise TransientProviderError(f"no process can be started: {error}") from error
             reader, writer = await asyncio.open_connection(sock=ours.dup(), limit=_MAX_LINE)
         try:
             session = LocalSession(reader, writer, log=Path(log.name))

@@ -126,10 +126,19 @@ def test_the_cost_follows_price_tokens_and_epochs(cli: Cli, files: dict[str, Any
     assert shown["cost"]["expected"] == f"{2 * 2 * tokens}.00"
 
 
+def test_no_trial_is_shown_that_depends_on_scores(cli: Cli, files: dict[str, Any]) -> None:
+    files["sweep.yaml"]["spec"]["search"] = {"method": "Bayesian", "initialTrials": 3}
+    shown = json.loads(plan(cli, files, "-o", "json").stdout)
+    assert len(shown["firstTrials"]) == 3
+    assert all(trial["origin"] in {"first point", "initial design"} for trial in shown["firstTrials"])
+
+
 def test_an_unknown_price_is_said(cli: Cli, files: dict[str, Any]) -> None:
     del files["provider.yaml"]["spec"]["prices"]
     del files["sweep.yaml"]["spec"]["limits"]["budget"]
-    assert "Cost:       unknown: not every price is given" in plan(cli, files).stdout
+    shown = plan(cli, files).stdout
+    assert "Cost:       unknown: not every price is given" in shown
+    assert "COST" not in shown
     assert json.loads(plan(cli, files, "-o", "json").stdout)["cost"]["expected"] is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import hypothesis
 import hypothesis.strategies as st
 from tests.contract.store_contract import MANIFESTS, a_trial
-from tests.unit.folder.conftest import NOW
+from tests.unit.folder.conftest import NOW, Open
 
 from finetune_operator.folder import FolderStore
+from finetune_operator.lifecycle.store import Key
 from finetune_operator.resources import TrialStatus
+from finetune_operator.resources.trial import SeriesPoint
 
 TRICKY = (
     "1e5",
@@ -31,11 +34,14 @@ TRICKY = (
     "---",
     "",
 )
-TEXTS = st.one_of(st.sampled_from(TRICKY), st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
+TEXTS = st.one_of(
+    st.sampled_from(TRICKY),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=30, deadline=None)
 @hypothesis.given(
     message=TEXTS,
     score=NUMBERS,
@@ -64,3 +70,18 @@ async def test_what_is_written_is_what_is_read(
     assert found == written
     assert found.status == status
     assert found.spec == spec
+
+
+async def test_a_loss_that_is_no_number_is_kept_and_not_written_again(open_store: Open) -> None:
+    store = open_store()
+    trial = await store.create_trial(a_trial(0, namespace="default"), owner=store.sweep)
+    point = SeriesPoint(step=1, values={"trainingLoss": math.nan, "validationLoss": math.inf})
+    written = await store.write_trial_status(trial, TrialStatus(series=(point,)))
+    again = await store.write_trial_status(written, TrialStatus(series=(point,)))
+    assert again.metadata.resource_version == written.metadata.resource_version
+    store.close()
+    found = await open_store().get_trial(Key("FinetuneTrial", "default", trial.name))
+    assert found is not None
+    values = found.status.series[0].values
+    assert math.isnan(values["trainingLoss"])
+    assert values["validationLoss"] == math.inf

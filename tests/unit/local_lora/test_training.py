@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.contract.provider_contract import write_dataset
 from tests.contract.tiny_model import LAYERS
 
 from finetune_providers.base import DatasetFile, JobState
@@ -28,6 +31,14 @@ def torch() -> Any:
         import finetune_providers.local_lora.setup  # noqa: F401
     torch.set_num_threads(1)
     return torch
+
+
+def with_bad_line(folder: Path) -> DatasetFile:
+    """Good conversations and one without an answer."""
+    path = write_dataset(folder / "bad.jsonl", repeat=4).path
+    content = path.read_bytes() + b'{"messages": [{"role": "user", "content": "secret"}]}\n'
+    path.write_bytes(content)
+    return DatasetFile(path, hashlib.sha256(content).hexdigest(), 25)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -165,10 +176,7 @@ async def test_a_loss_that_is_not_finite_fails_the_job_and_says_what_to_do(
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     provider = new_provider()
     request = await new_request(provider, "job", model=str(broken))
-    no_validation = type(request)(
-        request.key, request.base_model, hyperparameters=request.hyperparameters, training=request.training
-    )
-    await provider.submit(no_validation)
+    await provider.submit(replace(request, validation=None))
     done = await settle(provider, "job")
     assert done.state is JobState.FAILED
     assert done.message == "training loss is not finite at step 1; lower learningRate"
@@ -202,14 +210,10 @@ async def test_more_adapted_layers_than_the_model_has_are_refused(
 async def test_bad_training_data_is_named_by_its_line_and_never_quoted(
     new_provider: NewProvider, new_request: NewRequest, tmp_path: Path
 ) -> None:
-    import hashlib
-
     provider = new_provider()
     request = await new_request(provider, "job")
-    content = Path(request.training).read_bytes() + b'{"messages": [{"role": "user", "content": "secret"}]}\n'
-    (tmp_path / "bad.jsonl").write_bytes(content)
-    bad = await provider.upload(DatasetFile(tmp_path / "bad.jsonl", hashlib.sha256(content).hexdigest(), 25))
-    await provider.submit(type(request)("job", request.base_model, hyperparameters={}, training=bad))
+    bad = await provider.upload(with_bad_line(tmp_path))
+    await provider.submit(replace(request, training=bad))
     done = await settle(provider, "job")
     assert done.state is JobState.FAILED
     assert "line 25: the last message is not the assistant's" in done.message
@@ -223,16 +227,7 @@ async def test_trials_differ_by_seed_and_repeat_with_it(
     losses = {}
     for key, seed in (("a", 1), ("b", 1), ("c", 2)):
         request = await new_request(provider, key)
-        await provider.submit(
-            type(request)(
-                key,
-                request.base_model,
-                hyperparameters=request.hyperparameters,
-                training=request.training,
-                validation=request.validation,
-                seed=seed,
-            )
-        )
+        await provider.submit(replace(request, seed=seed))
     for key in ("a", "b", "c"):
         losses[key] = (await settle(provider, key)).series[-1].values["validationLoss"]
     assert losses["a"] == losses["b"] != losses["c"]
