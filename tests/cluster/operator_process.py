@@ -86,8 +86,8 @@ class OperatorProcess:
         return processes_below(self.work_dir)
 
     def wait_until_training(self, job: JobFolder) -> None:
-        """Wait until a job's trainer has taken a step."""
-        wait_for(lambda: job.alive and job.status().step > 0, what=f"steps of {job.path.name}")
+        """Wait until a job's trainer is at work and has written a checkpoint."""
+        wait_for(lambda: job.alive and job.status().saved_step > 0, what=f"a checkpoint of {job.path.name}")
 
     def log_text(self) -> str:
         """Everything that was logged so far."""
@@ -109,6 +109,10 @@ class Team:
     def apply(self, *manifests: Manifest) -> None:
         """Apply manifests as a file of several documents."""
         apply(self._kubectl, self._namespace, *manifests)
+
+    def events(self, name: str) -> str:
+        """The story of a sweep, as `kubectl describe` tells it."""
+        return self.kubectl("describe", "finetunesweep", name).stdout.partition("Events:")[2]
 
     async def sweep(self, name: str) -> FinetuneSweep:
         """A sweep as it is now."""

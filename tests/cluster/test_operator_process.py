@@ -8,32 +8,25 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.operator_account import Person, person, rbac_for
-from tests.cluster.operator_process import OperatorProcess, Team, apply
-from tests.contract.finetune_process import kill_below, trainer_of
-from tests.contract.local_sweep import (
-    RATES,
-    TOKEN,
-    Manifest,
-    config_map,
-    one_of,
-    provider,
-    secret,
-    source,
-    sweep,
+from tests.cluster.operator_process import OperatorProcess, Team
+from tests.cluster.shared_operator import (
+    METHODS,
+    applied,
+    namespace,
+    operator,
+    person,
+    started,
+    team,
+    tiny_model,
 )
-from tests.contract.tiny_model import write_tiny_model
+from tests.contract.finetune_process import trainer_of
+from tests.contract.local_sweep import RATES, TOKEN, one_of, sweep
 
-from controlplane.access import create_namespace, delete_namespace, write_service_account_kubeconfig
-from controlplane.fixtures import Kubectl
-from controlplane.plane import ControlPlane
 from finetune_operator.decisions import CreateTrial, Knowledge, decide
 from finetune_operator.lifecycle.engine import utc_now
 from finetune_operator.resources import (
@@ -46,91 +39,13 @@ from finetune_operator.resources import (
 from finetune_providers.errors import PermanentProviderError
 from finetune_providers.local_lora.models import BUNDLED_NAME, find_model
 
-__all__ = ["person"]
+__all__ = ["applied", "namespace", "operator", "person", "started", "team", "tiny_model"]
 pytestmark = pytest.mark.lora
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart.yaml"
-METHODS = ("grid", "random", "bayesian")
-FEW = {"epochs": one_of(1, 2), "batchSize": one_of(4, 8)}
 # A step takes some milliseconds; this is long enough to be met in the middle, and short enough to be waited for.
 SECONDS_LONG = {"epochs": one_of(30), "batchSize": one_of(2)}
 MINUTES_LONG = {"epochs": one_of(100), "batchSize": one_of(1), "loraRank": one_of(2, 4)}
-BAD_LINES = '{"messages": [{"role": "user", "content": "is tea warm"}, {"role": "assistant", "content": ""}]}\n{"mess\n'
-
-
-@pytest.fixture(scope="module")
-def namespace(control_plane: ControlPlane) -> Iterator[str]:
-    """One namespace for all tests of this file."""
-    name = create_namespace(control_plane)
-    yield name
-    delete_namespace(control_plane, name)
-
-
-@pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def started(
-    control_plane: ControlPlane, namespace: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OperatorProcess]:
-    """The operator's process, with the rights of the example."""
-    control_plane.kubectl("apply", "-f", "-", stdin=rbac_for(namespace))
-    kubeconfig = write_service_account_kubeconfig(control_plane, namespace, "finetune-operator")
-    folder = tmp_path_factory.mktemp("operator")
-    process = OperatorProcess(kubeconfig, namespace, work_dir=folder / "work", log=folder / "operator.log")
-    process.start()
-    try:
-        yield process
-        if process.running:
-            process.stop()
-    finally:
-        kill_below(process.work_dir)
-
-
-@pytest.fixture(scope="module")
-def applied(control_plane: ControlPlane, namespace: str, started: OperatorProcess, tiny_model: Path) -> None:
-    """What a whole team applies: sweeps of every method, and every mistake."""
-    manifests = [
-        *(secret(), provider(jobs=4), config_map(), config_map("bad", **{"train.jsonl": BAD_LINES})),
-        sweep("grid", tiny_model, parameters=FEW, trials=4, parallel=2, metric="accuracy"),
-        sweep("random", tiny_model, parameters=RATES, method="Random", trials=3, parallel=2),
-        sweep("bayesian", tiny_model, parameters=RATES, method="Bayesian", trials=4, parallel=2, initial=2),
-        sweep("raised", tiny_model, parameters=FEW, trials=1),
-        *mistakes(tiny_model),
-    ]
-    apply(control_plane.kubectl, namespace, *manifests)
-
-
-def mistakes(model: Path) -> list[Manifest]:
-    """Sweeps that the schema lets pass."""
-    broken = model.with_name("broken")
-    shutil.copytree(model, broken)
-    weights = broken / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    exploding = {"learningRate": one_of(1.0), "loraAlpha": one_of(1024), "batchSize": one_of(4)}
-    return [
-        sweep("bad-lines", model, parameters=FEW, training=source(name="bad")),
-        sweep("no-data", model, parameters=FEW, training=source(name="forgotten")),
-        sweep("no-key", model, parameters=FEW, training=source("forgotten.jsonl")),
-        sweep("no-model", model.with_name("forgotten"), parameters=FEW),
-        sweep("no-such-parameter", model, parameters={**FEW, "dropout": one_of(0.1)}),
-        sweep("broken-weights", broken, parameters=FEW, trials=4),
-        sweep("exploding", model, parameters=exploding, trials=4),
-    ]
-
-
-@pytest.fixture
-def operator(started: OperatorProcess, applied: None) -> OperatorProcess:
-    """The operator, at work on what was applied."""
-    assert started.running, started.log_text()[-4000:]
-    return started
-
-
-@pytest.fixture
-def team(kubectl: Kubectl, namespace: str, person: Person) -> Team:
-    return Team(kubectl, namespace, person)
 
 
 def test_sweeps_of_all_methods_become_ready_side_by_side(operator: OperatorProcess, team: Team) -> None:
@@ -143,7 +58,7 @@ def test_sweeps_of_all_methods_become_ready_side_by_side(operator: OperatorProce
 async def test_every_trial_of_a_finished_sweep_has_a_score_and_a_model(
     operator: OperatorProcess, team: Team
 ) -> None:
-    for name, count in zip(METHODS, (4, 3, 4), strict=True):
+    for name, count in METHODS.items():
         ended = await team.finished(name)
         assert (ended.status.phase, ended.status.trials.succeeded) == ("Succeeded", count)
         assert ended.status.best is not None
@@ -174,8 +89,7 @@ async def test_kubectl_get_shows_a_sweep_as_a_person_reads_it(operator: Operator
 
 async def test_kubectl_describe_tells_the_story_of_a_sweep(operator: OperatorProcess, team: Team) -> None:
     await team.finished("grid")
-    described = team.kubectl("describe", "finetunesweep", "grid").stdout
-    events = described.partition("Events:")[2]
+    events = team.events("grid")
     assert events.count("TrialLaunched") == 4
     for reason in ("Accepted", "NewBest", "BaseModelMeasured", "Succeeded"):
         assert re.search(rf"Normal +{reason} ", events), events
@@ -218,6 +132,7 @@ async def test_a_mistake_is_named_with_its_field_and_nothing_is_trained(
     for part in says:
         assert part in condition.message
     assert not await team.trials(name)
+    assert re.search(r"Warning +Refused ", team.events(name))
     stalled = (await team.sweep(name)).status.condition("Stalled")
     assert stalled is not None
     assert stalled.status == "True"
@@ -243,6 +158,7 @@ async def test_a_training_that_cannot_succeed_ends_its_sweep_with_the_reason(
     assert (trial.phase, trial.status.reason) == (TrialPhase.FAILED, "JobFailed")
     assert says in str(trial.status.message)
     assert "Traceback" not in str(trial.status.message)
+    assert re.search(r"Warning +Failed ", team.events(name))
 
 
 async def test_a_trainer_that_is_killed_goes_on(
@@ -351,10 +267,7 @@ async def test_the_quickstart_is_accepted_and_stands_as_it_was_written(
     assert team.kubectl("diff", mode, f"--filename={file}", check=False).stdout == ""
     assert not await team.trials("quickstart")
     # The sweep stands before its provider and its data in the file, which is no mistake.
-    assert (
-        "Warning"
-        not in team.kubectl("describe", "finetunesweep", "quickstart").stdout.partition("Events:")[2]
-    )
+    assert "Warning" not in team.events("quickstart")
     team.kubectl("delete", f"--filename={file}", "--timeout=60s")
 
 

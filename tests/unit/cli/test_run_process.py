@@ -77,10 +77,10 @@ class Shell:
         return self.trials()
 
     def job(self, trial: FinetuneTrial) -> JobFolder:
-        """The folder of a trial's job, once its trainer takes steps."""
+        """The folder of a trial's job, once its trainer has written a checkpoint."""
         assert trial.status.create is not None
         job = jobs_below(self.state / "work")[str(trial.status.create.external_id)]
-        wait_for(lambda: job.alive and job.status().step > 0, what=f"steps of {trial.name}")
+        wait_for(lambda: job.alive and job.status().saved_step > 0, what=f"a checkpoint of {trial.name}")
         return job
 
     def files(self) -> dict[Path, tuple[int, bytes]]:
