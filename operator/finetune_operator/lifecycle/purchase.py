@@ -285,5 +285,13 @@ def _entry(context: Context, attempt: int, key: str) -> CreateJournal:
     return CreateJournal(attempt=attempt, state="Pending", key=key, at=context.now().replace(microsecond=0))
 
 
+def may_still_appear_s(context: Context, trial: FinetuneTrial, account: Account) -> float:
+    """Seconds for which a job that was just bought may be missing from what the provider shows."""
+    entry, window = trial.status.create, account.provider.capabilities.lookup_window_s
+    if entry is None or entry.at is None or window is None:
+        return 0.0
+    return max(0.0, window - _seconds_since(entry.at, context.now()))
+
+
 def _seconds_since(moment: datetime | None, now: datetime) -> float:
     return 0.0 if moment is None else (now - moment).total_seconds()

@@ -96,6 +96,8 @@ async def _train(
         account.watcher.unwatch(job_id)
         return await _job_ended(context, trial, sweep, account, snapshot)
     if account.watcher.gone(job_id):
+        if (wait_s := purchase.may_still_appear_s(context, trial, account)) > 0:
+            return wait_s
         account.watcher.unwatch(job_id)
         message = f"job {job_id} is no longer at the provider; it is not bought again"
         await end(context, trial, TrialPhase.FAILED, reason="JobVanished", message=message)

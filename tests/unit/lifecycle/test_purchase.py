@@ -228,3 +228,19 @@ async def test_a_job_of_a_trial_that_is_gone_is_named(
     bench.company.on_submit = lambda: bench.store._contents.trials.remove("intents-0")
     with pytest.raises(NotFound, match="job-1"):
         await bench.training()
+
+
+async def test_a_job_that_its_provider_does_not_show_yet_has_not_vanished(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    company = bench.company
+    company.capabilities = replace(company.capabilities, lookup_window_s=600.0)
+    company.hold = True
+    await bench.launched()
+    await bench.training()
+    company.jobs.clear()
+    await bench.until(bench.trial_key(), lambda: bench.context.accounts.watched()[0].watcher.gone("job-1"))
+    assert await bench.look(bench.trial_key()) == 600.0
+    assert (await bench.trial()).phase is TrialPhase.TRAINING
+    bench.later(601)
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).status.reason == "JobVanished"
