@@ -64,6 +64,7 @@ def decide(
     Returns:
         The actions, the status and the time of the next look.
     """
+    trials = sorted(trials, key=lambda trial: trial.spec.index)
     started_at = _started_at(sweep, trials, now)
     deadline = deadline_of(sweep, started_at)
     stop = stop_reason(sweep, trials, deadline, now=now)
