@@ -225,6 +225,18 @@ class ScenarioContract:
         assert sweep.status.best is not None
         assert sweep.status.best.score == 1.0
 
+    async def test_a_model_that_diverged_is_not_scored_by_what_it_was_before(self, world: World) -> None:
+        first = world.company.purchases
+        world.company.losses = lambda request: (
+            (2.0, 0.1, float("nan")) if request.key == first[0].key else (2.0, 1.5, 1.0)
+        )
+        await world.apply(DATA, PROVIDER, _reported())
+        await world.start()
+        sweep = await until_finished(world)
+        assert (sweep.status.trials.succeeded, sweep.status.trials.failed) == (3, 1)
+        assert sweep.status.best is not None
+        assert sweep.status.best.score == 1.0
+
     async def test_a_reported_metric_is_minimised_and_its_start_is_the_base_score(self, world: World) -> None:
         world.company.losses = lambda request: (2.0, 1.0 / request.hyperparameters["epochs"])
         await world.apply(DATA, PROVIDER, _reported(candidates=[GRID], search={"method": "Grid"}))

@@ -58,6 +58,7 @@ class Company:
         quality: Share of right answers of the model that a job makes.
         hold: Jobs stay as they are while it is true.
         faults: Errors to raise instead of (`before`) or after (`after`) taking a create call, in turn.
+        on_submit: Called when a create call arrives.
         fails: Says why a job fails, or None.
         losses: Validation losses that a job reports at its end, step 0 first.
     """
@@ -68,9 +69,12 @@ class Company:
     hold: bool = False
     before: list[ProviderError] = field(default_factory=list)
     after: list[ProviderError] = field(default_factory=list)
+    on_submit: Callable[[], object] = lambda: None
     fails: Callable[[JobRequest], str | None] = lambda _: None
     losses: Callable[[JobRequest], Sequence[float]] = lambda _: (2.0, 1.0)
     inference_fault: ProviderError | None = None
+    upload_fault: ProviderError | None = None
+    delete_fault: ProviderError | None = None
     capabilities: Capabilities = CAPABILITIES
     purchases: list[JobRequest] = field(default_factory=list)
     jobs: dict[str, JobSnapshot] = field(default_factory=dict)
@@ -148,9 +152,12 @@ class CompanyProvider:
             raise PermanentProviderError(f"model {broken[0]} does not load", field="baseModels")
 
     async def upload(self, dataset: DatasetFile) -> str:
+        if self._company.upload_fault is not None:
+            raise self._company.upload_fault
         return f"file-{dataset.content_hash[:8]}"
 
     async def submit(self, request: JobRequest) -> JobSnapshot:
+        self._company.on_submit()
         if self._company.before:
             raise self._company.before.pop(0)
         job = self._company.take(request)
@@ -185,6 +192,8 @@ class CompanyProvider:
         yield _Answers(quality)
 
     async def delete_model(self, model: str) -> None:
+        if self._company.delete_fault is not None:
+            raise self._company.delete_fault
         self._company.deleted_models.append(model)
 
     async def aclose(self) -> None:

@@ -46,7 +46,10 @@ def ending_of(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Ending |
     if stalled is not None and stalled.status == "True":
         refused = accepted is not None and accepted.status == "False"
         return Ending.REFUSED if refused else Ending.STALLED
-    going_on = [trial for trial in trials if not trial.terminal and trial.phase is not TrialPhase.STALLED]
+    # A suspended sweep's trials that wait to be bought are not bought, and a stalled one waits for a person.
+    going_on = [
+        t for t in trials if not t.terminal and t.phase not in {TrialPhase.PENDING, TrialPhase.STALLED}
+    ]
     return Ending.SUSPENDED if status.phase == "Suspended" and not going_on else None
 
 

@@ -64,6 +64,7 @@ def decide(
     Returns:
         The actions, the status and the time of the next look.
     """
+    trials = sorted(trials, key=lambda trial: trial.spec.index)
     started_at = _started_at(sweep, trials, now)
     deadline = deadline_of(sweep, started_at)
     stop = stop_reason(sweep, trials, deadline, now=now)
@@ -100,7 +101,9 @@ def decide(
         }
     )
     actions: tuple[Action, ...] = (*creations, *_cancellations(stop, active), *measuring, *final)
-    return Decision(actions, status, wake_at=None if finished else deadline)
+    return Decision(
+        actions, status, wake_at=None if finished or deadline is None or deadline <= now else deadline
+    )
 
 
 def _started_at(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], now: datetime) -> datetime:
@@ -150,7 +153,7 @@ def _final_actions(
             for trial in trials
             if trial.name != best.name
             and trial.status.fine_tuned_model
-            and not trial.status.model_deleted
+            and trial.status.model_deleted is None
             and trial.spec.provider_ref.name in knowledge.deletable
         ]
     if deletions or sweep.spec.output is None or knowledge.output_problem:
@@ -175,12 +178,15 @@ def _outcome(
     if stalled and len(stalled) == len(active) and (stop is not None or _places_are_taken(sweep, active)):
         message = f"trial {stalled[0].name} needs a person: {stalled[0].status.message}"
         return ("Finishing" if stop else "Searching"), conditions.needs_a_person("TrialStalled", message)
+    waiting = [trial for trial in active if trial.phase is TrialPhase.PENDING]
+    if sweep.spec.suspend and (stop is None or waiting):
+        message = (
+            f"spec.suspend is true: no trial is launched, {len(active) - len(waiting)} running trials go on"
+        )
+        return "Suspended", conditions.in_progress("Suspended", message)
     if stop is not None:
         message = f"{stop.message}; {_waiting_for(active, stop)}"
         return "Finishing", conditions.in_progress(stop.reason, message)
-    if sweep.spec.suspend:
-        message = f"spec.suspend is true: no trial is launched, {len(active)} running trials go on"
-        return "Suspended", conditions.in_progress("Suspended", message)
     counts = status.trials
     message = (
         f"{counts.done} of {sweep.spec.limits.max_trials} trials have ended; "

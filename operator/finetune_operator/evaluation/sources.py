@@ -7,12 +7,14 @@ errors of the libraries below are not chained to ours; their texts hold the whol
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,6 +31,10 @@ from finetune_providers.base import DatasetFile
 EXTRAS = {"s3": "s3", "gs": "gcs"}
 SCHEMES = ("file", "http", "https", "s3", "gs")
 
+_FETCHES_AT_ONCE = 32
+# Threads of their own: a source that dribbles holds its thread for an hour, and in the pool that all share the
+# decisions of every other sweep would wait behind a handful of such.
+_THREADS = ThreadPoolExecutor(_FETCHES_AT_ONCE, thread_name_prefix="dataset")
 _CHUNK_BYTES = 1024**2
 _CONNECT_TIMEOUT_S = 30
 _READ_TIMEOUT_S = 60
@@ -91,7 +97,8 @@ async def fetch(
         _check_uri(uri, field, allowed_schemes)
         chunks = _read(uri, field=field, stop=stop, deadline=time.monotonic() + deadline_s)
     try:
-        return await asyncio.to_thread(_store, chunks, into, field=field, max_bytes=max_bytes)
+        store = functools.partial(_store, chunks, into, field=field, max_bytes=max_bytes)
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, store)
     finally:
         stop.set()  # if this call was cancelled, its thread ends with the next chunk
 

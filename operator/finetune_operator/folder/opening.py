@@ -146,8 +146,7 @@ def _continue(contents: Contents) -> None:
     stored, given = contents.sweeps.load(contents.state / SWEEP_FILE), contents.documents.sweep
     _check_identity(stored, given, state=contents.state)
     for trial in contents.trials.all():
-        owners = {owner.uid for owner in trial.metadata.owner_references or ()}
-        if stored.metadata.uid not in owners:
+        if not trial.belongs_to(stored):
             message = (
                 f"{contents.state / 'trials' / file_name(trial.name)} belongs to another sweep: move it away"
             )

@@ -6,8 +6,10 @@ import asyncio
 import hashlib
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from finetune_operator.lifecycle.store import Key, NotFound, Store
@@ -30,6 +32,7 @@ class Account:
         provider: What speaks to the provider.
         watcher: What polls its jobs.
         evaluations: Bounds how many models answer at the same time.
+        full_until: When a quota that refused a job may have room again; all sweeps wait for it.
     """
 
     resource: FinetuneProvider
@@ -38,6 +41,11 @@ class Account:
     fingerprint: str
     secret_read_at: float
     evaluations: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EVALUATIONS_AT_ONCE))
+    full_until: datetime | None = None
+
+    def full_for(self, now: datetime) -> float:
+        """Seconds until another job is worth asking for."""
+        return 0.0 if self.full_until is None else max(0.0, (self.full_until - now).total_seconds())
 
 
 class Accounts:
@@ -59,7 +67,8 @@ class Accounts:
         self._changed = changed
         self._clock = clock
         self._open: dict[Key, Account] = {}
-        self._lock = asyncio.Lock()
+        # One for each account: a Secret that is slow to read holds up nobody else's trials.
+        self._locks: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def get(self, namespace: str, name: str) -> Account:
         """The account of a FinetuneProvider.
@@ -69,7 +78,7 @@ class Accounts:
             PermanentProviderError: Its type or options are wrong.
         """
         key = Key("FinetuneProvider", namespace, name)
-        async with self._lock:
+        async with self._locks[key]:
             resource = await self._store.get_provider(key)
             if resource is None:
                 raise NotFound(f"there is no FinetuneProvider {name!r} in namespace {namespace!r}")
@@ -90,6 +99,10 @@ class Accounts:
                 for trial in account.watcher.trials:
                     self._changed(trial)
             return self._open[key]
+
+    def last_known(self, namespace: str, name: str) -> Account | None:
+        """The account as it was used last, though its FinetuneProvider or its Secret may be gone by now."""
+        return self._open.get(Key("FinetuneProvider", namespace, name))
 
     def _is_fresh(self, account: Account, resource: FinetuneProvider) -> bool:
         """Whether nothing changed since the account was opened, as far as is worth asking."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from finetune_operator.decisions import CostModel, build_space
@@ -19,7 +19,7 @@ from finetune_operator.lifecycle.store import Key, NotFound, Store
 from finetune_operator.resources import REPORTED_METRICS, Candidate, DataSource, FinetuneSweep, SweepSpec
 from finetune_providers.errors import PermanentProviderError
 
-FIRST_RECHECK_S = 30.0
+RECHECK_S = 30.0
 LONGEST_RECHECK_S = 600.0
 
 
@@ -33,6 +33,8 @@ class Admission:
         costs: What trials are expected to cost.
         deletable: Providers whose fine-tuned models can be deleted.
         checked_at: Monotonic seconds.
+        again_after_s: Seconds after which problems are checked again: datasets and credentials get mended
+            elsewhere, and nobody tells of it.
     """
 
     problems: tuple[Problem, ...] = ()
@@ -40,6 +42,7 @@ class Admission:
     costs: CostModel = field(default_factory=CostModel)
     deletable: frozenset[str] = frozenset()
     checked_at: float = 0.0
+    again_after_s: float = RECHECK_S
 
 
 class Admissions:
@@ -66,7 +69,6 @@ class Admissions:
         self._clock = clock
         self._known: dict[Key, tuple[str, Admission]] = {}
         self._waiting: dict[Key, set[Key]] = {}
-        self._refusals: dict[Key, int] = {}
 
     def get(self, key: Key, sweep: FinetuneSweep, *, waiter: Key) -> Admission | None:
         """What the checks said, or None while they go on; the waiter is looked at when they have ended.
@@ -76,14 +78,17 @@ class Admissions:
         """
         wanted = _fingerprint(sweep)
         fingerprint, known = self._known.get(key, ("", Admission()))
-        expired = known.problems and self._clock() - known.checked_at >= self.recheck_s(key)
+        expired = known.problems and self._clock() - known.checked_at > known.again_after_s
         if fingerprint == wanted and not expired:
             return known
         name = ("admission", key, wanted)
         outcome: Admission | None = self._background.outcome(name)
         if outcome is not None:
+            if fingerprint == wanted and known.problems:
+                # Each check reads all datasets, and what has been wrong for long is not mended in a hurry.
+                doubled = min(known.again_after_s * 2.0, LONGEST_RECHECK_S)
+                outcome = replace(outcome, again_after_s=doubled)
             self._known[key] = (wanted, outcome)
-            self._refusals[key] = self._refusals.get(key, 0) + 1 if outcome.problems else 0
             self._background.forget(name)
             return outcome
         self._waiting.setdefault(key, set()).add(waiter)
@@ -94,13 +99,9 @@ class Admissions:
         for waiter in self._waiting.pop(key, ()):
             self._enqueue(waiter)
 
-    def recheck_s(self, key: Key) -> float:
-        """Seconds after which a sweep with problems is checked again: longer each time."""
-        return float(min(FIRST_RECHECK_S * 2.0 ** (self._refusals.get(key, 1) - 1), LONGEST_RECHECK_S))
-
-    def refused(self) -> tuple[Key, ...]:
-        """The sweeps that have problems; another look may help after a provider was changed."""
-        return tuple(key for key, (_, admission) in self._known.items() if admission.problems)
+    def checked(self, namespace: str) -> tuple[Key, ...]:
+        """The sweeps of a namespace whose checks have an outcome: a changed provider may change it."""
+        return tuple(key for key in self._known if key.namespace == namespace)
 
     def forget(self, key: Key) -> None:
         """Check the sweep anew when it is asked for next."""

@@ -59,6 +59,10 @@ class BackgroundWork:
         if job is not None and job.task.done():
             del self._jobs[name]
 
+    def names(self) -> tuple[Hashable, ...]:
+        """All pieces that go on or whose outcome is still there."""
+        return tuple(self._jobs)
+
     async def drop(self, name: Hashable) -> None:
         """End the work and forget its outcome."""
         job = self._jobs.pop(name, None)

@@ -42,7 +42,7 @@ class Context:
         enqueue: Have a key looked at.
         reference_grace_s: For how long a new sweep may wait for what it refers to, in seconds.
         evaluating: Progress of evaluations that go on.
-        output_problems: Why a sweep's output could not be written, by (sweep, generation).
+        output_problems: Why a sweep's output could not be written; for its next look only, then it is tried again.
     """
 
     store: Store
@@ -54,4 +54,4 @@ class Context:
     enqueue: Callable[[Key], None]
     reference_grace_s: float = 0.0
     evaluating: dict[Key, TrialProgress] = field(default_factory=dict)
-    output_problems: dict[tuple[Key, int], str] = field(default_factory=dict)
+    output_problems: dict[Key, str] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from finetune_operator.evaluation import SCHEMES
 from finetune_operator.lifecycle.accounts import Accounts, ProviderFactory
 from finetune_operator.lifecycle.admission import Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
+from finetune_operator.lifecycle.complaints import Complaints
 from finetune_operator.lifecycle.context import Context, TrialProgress
 from finetune_operator.lifecycle.provider_life import reconcile_provider
 from finetune_operator.lifecycle.store import Conflict, Key, Store
@@ -67,6 +68,7 @@ class Engine:
         """
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._background = BackgroundWork()
+        self._complaints = Complaints(store, time.monotonic)
         accounts = Accounts(store, work_dir, make_provider, changed=self.enqueue)
         self._context = Context(
             store=store,
@@ -141,18 +143,20 @@ class Engine:
             asked = error.retry_after_s if isinstance(error, TransientProviderError) else None
             delay = self._queue.retry(key, at_least_s=asked or 0.0)
             log.warning("%s: %s; next try in %.1f s", key, error, delay)
+            await self._complaints.failed(key, error, delay_s=delay)
         except Exception:  # one object that breaks us must not hold up the others
             delay = self._queue.retry(key)
             log.exception("%s: unexpected error; next try in %.1f s", key, delay)
         else:
             self._queue.succeeded(key)
+            self._complaints.passed(key)
             if after is not None:
                 self._queue.add_after(key, after)
 
     async def _meet(self, sweep: Key) -> None:
-        """The first look at a sweep since the start: its trials that have not ended go on."""
+        """The first look at a sweep since the start: its trials go on that have not ended, or not been let go."""
         for trial in await self._context.store.list_trials(sweep):
-            if not trial.terminal:
+            if not trial.terminal or trial.has_finalizer:
                 self.enqueue(sweep.sibling("FinetuneTrial", trial.name))
         self._seen.add(sweep)
 

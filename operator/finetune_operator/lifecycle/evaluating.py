@@ -23,6 +23,7 @@ from finetune_operator.lifecycle.store import Key
 from finetune_operator.lifecycle.transitions import end, key_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
+from finetune_providers.base import JobSnapshot
 from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
 
 
@@ -55,11 +56,11 @@ async def finish_evaluation(
 
 
 async def finish_reported(
-    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, facts: Mapping[str, Any]
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, job: JobSnapshot, facts: Mapping[str, Any]
 ) -> None:
-    """Score a trial by what its trainer reported."""
+    """Score a trial by what its trainer reported last, be it that the model diverged."""
     metric = sweep.spec.objective.metric
-    value = reported_score(facts["series"], metric)
+    value = reported_score(job.series, metric)
     await _score(context, trial, sweep, {} if value is None else {metric: value}, facts)
 
 

@@ -17,7 +17,7 @@ CREDENTIALS_AGAIN_S = 60.0
 
 
 async def reconcile_provider(context: Context, key: Key) -> float | None:
-    """Say on a FinetuneProvider whether it can be used, and have refused sweeps looked at again.
+    """Say on a FinetuneProvider whether it can be used, and have sweeps checked again after it changed.
 
     Returns:
         Seconds until the next look; None where a change will bring it.
@@ -45,8 +45,8 @@ async def reconcile_provider(context: Context, key: Key) -> float | None:
     status = ProviderStatus(observed_generation=generation, conditions=stamped)
     if status != resource.status:
         await context.store.write_provider_status(resource, status)
-        for sweep in context.admissions.refused():
-            if sweep.namespace == key.namespace:
-                context.admissions.forget(sweep)
-                context.enqueue(sweep)
+        # A refused sweep may be right now, and an accepted one reckons with the prices that were.
+        for sweep in context.admissions.checked(key.namespace):
+            context.admissions.forget(sweep)
+            context.enqueue(sweep)
     return again

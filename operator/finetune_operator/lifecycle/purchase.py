@@ -8,8 +8,10 @@ anything else.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Literal
 
+from finetune_operator.decisions import conditions
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
@@ -26,6 +28,7 @@ from finetune_providers.errors import (
 
 LOOK_UP_AGAIN_S = 5.0
 QUOTA_WAIT_S = 60.0
+QUOTA_EXCEEDED = "QuotaExceeded"
 
 
 def purchase_key(trial: FinetuneTrial, attempt: int) -> str:
@@ -39,8 +42,9 @@ async def buy(context: Context, trial: FinetuneTrial, account: Account, admissio
     Returns:
         Seconds until the next look; None where a change will bring it.
     """
-    previous = trial.status.create
-    attempt = 1 if previous is None else previous.attempt + 1
+    if (wait_s := account.full_for(context.now())) > 0:
+        return wait_s
+    attempt = _next_attempt(trial)
     key = purchase_key(trial, attempt)
     if account.provider.capabilities.finds_by_key:
         # An empty status proves nothing: it may have been lost in a restore.
@@ -48,7 +52,14 @@ async def buy(context: Context, trial: FinetuneTrial, account: Account, admissio
         if found:
             await _settle(context, trial, found, _entry(context, attempt, key))
             return None
-    request = await _request(trial, account, admission, key)
+    try:
+        request = await _request(trial, account, admission, key)
+    except PermanentProviderError as error:
+        message = f"the provider refused a dataset: {error}"
+        await end(context, trial, TrialPhase.FAILED, reason="UploadRefused", message=message)
+        return None
+    # Somebody may have taken it away; without it a deletion would not wait for the job.
+    trial = await context.store.add_finalizer(trial)
     journaled = await advance(
         context,
         trial,
@@ -58,7 +69,15 @@ async def buy(context: Context, trial: FinetuneTrial, account: Account, admissio
         create=_entry(context, attempt, key),
         started_at=trial.status.started_at or context.now().replace(microsecond=0),
     )
-    return await _submit(context, journaled, account, request)
+    return await _submit(context, journaled, account, request, first=True)
+
+
+def _next_attempt(trial: FinetuneTrial) -> int:
+    previous = trial.status.create
+    if previous is None:
+        return 1
+    # With a key that nothing was bought by it goes on: one that is found though the status is lost.
+    return previous.attempt if trial.status.reason == QUOTA_EXCEEDED else previous.attempt + 1
 
 
 async def resolve(
@@ -73,18 +92,22 @@ async def resolve(
     if entry is None:
         return None
     capabilities = account.provider.capabilities
+    waited = _seconds_since(entry.at, context.now())
     if capabilities.finds_by_key:
         found = await account.provider.find(entry.key)
         if found:
             await _settle(context, trial, found, entry)
             return None
     if capabilities.idempotent_create:
-        return await _submit(context, trial, account, await _request(trial, account, admission, entry.key))
+        pause = LOOK_UP_AGAIN_S - waited if entry.state == "Unknown" else 0.0
+        if (wait_s := max(pause, account.full_for(context.now()))) > 0:
+            return wait_s
+        request = await _request(trial, account, admission, entry.key)
+        return await _submit(context, trial, account, request, first=False)
     window = capabilities.lookup_window_s if capabilities.finds_by_key else None
     if window is None:
         await stall(context, trial, "its provider cannot look a job up by the key of its creation")
         return None
-    waited = _seconds_since(entry.at, context.now())
     if waited < window:
         return min(window - waited, LOOK_UP_AGAIN_S)
     await advance(
@@ -98,16 +121,28 @@ async def resolve(
     return None
 
 
-async def stall(context: Context, trial: FinetuneTrial, why: str) -> None:
-    """Stop before something is bought twice, and say how to go on."""
-    entry = trial.status.create
-    attempt = 1 if entry is None else entry.attempt
+async def stall(
+    context: Context, trial: FinetuneTrial, why: str, *, entry: CreateJournal | None = None
+) -> None:
+    """Stop before something is bought twice, and say how to go on.
+
+    The journal's entry is written, too, where the status has none: a person's answer is given to an entry.
+    """
+    entry = trial.status.create or entry or _entry(context, 1, purchase_key(trial, 1))
+    attempt = entry.attempt
     message = (
         f"it is not known whether create call {attempt} made a job, because {why}. Look at the provider's "
         f'console, then annotate this trial: finetune-operator.dev/resolve-create="{attempt} adopt=<job id>" '
         f'if there is a job, "{attempt} retry" if there is none, "{attempt} abandon" to give the trial up'
     )
-    await advance(context, trial, TrialPhase.STALLED, reason="CreateOutcomeUnknown", message=message)
+    await advance(
+        context,
+        trial,
+        TrialPhase.STALLED,
+        reason="CreateOutcomeUnknown",
+        message=message,
+        create=entry.model_copy(update={"state": "Unknown"}),
+    )
 
 
 async def unstall(context: Context, trial: FinetuneTrial) -> None:
@@ -146,37 +181,35 @@ async def _request(trial: FinetuneTrial, account: Account, admission: Admission,
 
 
 async def _submit(
-    context: Context, trial: FinetuneTrial, account: Account, request: JobRequest
+    context: Context, trial: FinetuneTrial, account: Account, request: JobRequest, *, first: bool
 ) -> float | None:
     # A stop of the operator lets the call in flight end and be journaled.
-    return await asyncio.shield(_submit_and_journal(context, trial, account, request))
+    return await asyncio.shield(_submit_and_journal(context, trial, account, request, first=first))
 
 
 async def _submit_and_journal(
-    context: Context, trial: FinetuneTrial, account: Account, request: JobRequest
+    context: Context, trial: FinetuneTrial, account: Account, request: JobRequest, *, first: bool
 ) -> float | None:
+    """Make the create call; `first` says that no call was made with this key before.
+
+    A refusal of the first call proves that nothing was bought; one of a later call says nothing of the first.
+    """
     entry = trial.status.create or _entry(context, 1, request.key)
     try:
         job = await account.provider.submit(request)
     except QuotaExceeded as error:
-        wait = error.retry_after_s or QUOTA_WAIT_S
-        await advance_surely(
-            context,
-            trial,
-            TrialPhase.PENDING,
-            reason="QuotaExceeded",
-            message=f"the provider takes no further job for now: {error}; next try in {wait:g} s",
-            create=entry.model_copy(update={"state": "Failed", "message": str(error)}),
-        )
-        return wait
+        return await _wait_for_quota(context, trial, account, error, entry=entry if first else None)
     except PermanentProviderError as error:
+        if not first:
+            await stall(context, trial, f"its provider refuses to repeat it: {error}")
+            return None
         await advance_surely(
             context,
             trial,
             TrialPhase.FAILED,
             reason="CreateRefused",
             message=f"the provider refused the job: {error}",
-            create=entry.model_copy(update={"state": "Failed", "message": str(error)}),
+            create=_answered(context, entry, "Failed", str(error)),
             finished_at=context.now().replace(microsecond=0),
         )
         return None
@@ -187,11 +220,42 @@ async def _submit_and_journal(
             TrialPhase.SUBMITTING,
             reason="CreateOutcomeUnknown",
             message=f"the create call ended without a clear answer ({error}); the job is looked up by its key",
-            create=entry.model_copy(update={"state": "Unknown", "message": str(error)}),
+            create=_answered(context, entry, "Unknown", str(error)),
         )
         return LOOK_UP_AGAIN_S
     await _adopt(context, trial, job.job_id, entry)
     return None
+
+
+async def _wait_for_quota(
+    context: Context,
+    trial: FinetuneTrial,
+    account: Account,
+    error: QuotaExceeded,
+    *,
+    entry: CreateJournal | None,
+) -> float:
+    """Have all of the account's trials wait; the journal's entry is closed where there is one to close."""
+    wait_s = error.retry_after_s or QUOTA_WAIT_S
+    account.full_until = context.now() + timedelta(seconds=wait_s)
+    if entry is not None:
+        await advance_surely(
+            context,
+            trial,
+            TrialPhase.PENDING,
+            reason=QUOTA_EXCEEDED,
+            message=f"the provider takes no further job for now: {error}; next try in {wait_s:g} s",
+            create=_answered(context, entry, "Failed", str(error)),
+        )
+    return wait_s
+
+
+def _answered(
+    context: Context, entry: CreateJournal, state: Literal["Failed", "Unknown"], message: str
+) -> CreateJournal:
+    """The entry after the call; what the provider promises about later look-ups counts from here."""
+    at = context.now().replace(microsecond=0)
+    return entry.model_copy(update={"state": state, "message": message[: conditions.MESSAGE_LIMIT], "at": at})
 
 
 async def _settle(
@@ -199,7 +263,7 @@ async def _settle(
 ) -> None:
     if len(found) > 1:
         ids = ", ".join(sorted(job.job_id for job in found))
-        await stall(context, trial, f"several jobs have the key {entry.key}: {ids}")
+        await stall(context, trial, f"several jobs have the key {entry.key}: {ids}", entry=entry)
     else:
         await _adopt(context, trial, found[0].job_id, entry)
 
@@ -219,6 +283,14 @@ async def _adopt(context: Context, trial: FinetuneTrial, job_id: str, entry: Cre
 
 def _entry(context: Context, attempt: int, key: str) -> CreateJournal:
     return CreateJournal(attempt=attempt, state="Pending", key=key, at=context.now().replace(microsecond=0))
+
+
+def may_still_appear_s(context: Context, trial: FinetuneTrial, account: Account) -> float:
+    """Seconds for which a job that was just bought may be missing from what the provider shows."""
+    entry, window = trial.status.create, account.provider.capabilities.lookup_window_s
+    if entry is None or entry.at is None or window is None:
+        return 0.0
+    return max(0.0, window - _seconds_since(entry.at, context.now()))
 
 
 def _seconds_since(moment: datetime | None, now: datetime) -> float:

@@ -26,11 +26,8 @@ async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
     if trial.terminal or orphan:
         await _let_go(context, trial, "its job goes on at the provider" if orphan else "it had ended")
         return None
-    try:
-        account = await context.accounts.get(key_of(trial).namespace, trial.spec.provider_ref.name)
-    except NotFound:
-        if trial.status.create is not None:
-            raise
+    account = await _account(context, trial)
+    if account is None:
         await _let_go(context, trial, "nothing was bought")
         return None
     job_ids = await _bought(trial, account)
@@ -44,7 +41,15 @@ async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
         except JobNotFound:
             continue
         account.watcher.unwatch(job_id)
-    await _let_go(context, trial, f"cancelled {', '.join(job_ids)}" if job_ids else "nothing was bought")
+    if job_ids:
+        outcome = f"cancelled {', '.join(job_ids)}"
+    elif open_question and entry is not None:
+        outcome = (
+            f"nobody can say whether a job with key {entry.key} was bought; look at the provider's console"
+        )
+    else:
+        outcome = "nothing was bought"
+    await _let_go(context, trial, outcome)
     return None
 
 
@@ -60,6 +65,26 @@ async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[Fi
             await context.store.delete_trial(trial)
     if not holding or sweep.spec.deletion_policy == "Orphan":
         await context.store.remove_finalizer(sweep)
+
+
+async def _account(context: Context, trial: FinetuneTrial) -> Account | None:
+    """The account that may hold the trial's job; None where it is gone and nothing was bought.
+
+    Raises:
+        NotFound: It is gone, and what was bought with it cannot be cancelled.
+    """
+    entry, namespace, name = trial.status.create, key_of(trial).namespace, trial.spec.provider_ref.name
+    try:
+        return await context.accounts.get(namespace, name)
+    except NotFound as error:
+        # With a namespace or a file of manifests the provider and its Secret go first; what is open still works.
+        account = context.accounts.last_known(namespace, name)
+        if account is None and entry is not None and entry.state != "Failed":
+            raise NotFound(
+                f"the job of attempt {entry.attempt} cannot be cancelled: {error}. Bring it back, or set "
+                "deletionPolicy: Orphan on the sweep"
+            ) from error
+        return account
 
 
 async def _bought(trial: FinetuneTrial, account: Account) -> tuple[str, ...]:

@@ -35,11 +35,13 @@ from finetune_operator.resources import (
 from finetune_operator.resources.common import NameRef
 from finetune_operator.resources.sweep import Baseline
 from finetune_operator.resources.trial import CancelRequest
+from finetune_providers.errors import PermanentProviderError
 
 log = logging.getLogger(__name__)
 
 STALE_S = 1.0
 REFERENCES_AGAIN_S = 2.0
+OUTPUT_AGAIN_S = 60.0
 
 
 async def reconcile_sweep(context: Context, key: Key) -> float | None:
@@ -54,15 +56,18 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         await context.store.refuse(key, error.problems)
         return None
     if sweep is None:
-        context.admissions.forget(key)
+        await _forget(context, key)
         return None
     trials = await context.store.list_trials(key)
     if sweep.deleting:
         await release_sweep(context, sweep, trials)
         return None
     if sweep.status.finished and sweep.status.observed_generation == sweep.metadata.generation:
-        context.admissions.forget(key)
+        await _forget(context, key)
         await context.store.remove_finalizer(sweep)
+        return None
+    if strangers := [trial.name for trial in trials if not trial.belongs_to(sweep)]:
+        await _wait_for_strangers(context, sweep, strangers)
         return None
     admission = context.admissions.get(key, sweep, waiter=key)
     if admission is None:
@@ -85,7 +90,7 @@ async def _refuse(context: Context, key: Key, sweep: FinetuneSweep, admission: A
         again = REFERENCES_AGAIN_S
     else:
         status = refused_status(sweep.status, generation, admission.problems, now=context.now())
-        again = context.admissions.recheck_s(key)
+        again = admission.again_after_s + 1.0
     await _write(context, sweep, status)
     return again
 
@@ -97,13 +102,15 @@ async def _decide_and_act(
         costs=admission.costs,
         baselines=_measured(context, key, sweep, trials),
         deletable=admission.deletable,
-        output_problem=context.output_problems.get((key, sweep.metadata.generation or 0), ""),
+        output_problem=context.output_problems.pop(key, ""),
     )
     decision = await asyncio.to_thread(decide, sweep, trials, knowledge, now=context.now())
     sweep, stale = await _act(context, key, sweep, trials, decision, admission)
     if stale:
         return STALE_S
     await _write(context, sweep, decision.status)
+    if knowledge.output_problem:
+        return OUTPUT_AGAIN_S  # a person mends it elsewhere, and no change of the sweep's tells of that
     if decision.wake_at is None:
         return None
     return max(0.0, (decision.wake_at - context.now()).total_seconds())
@@ -177,7 +184,7 @@ async def _start_baseline(
     provider = candidate.provider_ref.name
     account = await context.accounts.get(key.namespace, provider)
     context.background.start(
-        ("baseline", key, provider, action.base_model),
+        ("baseline", key, sweep.metadata.uid, provider, action.base_model),
         lambda: measure_baseline(context, key, action.base_model, sweep, account, admission),
         then=lambda: context.enqueue(key),
     )
@@ -190,7 +197,7 @@ def _measured(
     written = {(each.provider, each.base_model) for each in sweep.status.baselines}
     measured: dict[tuple[str, str], Baseline] = {}
     for each in sorted({(trial.spec.provider_ref.name, trial.spec.base_model) for trial in trials}):
-        name = ("baseline", key, *each)
+        name = ("baseline", key, sweep.metadata.uid, *each)
         outcome: Baseline | None = context.background.outcome(name)
         if each in written:
             context.background.forget(name)
@@ -200,10 +207,17 @@ def _measured(
 
 
 async def _delete_model(context: Context, trial: FinetuneTrial) -> None:
+    """Delete a trial's model; one that the provider will not delete is told of and left there."""
     account = await context.accounts.get(trial.metadata.namespace or "default", trial.spec.provider_ref.name)
-    if trial.status.fine_tuned_model is not None:
-        await account.provider.delete_model(trial.status.fine_tuned_model)
-    await context.store.write_trial_status(trial, trial.status.model_copy(update={"model_deleted": True}))
+    model, deleted = trial.status.fine_tuned_model, True
+    try:
+        if model is not None:
+            await account.provider.delete_model(model)
+    except PermanentProviderError as error:
+        deleted = False
+        message = f"model {model} could not be deleted: {error}"
+        await context.store.record_event(trial, "ModelNotDeleted", message, warning=True)
+    await context.store.write_trial_status(trial, trial.status.model_copy(update={"model_deleted": deleted}))
 
 
 async def _write_output(
@@ -212,9 +226,27 @@ async def _write_output(
     try:
         await context.store.write_output(sweep, action.config_map, output_data(sweep, decision.status))
     except Refused as error:
-        context.output_problems[key, sweep.metadata.generation or 0] = str(error)
+        context.output_problems[key] = str(error)
         return False
     return True
+
+
+async def _forget(context: Context, key: Key) -> None:
+    """Keep nothing of a sweep that is gone or finished: another one may come to have its name."""
+    context.admissions.forget(key)
+    context.output_problems.pop(key, None)
+    for name in context.background.names():
+        if isinstance(name, tuple) and name[:2] in {("admission", key), ("baseline", key)}:
+            await context.background.drop(name)
+
+
+async def _wait_for_strangers(context: Context, sweep: FinetuneSweep, names: list[str]) -> None:
+    """An earlier sweep of this name has left trials: they are no trials of this one, but have their names."""
+    message = (
+        f"{len(names)} trials of an earlier sweep of this name are still there, such as {names[0]}; they are "
+        "waited for. If they do not go by themselves, delete them, or give this sweep another name"
+    )
+    await _write(context, sweep, validating_status(sweep, "EarlierTrials", message, now=context.now()))
 
 
 async def _say_that_it_is_checked(context: Context, sweep: FinetuneSweep) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from finetune_operator.decisions import conditions
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.store import Conflict, Key, NotFound, StoreUnavailable
+from finetune_operator.lifecycle.store import Conflict, Key, NotFound, Refused, StoreUnavailable
 from finetune_operator.resources import Condition, FinetuneTrial, TrialPhase, TrialStatus
 
 log = logging.getLogger(__name__)
@@ -58,10 +58,11 @@ async def advance_surely(
 ) -> FinetuneTrial:
     """As `advance`, for what must not be forgotten, such as the id of a job that was bought.
 
-    It reads the trial again after a conflict and waits for a store that cannot be reached.
+    It reads the trial again after a conflict and waits for a store that cannot be reached or refuses. Until it
+    is written the log holds what is to be written.
 
     Raises:
-        NotFound: The trial is gone.
+        NotFound: The trial is gone; says what could not be written.
     """
     delay = CRITICAL_RETRY_S
     while True:
@@ -70,10 +71,12 @@ async def advance_surely(
         except Conflict:
             fresh = await context.store.get_trial(key_of(trial))
             if fresh is None:
-                raise NotFound(f"{key_of(trial)} is gone") from None
+                raise NotFound(f"{key_of(trial)} is gone; it was to say: {message}") from None
             trial = fresh
-        except StoreUnavailable as error:
-            log.warning("%s: what must be written cannot be written yet: %s", key_of(trial), error)
+        except NotFound as error:
+            raise NotFound(f"{error}; it was to say: {message}") from error
+        except (StoreUnavailable, Refused) as error:
+            log.warning("%s: cannot be written yet (%s): %s", key_of(trial), error, message)
         await asyncio.sleep(delay)
         delay = min(delay * 2.0, LONGEST_CRITICAL_RETRY_S)
 

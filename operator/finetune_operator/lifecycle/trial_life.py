@@ -25,7 +25,9 @@ from finetune_providers.base import JobSnapshot, JobState
 from finetune_providers.errors import JobNotFound
 
 CANCEL_AGAIN_S = 15.0
-SWEEP_MISSING_S = 60.0
+SUSPENDED_AGAIN_S = 15.0
+SWEEP_AGAIN_S = 60.0
+SWEEP_MISSING = "SweepMissing"
 
 
 async def reconcile_trial(context: Context, key: Key) -> float | None:
@@ -46,10 +48,10 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
         await context.store.remove_finalizer(trial)
         return None
     sweep = await context.store.get_sweep(sweep_key_of(trial))
-    if sweep is None:
+    if sweep is None or not trial.belongs_to(sweep):
         return await _without_sweep(context, trial)
     if trial.phase is TrialPhase.STALLED:
-        await purchase.unstall(context, trial)
+        await (_go_on if trial.status.reason == SWEEP_MISSING else purchase.unstall)(context, trial)
         return None
     account = await context.accounts.get(key.namespace, trial.spec.provider_ref.name)
     if trial.phase is TrialPhase.TRAINING:
@@ -60,11 +62,11 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
         return None if admission is None else CANCEL_AGAIN_S
     if trial.phase is TrialPhase.EVALUATING:
         return await finish_evaluation(context, trial, sweep, account, admission)
-    return await _create(context, trial, account, admission)
+    return await _create(context, trial, sweep, account, admission)
 
 
 async def _create(
-    context: Context, trial: FinetuneTrial, account: Account, admission: Admission
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, admission: Admission
 ) -> float | None:
     entry = trial.status.create
     if entry is not None and entry.state in {"Pending", "Unknown"}:
@@ -73,6 +75,10 @@ async def _create(
         cancel = trial.status.cancel
         await end(context, trial, TrialPhase.CANCELLED, reason=cancel.reason, message=cancel.message)
         return None
+    if sweep.deleting:
+        return None  # it takes its trials with it
+    if sweep.spec.suspend:
+        return SUSPENDED_AGAIN_S
     return await purchase.buy(context, trial, account, admission)
 
 
@@ -90,6 +96,8 @@ async def _train(
         account.watcher.unwatch(job_id)
         return await _job_ended(context, trial, sweep, account, snapshot)
     if account.watcher.gone(job_id):
+        if (wait_s := purchase.may_still_appear_s(context, trial, account)) > 0:
+            return wait_s
         account.watcher.unwatch(job_id)
         message = f"job {job_id} is no longer at the provider; it is not bought again"
         await end(context, trial, TrialPhase.FAILED, reason="JobVanished", message=message)
@@ -124,7 +132,7 @@ async def _job_ended(
             message = f"{message}: {cancel.message}"
         await end(context, trial, TrialPhase.CANCELLED, reason=reason, message=message, **facts)
     elif sweep.spec.objective.metric in REPORTED_METRICS:
-        await finish_reported(context, trial, sweep, facts)
+        await finish_reported(context, trial, sweep, job, facts)
     else:
         message = f"the fine-tuned model answers the evaluation set ({sweep.spec.objective.metric})"
         evaluating = await advance(
@@ -155,8 +163,20 @@ async def _without_sweep(context: Context, trial: FinetuneTrial) -> float:
         "delete this trial to cancel its job"
     )
     if trial.phase is not TrialPhase.STALLED:
-        await advance(context, trial, TrialPhase.STALLED, reason="SweepMissing", message=message)
-    return SWEEP_MISSING_S
+        await advance(context, trial, TrialPhase.STALLED, reason=SWEEP_MISSING, message=message)
+    return SWEEP_AGAIN_S
+
+
+async def _go_on(context: Context, trial: FinetuneTrial) -> None:
+    """The sweep is back, as in a restore that brought it later: the status tells where the trial was."""
+    entry = trial.status.create
+    if trial.status.fine_tuned_model is not None:
+        phase = TrialPhase.EVALUATING
+    elif entry is None or entry.state == "Failed":
+        phase = TrialPhase.PENDING
+    else:
+        phase = TrialPhase.TRAINING if entry.state == "Succeeded" else TrialPhase.SUBMITTING
+    await advance(context, trial, phase, reason="SweepFound", message="its FinetuneSweep is back: it goes on")
 
 
 async def _forget(context: Context, key: Key) -> None:

@@ -42,9 +42,13 @@ class JobWatcher:
         self._jobs: dict[str, _Watched] = {}
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
+        self._closed = False
 
     def watch(self, job_id: str, trial: Key) -> None:
         """Watch a job for a trial, from now until `unwatch`."""
+        if self._closed:
+            self._changed(trial)  # its account was opened anew: there it is watched
+            return
         self._jobs.setdefault(job_id, _Watched(trial))
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._poll())
@@ -78,7 +82,8 @@ class JobWatcher:
         return tuple(watched.trial for watched in self._jobs.values())
 
     async def close(self) -> None:
-        """Stop polling."""
+        """Stop polling, for good."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -94,17 +99,23 @@ class JobWatcher:
         try:
             seen = await self._provider.observe(wanted)
         except ProviderError as error:
-            self._failures += 1
             log.warning("jobs could not be looked at: %s", error)
             asked = error.retry_after_s if isinstance(error, TransientProviderError) else None
-            backoff = min(interval * 2.0**self._failures, LONGEST_WAIT_S) * random.uniform(0.75, 1.0)  # noqa: S311
-            return max(backoff, asked or 0.0)
+            return max(self._backoff_s(interval), asked or 0.0)
+        except Exception:  # nobody would begin anew, and every trial of the account would wait for ever
+            log.exception("jobs could not be looked at: unexpected error")
+            return self._backoff_s(interval)
         self._failures = 0
         for job_id in wanted:
             watched = self._jobs.get(job_id)
             if watched is not None:
                 self._note(watched, seen.get(job_id))
         return interval
+
+    def _backoff_s(self, interval: float) -> float:
+        self._failures += 1
+        doubled = interval * 2.0 ** min(self._failures, 20)
+        return min(doubled, LONGEST_WAIT_S) * random.uniform(0.75, 1.0)  # noqa: S311
 
     def _note(self, watched: _Watched, snapshot: JobSnapshot | None) -> None:
         if snapshot is None:

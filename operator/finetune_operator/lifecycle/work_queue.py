@@ -11,6 +11,7 @@ K = TypeVar("K")
 
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 300.0
+_SLACK = 100
 
 
 class WorkQueue(Generic[K]):
@@ -26,7 +27,7 @@ class WorkQueue(Generic[K]):
         self._ready: dict[K, None] = {}
         self._working: set[K] = set()
         self._again: set[K] = set()
-        self._due: dict[K, float] = {}
+        self._due: dict[K, tuple[float, int]] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._order = 0
         self._failures: dict[K, int] = {}
@@ -48,12 +49,19 @@ class WorkQueue(Generic[K]):
     def add_after(self, key: K, delay_s: float) -> None:
         """Look at the key in some seconds, unless an earlier look is planned already."""
         due = self._clock() + max(0.0, delay_s)
-        if key in self._ready or key in self._again or self._due.get(key, float("inf")) <= due:
+        if key in self._ready or key in self._again or self._planned(key) <= due:
             return
-        self._due[key] = due
         self._order += 1
+        self._due[key] = (due, self._order)
         heapq.heappush(self._heap, (due, self._order, key))
+        if len(self._heap) > 2 * len(self._due) + _SLACK:
+            # Plans that an earlier look overtook would stay until their time, which may be days.
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[:2]]
+            heapq.heapify(self._heap)
         self._changed.set()
+
+    def _planned(self, key: K) -> float:
+        return self._due[key][0] if key in self._due else float("inf")
 
     def retry(self, key: K, *, at_least_s: float = 0.0) -> float:
         """Look at the key again after a failure, later each time.
@@ -63,7 +71,7 @@ class WorkQueue(Generic[K]):
         """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = max(at_least_s, min(FIRST_RETRY_S * 2.0**failures, LONGEST_RETRY_S))
+        delay = max(at_least_s, min(FIRST_RETRY_S * 2.0 ** min(failures, 20), LONGEST_RETRY_S))
         self.add_after(key, delay)
         return delay
 
@@ -75,8 +83,8 @@ class WorkQueue(Generic[K]):
         """The next key to work on, if one is ready now; `done` must follow."""
         now = self._clock()
         while self._heap and self._heap[0][0] <= now:
-            due, _, key = heapq.heappop(self._heap)
-            if self._due.get(key) == due:
+            due, order, key = heapq.heappop(self._heap)
+            if self._due.get(key) == (due, order):
                 self.add(key)
         if not self._ready:
             return None

@@ -229,6 +229,10 @@ class Resource(Model):
     def deleting(self) -> bool:
         return self.metadata.deletion_timestamp is not None
 
+    def belongs_to(self, owner: Resource) -> bool:
+        """Whether it was made for this owner, and not for another one that had its name."""
+        return owner.metadata.uid in {each.uid for each in self.metadata.owner_references or ()}
+
     @property
     def has_finalizer(self) -> bool:
         return FINALIZER in (self.metadata.finalizers or ())

@@ -77,7 +77,9 @@ def message(details: ErrorDetails, known_fields: tuple[str, ...] = ()) -> str:
         text = _WITH_CONTEXT[kind](context)
     else:
         text = _PLAIN.get(kind, details["msg"].removeprefix("Value error, "))
-    return text + _not_this(details["input"]) if kind in _SHOWS_INPUT else text
+    # The query of a signed URL is a secret, also of one that is written wrong.
+    shows = kind in _SHOWS_INPUT and details["loc"][-1] != "uri"
+    return text + _not_this(details["input"]) if shows else text
 
 
 def _not_this(value: object) -> str:

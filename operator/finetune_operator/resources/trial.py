@@ -104,7 +104,10 @@ class SeriesPoint(Lenient):
 
 
 class TrialStatus(Lenient):
-    """What became of the purchase."""
+    """What became of the purchase.
+
+    `model_deleted` is not given until that was tried, and false where the provider would not delete the model.
+    """
 
     observed_generation: int = -1
     phase: TrialPhase | None = None

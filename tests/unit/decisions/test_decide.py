@@ -114,6 +114,13 @@ def test_the_deadline_ends_a_sweep_and_keeps_its_best() -> None:
     assert (late.status.phase, reason(late)) == ("Succeeded", "DeadlineExceeded")
 
 
+def test_a_deadline_that_has_passed_wakes_nobody_again() -> None:
+    sweep = a_sweep(limits={"maxDuration": "1h"}, status={"startedAt": "2026-11-24T10:00:00Z"})
+    assert look(sweep, [a_trial(0, TrialPhase.EVALUATING)]).wake_at is None
+    early = a_sweep(limits={"maxDuration": "3h"}, status={"startedAt": "2026-11-24T10:00:00Z"})
+    assert look(early, [a_trial(0, TrialPhase.EVALUATING)]).wake_at == NOW + timedelta(hours=1)
+
+
 def test_without_a_success_the_sweep_has_failed() -> None:
     trials = [a_trial(index, TrialPhase.CANCELLED) for index in range(10)]
     decision = look(a_sweep(), trials)

@@ -132,3 +132,29 @@ async def test_every_end_is_told(state: JobState) -> None:
     await harness.pass_time()
     assert harness.changed == [A]
     await harness.watcher.close()
+
+
+async def test_an_error_that_no_provider_should_raise_does_not_end_the_watch() -> None:
+    harness = Harness(KeyError("data"), [job("1", JobState.SUCCEEDED)])
+    harness.watcher.watch("1", A)
+    await harness.pass_time(2)
+    assert harness.changed == [A]
+    await harness.watcher.close()
+
+
+async def test_an_outage_of_weeks_does_not_end_the_watch() -> None:
+    harness = Harness(TransientProviderError("503"))
+    harness.watcher.watch("1", A)
+    await harness.pass_time(1100)
+    assert len(harness.provider.asked) > 1090
+    assert harness.slept[-1] <= 300
+    await harness.watcher.close()
+
+
+async def test_a_closed_watcher_watches_nothing_and_has_the_trial_looked_at_again() -> None:
+    harness = Harness([job("1")])
+    await harness.watcher.close()
+    harness.watcher.watch("1", A)
+    await harness.pass_time(3)
+    assert harness.provider.asked == []
+    assert harness.changed == [A]

@@ -111,3 +111,23 @@ async def test_take_wakes_up_for_a_key_and_for_the_end() -> None:
     await asyncio.sleep(0)
     queue.close()
     assert await waiting is None
+
+
+def test_a_key_that_fails_for_weeks_is_tried_on() -> None:
+    queue, _ = a_queue()
+    delays = [queue.retry("a") for _ in range(1200)]
+    assert delays[-1] == LONGEST_RETRY_S
+
+
+def test_a_look_that_is_planned_again_and_again_takes_no_memory() -> None:
+    queue, clock = a_queue()
+    for number in range(5000):
+        clock.now = float(number)
+        queue.add_after("a", 1_000_000 - number)
+        queue.add("a")
+        assert queue.take_ready() == "a"
+        queue.done("a")
+    assert len(queue._heap) < 200
+    queue.add_after("a", 10)
+    clock.now += 11
+    assert queue.take_ready() == "a"

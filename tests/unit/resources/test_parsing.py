@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.contract.scenario_contract import sweep_with
 
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.resources import (
@@ -213,3 +214,10 @@ def test_no_mutation_of_a_manifest_raises_anything_but_invalid_manifest(data: st
         return
     assert problems
     assert all(problem.message for problem in problems)
+
+
+def test_a_uri_that_is_wrong_is_not_shown_as_its_query_may_be_a_secret() -> None:
+    with pytest.raises(InvalidManifest) as caught:
+        parse_resource(FinetuneSweep, sweep_with(dataset__training={"uri": "https:/h/x?sig=S3CRET"}))
+    assert "S3CRET" not in str(caught.value)
+    assert "spec.dataset.training.uri" in str(caught.value)

@@ -1,0 +1,66 @@
+"""What the checks of a sweep remember, and for how long."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tests.unit.lifecycle.conftest import MakeBench
+
+from finetune_operator.lifecycle.admission import LONGEST_RECHECK_S, RECHECK_S
+
+
+async def test_a_new_price_counts_for_sweeps_that_run(make_bench: MakeBench) -> None:
+    bench = await make_bench(limits={"maxTrials": 1})
+    await bench.look(bench.provider_key)
+    await bench.launched()
+    before = (await bench.trial()).spec.estimated_cost
+    provider = await bench.store.get_provider(bench.provider_key)
+    assert provider is not None
+    prices = tuple(
+        each.model_copy(update={"training_per_million_tokens": Decimal(9000)})
+        for each in provider.spec.prices
+    )
+    bench.store._update(
+        bench.store._contents.providers,
+        provider,
+        bump=True,
+        spec=provider.spec.model_copy(update={"prices": prices}),
+    )
+    await bench.look(bench.provider_key)
+    bench.edit_sweep(
+        limits=bench.store.sweep.spec.limits.model_copy(update={"max_trials": 2, "parallel_trials": 2})
+    )
+
+    async def two() -> bool:
+        return len(await bench.store.list_trials(bench.sweep_key)) == 2
+
+    await bench.until(bench.sweep_key, two)
+    after = (await bench.trial(1)).spec.estimated_cost
+    assert before is not None
+    assert after is not None
+    epochs = [(await bench.trial(index)).spec.hyperparameters["epochs"] for index in (0, 1)]
+    assert after / int(epochs[1]) > 8 * before / int(epochs[0])
+
+
+async def test_a_sweep_that_stays_wrong_is_checked_less_and_less_often(make_bench: MakeBench) -> None:
+    bench = await make_bench(dataset__training={"uri": "file:///no/such.jsonl"})
+
+    def clock() -> float:
+        return bench.now.timestamp()
+
+    bench.context.admissions._clock = clock
+    waits: list[float] = []
+    for _ in range(8):
+
+        async def refused() -> bool:
+            wait = await bench.look(bench.sweep_key)
+            if wait is None:
+                return False
+            waits.append(wait)
+            return True
+
+        await bench.until(bench.sweep_key, refused)
+        bench.later(waits[-1])
+    assert waits[0] == RECHECK_S + 1
+    assert waits[1] == 2 * RECHECK_S + 1
+    assert waits[-1] == LONGEST_RECHECK_S + 1

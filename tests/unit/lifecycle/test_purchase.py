@@ -1,0 +1,246 @@
+"""Purchases, one line after another: nothing twice, nothing lost, nothing in a hurry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+from tests.unit.lifecycle.conftest import MakeBench
+
+from finetune_operator.cli.session import Ending, ending_of
+from finetune_operator.lifecycle import transitions
+from finetune_operator.lifecycle.store import NotFound, Refused, StoreUnavailable
+from finetune_operator.lifecycle.trial_life import SUSPENDED_AGAIN_S
+from finetune_operator.resources import FinetuneTrial, TrialPhase, TrialStatus
+from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, QuotaExceeded
+
+ONE = {"limits": {"maxTrials": 1}}
+TWO = {"limits": {"maxTrials": 2, "parallelTrials": 2}}
+
+
+async def test_a_quota_is_not_asked_again_before_its_time(make_bench: MakeBench) -> None:
+    bench = await make_bench(**TWO)
+    bench.company.before = [QuotaExceeded("3 jobs at a time", retry_after_s=90.0) for _ in range(9)]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: len(bench.company.before) == 8)
+    # The write of the refusal has the trial looked at again at once, as any write does.
+    again = [await bench.look(bench.trial_key(index)) for index in (0, 1, 0, 1)]
+    assert len(bench.company.before) == 8
+    assert all(delay is not None and 80 < delay <= 90 for delay in again)
+    bench.later(91)
+    await bench.look(bench.trial_key())
+    assert len(bench.company.before) == 7
+
+
+async def test_a_job_that_was_bought_after_a_quota_is_found_when_the_status_is_lost(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    bench.company.before = [QuotaExceeded("wait", retry_after_s=1.0)]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: not bench.company.before)
+    bench.later(2)
+    await bench.training()
+    trial = await bench.trial()
+    await bench.store.write_trial_status(trial, type(trial.status)())  # a restore without statuses
+    await bench.look(bench.trial_key())
+    assert len(bench.company.purchases) == 1
+    assert (await bench.trial()).phase is TrialPhase.TRAINING
+
+
+async def test_a_refusal_of_the_second_call_says_nothing_of_the_first(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    company = bench.company
+    company.capabilities = replace(company.capabilities, finds_by_key=False, idempotent_create=True)
+    company.after = [AmbiguousProviderError("time-out")]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: not company.after)
+    company.before = [PermanentProviderError("the key was revoked")]
+    bench.later(6)
+    await bench.look(bench.trial_key())
+    trial = await bench.trial()
+    assert trial.phase is TrialPhase.STALLED
+    assert "the key was revoked" in str(trial.status.message)
+    assert len(company.purchases) == 1
+
+
+async def test_a_quota_that_refuses_the_second_call_leaves_the_first_in_doubt(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    company = bench.company
+    company.capabilities = replace(company.capabilities, finds_by_key=False, idempotent_create=True)
+    company.after = [AmbiguousProviderError("time-out")]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: not company.after)
+    company.before = [QuotaExceeded("one job at a time", retry_after_s=30.0)]
+    bench.later(6)
+    assert await bench.look(bench.trial_key()) == 30.0
+    entry = (await bench.trial()).status.create
+    assert entry is not None
+    assert (entry.state, entry.attempt) == ("Unknown", 1)
+
+
+async def test_an_outage_is_not_answered_with_a_stream_of_create_calls(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    company = bench.company
+    company.capabilities = replace(company.capabilities, finds_by_key=False, idempotent_create=True)
+    company.before = [AmbiguousProviderError(f"503, request {number}") for number in range(9)]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: len(company.before) == 8)
+    assert [await bench.look(bench.trial_key()) for _ in range(2)] == [5.0, 5.0]
+    assert len(company.before) == 8
+    bench.later(5)
+    await bench.look(bench.trial_key())
+    assert len(company.before) == 7
+
+
+async def test_the_window_of_a_look_up_counts_from_the_end_of_the_call(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    company = bench.company
+    company.capabilities = replace(company.capabilities, lookup_window_s=30.0)
+    company.before = [AmbiguousProviderError("time-out after 60 s")]
+    company.on_submit = lambda: bench.later(60)
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: not company.before)
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).phase is TrialPhase.SUBMITTING
+    bench.later(31)
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).status.reason == "NothingWasBought"
+
+
+async def test_a_person_can_answer_although_the_status_with_the_journal_was_lost(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    trial = await bench.trial()
+    bench.company.jobs["job-2"] = replace(bench.company.jobs["job-1"], job_id="job-2")
+    await bench.store.write_trial_status(trial, type(trial.status)())
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).phase is TrialPhase.STALLED
+    await bench.annotate("1 adopt=job-2")
+    await bench.look(bench.trial_key())
+    trial = await bench.trial()
+    assert trial.phase is TrialPhase.TRAINING
+    assert trial.status.create is not None
+    assert trial.status.create.external_id == "job-2"
+
+
+@pytest.mark.parametrize(
+    ("state", "phase"),
+    [
+        ("Succeeded", TrialPhase.TRAINING),
+        ("Pending", TrialPhase.SUBMITTING),
+        ("Failed", TrialPhase.PENDING),
+    ],
+)
+async def test_a_trial_whose_sweep_comes_back_goes_on_where_it_was(
+    make_bench: MakeBench, state: Literal["Succeeded", "Pending", "Failed"], phase: TrialPhase
+) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    await bench.edit_trial(
+        phase=TrialPhase.STALLED, reason="SweepMissing", message="gone", create=bench.journal(state)
+    )
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).phase is phase
+
+
+async def test_a_trial_of_a_suspended_sweep_is_not_bought(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    bench.edit_sweep(suspend=True)
+    assert await bench.look(bench.trial_key()) == SUSPENDED_AGAIN_S
+    assert not bench.company.purchases
+    bench.edit_sweep(suspend=False)
+    await bench.training()
+
+
+async def test_nothing_is_bought_for_a_sweep_that_is_being_deleted(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    bench.delete_sweep()
+    assert await bench.look(bench.trial_key()) is None
+    assert not bench.company.purchases
+
+
+async def test_a_trial_whose_finalizer_was_taken_away_gets_it_back_before_it_is_bought(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    await bench.store.remove_finalizer(await bench.trial())
+    bench.company.hold = True
+    await bench.training()
+    assert (await bench.trial()).has_finalizer
+
+
+async def test_a_dataset_that_the_provider_refuses_is_a_failed_trial(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    bench.company.upload_fault = PermanentProviderError("the file has too few examples")
+    await bench.evaluated()
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.reason) == (TrialPhase.FAILED, "UploadRefused")
+    assert "too few examples" in str(trial.status.message)
+    assert not trial.has_finalizer
+
+
+async def test_a_suspended_sweep_with_a_trial_that_waits_to_be_bought_has_nothing_left_to_do(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    bench.edit_sweep(suspend=True)
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.phase == "Suspended")
+    assert ending_of(bench.store.sweep, [await bench.trial()]) is Ending.SUSPENDED
+
+
+async def test_the_id_of_a_bought_job_is_written_although_the_store_refuses_for_a_while(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    write, faults = bench.store.write_trial_status, [Refused("403: no permission"), StoreUnavailable("503")]
+
+    async def moody(trial: FinetuneTrial, status: TrialStatus) -> FinetuneTrial:
+        if status.phase is TrialPhase.TRAINING and faults:
+            raise faults.pop(0)
+        return await write(trial, status)
+
+    monkeypatch.setattr(bench.store, "write_trial_status", moody)
+    monkeypatch.setattr(transitions, "CRITICAL_RETRY_S", 0.0)
+    await bench.training()
+    assert not faults
+    assert "job-1" in caplog.text
+
+
+async def test_a_job_of_a_trial_that_is_gone_is_named(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    bench.company.on_submit = lambda: bench.store._contents.trials.remove("intents-0")
+    with pytest.raises(NotFound, match="job-1"):
+        await bench.training()
+
+
+async def test_a_job_that_its_provider_does_not_show_yet_has_not_vanished(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    company = bench.company
+    company.capabilities = replace(company.capabilities, lookup_window_s=600.0)
+    company.hold = True
+    await bench.launched()
+    await bench.training()
+    company.jobs.clear()
+    await bench.until(bench.trial_key(), lambda: bench.context.accounts.watched()[0].watcher.gone("job-1"))
+    assert await bench.look(bench.trial_key()) == 600.0
+    assert (await bench.trial()).phase is TrialPhase.TRAINING
+    bench.later(601)
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).status.reason == "JobVanished"

@@ -1,0 +1,98 @@
+"""A sweep's looks: what it waits for, what it forgets."""
+
+from __future__ import annotations
+
+from tests.contract.scenario_contract import GRID
+from tests.unit.lifecycle.conftest import MakeBench
+
+from finetune_operator.lifecycle.sweep_life import OUTPUT_AGAIN_S
+from finetune_operator.resources import FinetuneTrial, TrialPhase
+from finetune_operator.resources.common import NameRef, ObjectMeta
+from finetune_operator.resources.trial import TrialSpec
+from finetune_providers.errors import PermanentProviderError
+
+
+async def test_trials_of_an_earlier_sweep_of_the_name_are_not_taken_for_its_own(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(limits={"maxTrials": 1})
+    sweep = await bench.sweep()
+    spec = TrialSpec(
+        sweep_ref=NameRef(name=sweep.name),
+        index=0,
+        candidate="small",
+        provider_ref=NameRef(name="acme"),
+        base_model="tiny-1",
+        hyperparameters={"epochs": 1},
+        run_key="key-of-the-earlier-one",
+    )
+    earlier = sweep.model_copy(update={"metadata": sweep.metadata.model_copy(update={"uid": "earlier"})})
+    trial = await bench.store.create_trial(
+        FinetuneTrial(api_version=sweep.api_version, metadata=ObjectMeta(name=f"{sweep.name}-0"), spec=spec),
+        owner=earlier,
+    )
+    trial = await bench.edit_trial(phase=TrialPhase.SUCCEEDED, score=1.0)
+
+    async def told() -> bool:
+        ready = (await bench.sweep()).status.condition("Ready")
+        return ready is not None and ready.reason == "EarlierTrials"
+
+    await bench.until(bench.sweep_key, told)
+    assert (await bench.sweep()).status.best is None
+    version = (await bench.sweep()).metadata.resource_version
+    assert await bench.look(bench.sweep_key) is None
+    assert (await bench.sweep()).metadata.resource_version == version
+    await bench.store.remove_finalizer(trial)
+    bench.told.clear()
+    await bench.store.delete_trial(await bench.trial())
+    assert bench.sweep_key in bench.told
+    await bench.launched()
+    assert (await bench.trial()).spec.run_key != "key-of-the-earlier-one"
+
+
+async def test_a_refused_output_is_tried_again_until_a_person_has_mended_it(make_bench: MakeBench) -> None:
+    bench = await make_bench(limits={"maxTrials": 1}, output={"configMap": "model"})
+    taken = bench.state / "output" / "model.yaml"
+    taken.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: model}\n")
+    await bench.launched()
+    await bench.evaluated()
+
+    async def refused() -> bool:
+        ready = (await bench.sweep()).status.condition("Ready")
+        return ready is not None and ready.reason == "OutputRefused"
+
+    await bench.until(bench.sweep_key, refused)
+    version = (await bench.sweep()).metadata.resource_version
+    delays = [await bench.look(bench.sweep_key) for _ in range(4)]
+    assert OUTPUT_AGAIN_S in delays
+    assert (await bench.sweep()).metadata.resource_version == version
+    taken.unlink()
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    assert taken.exists()
+
+
+async def test_a_finished_sweep_leaves_nothing_behind_in_memory(make_bench: MakeBench) -> None:
+    bench = await make_bench(limits={"maxTrials": 1})
+    await bench.launched()
+    await bench.evaluated()
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    await bench.look(bench.sweep_key)
+    await bench.look(bench.trial_key())
+    assert bench.context.background.names() == ()
+    assert bench.context.evaluating == {}
+
+
+async def test_a_model_that_the_provider_will_not_delete_does_not_hold_the_end_up(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(
+        limits={"maxTrials": 2, "parallelTrials": 2}, keepModels="Best", candidates=[GRID]
+    )
+    bench.company.quality = lambda request: request.hyperparameters["epochs"] / 8
+    bench.company.delete_fault = PermanentProviderError("deletion needs the role of an owner")
+    await bench.launched()
+    await bench.evaluated(0)
+    await bench.evaluated(1)
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    assert sorted([str((await bench.trial(n)).status.model_deleted) for n in (0, 1)]) == ["False", "None"]
+    assert "role of an owner" in (bench.state / "events.jsonl").read_text()
