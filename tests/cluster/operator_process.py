@@ -51,6 +51,11 @@ class OperatorProcess:
         """Whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a test ended the process, so that there is none on purpose."""
+        return self._process is None
+
     def start(self) -> None:
         """Start a new process; the one before must have ended."""
         assert not self.running
@@ -74,7 +79,9 @@ class OperatorProcess:
     def _signal(self, number: signal.Signals) -> int:
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(GRACE_S)
+        code = self._process.wait(GRACE_S)
+        self._process = None
+        return code
 
     def job(self, trial: FinetuneTrial) -> JobFolder:
         """The folder of a trial's job, which must have been bought."""

