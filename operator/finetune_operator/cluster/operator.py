@@ -84,6 +84,8 @@ async def run_operator(
             return
         engine = engine_factory(follower.store)
         follower.start(engine)
+        where = f"namespaces {', '.join(namespaces)}" if namespaces else "all namespaces"
+        _logger.info("serving %s: %d objects are unfinished", where, len(list(follower.store.unfinished())))
         with quiet_kopf():
             await _work(engine, follower, WatchSettings(access, namespaces, liveness), stop=stop)
     finally:

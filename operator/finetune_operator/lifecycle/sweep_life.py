@@ -261,6 +261,9 @@ async def _say_that_it_is_checked(context: Context, sweep: FinetuneSweep) -> Non
 async def _write(context: Context, sweep: FinetuneSweep, status: SweepStatus) -> None:
     written = await context.store.write_sweep_status(sweep, status)
     for event in sweep_events(sweep.status, status):
+        log.info(
+            "FinetuneSweep %s/%s: %s: %s", sweep.metadata.namespace, sweep.name, event.reason, event.message
+        )
         await context.store.record_event(written, event.reason, event.message, warning=event.warning)
     if status.finished:
         await context.store.remove_finalizer(written)
