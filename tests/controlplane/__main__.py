@@ -59,7 +59,7 @@ def _up(crds: Path) -> int:
 def _down() -> int:
     remove_control_plane(_HOME)
     _KUBECONFIG.unlink(missing_ok=True)
-    print("No control plane is running")
+    print("Stopped: no control plane is running here")
     return 0
 
 
