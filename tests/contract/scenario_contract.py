@@ -324,6 +324,20 @@ class ScenarioContract:
 class RestartContract:
     """The engine dies and another goes on."""
 
+    async def test_other_data_is_refused_before_scores_are_mixed(self, world: World) -> None:
+        await world.apply(DATA, PROVIDER, SWEEP)
+        await world.start()
+        await until_finished(world)
+        await world.stop()
+        other = {**DATA, "data": {"train.jsonl": dataset(9)}}
+        await world.apply(other, PROVIDER, sweep_with(limits__maxTrials=6))
+        await world.start()
+        sweep = await until(world, lambda sweep, _: _refused(sweep))
+        accepted = sweep.status.condition("Accepted")
+        assert accepted is not None
+        assert "spec.dataset.training: its content has changed" in accepted.message
+        assert len(world.company.purchases) == 4
+
     async def test_a_crash_in_mid_training_buys_nothing_twice(self, world: World) -> None:
         world.company.hold = True
         await world.apply(DATA, PROVIDER, SWEEP)

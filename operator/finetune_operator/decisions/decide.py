@@ -31,6 +31,7 @@ from finetune_operator.resources import (
     TrialPhase,
 )
 from finetune_operator.resources.sweep import Baseline
+from finetune_operator.resources.sweep_status import DatasetHashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,14 @@ class Knowledge:
         costs: What trials are expected to cost.
         baselines: Base models measured since the status was written.
         deletable: Providers (by name) whose fine-tuned models can be deleted.
+        datasets: Hashes of the datasets as they are now.
         output_problem: Why the output could not be written; "" where it could or was not tried.
     """
 
     costs: CostModel = field(default_factory=CostModel)
     baselines: Mapping[BaselineKey, Baseline] = field(default_factory=dict)
     deletable: frozenset[str] = frozenset()
+    datasets: DatasetHashes | None = None
     output_problem: str = ""
 
 
@@ -82,6 +85,7 @@ def decide(
         sweep,
         trials,
         baselines=baselines,
+        datasets=knowledge.datasets,
         costs=knowledge.costs,
         started_at=started_at,
         last_index=max([launched(sweep, trials) - 1, *(each.index for each in creations)]),

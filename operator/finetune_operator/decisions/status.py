@@ -20,6 +20,7 @@ from finetune_operator.resources import (
     TrialPhase,
 )
 from finetune_operator.resources.sweep import Baseline, SweepCost, TrialCounts
+from finetune_operator.resources.sweep_status import DatasetHashes
 
 BaselineKey = tuple[str, str]
 """Provider and base model."""
@@ -82,6 +83,7 @@ def derived_status(
     trials: Sequence[FinetuneTrial],
     *,
     baselines: Sequence[Baseline],
+    datasets: DatasetHashes | None,
     costs: CostModel,
     started_at: datetime,
     last_index: int,
@@ -97,6 +99,7 @@ def derived_status(
         best=None if best is None else summarise_best(best, baselines),
         best_score=None if best is None else f"{best.status.score:.4g}",
         baselines=tuple(baselines),
+        datasets=sweep.status.datasets or datasets,
         cost=SweepCost(reserved=reserved(trials), spent=paid, currency=costs.currency) if priced else None,
         spent=f"{paid:f} {costs.currency}" if priced else None,
         space_size="unbounded" if space_size is None else str(space_size),

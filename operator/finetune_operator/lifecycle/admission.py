@@ -120,6 +120,7 @@ class Admissions:
             if account is not None:
                 accounts[candidate.provider_ref.name] = account
         datasets = await self._check_datasets(namespace, sweep.spec, problems)
+        problems += _changed_datasets(sweep, datasets)
         costs = _cost_model(sweep.spec, accounts, datasets.get("training"), problems)
         return Admission(
             problems=tuple(problems),
@@ -186,6 +187,20 @@ class Admissions:
             return (await self._store.get_config_map(namespace, name))[key]
         except NotFound as error:
             raise LookupError(str(error)) from error
+
+
+def _changed_datasets(sweep: FinetuneSweep, datasets: Mapping[str, FetchedDataset]) -> list[Problem]:
+    """The datasets that are no longer what the sweep began with."""
+    began = {} if sweep.status.datasets is None else sweep.status.datasets.to_dict()
+    message = (
+        "its content has changed since the sweep began, so that scores could not be compared; bring the old "
+        "content back, or make a new sweep under another name"
+    )
+    return [
+        Problem(f"spec.dataset.{name}", message)
+        for name, dataset in datasets.items()
+        if name in began and began[name] != dataset.content_hash
+    ]
 
 
 def _cost_model(

@@ -34,6 +34,7 @@ from finetune_operator.resources import (
 )
 from finetune_operator.resources.common import NameRef
 from finetune_operator.resources.sweep import Baseline
+from finetune_operator.resources.sweep_status import DatasetHashes
 from finetune_operator.resources.trial import CancelRequest
 from finetune_providers.errors import PermanentProviderError
 
@@ -102,6 +103,7 @@ async def _decide_and_act(
         costs=admission.costs,
         baselines=_measured(context, key, sweep, trials),
         deletable=admission.deletable,
+        datasets=DatasetHashes(**{name: each.content_hash for name, each in admission.datasets.items()}),
         output_problem=context.output_problems.pop(key, ""),
     )
     decision = await asyncio.to_thread(decide, sweep, trials, knowledge, now=context.now())

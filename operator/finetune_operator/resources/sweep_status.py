@@ -52,8 +52,16 @@ class SweepCost(Lenient):
     currency: str = "USD"
 
 
+class DatasetHashes(Lenient):
+    """SHA-256 of each dataset's content as it was when the sweep was accepted, hexadecimal."""
+
+    training: str | None = None
+    validation: str | None = None
+    evaluation: str | None = None
+
+
 class SweepStatus(Lenient):
-    """What the operator knows of the sweep; everything in it can be derived again from the trials."""
+    """What the operator knows of the sweep; all of it but hashes and baselines can be derived from the trials."""
 
     observed_generation: int = -1
     phase: Literal["Pending", "Searching", "Suspended", "Finishing", "Succeeded", "Failed"] | None = None
@@ -62,6 +70,7 @@ class SweepStatus(Lenient):
     best: BestTrial | None = None
     best_score: str | None = None
     baselines: tuple[Baseline, ...] = ()
+    datasets: DatasetHashes | None = None
     cost: SweepCost | None = None
     spent: str | None = None
     space_size: str | None = None
