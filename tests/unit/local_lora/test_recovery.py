@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from finetune_providers.base import JobState
 from finetune_providers.errors import PermanentProviderError
-from finetune_providers.local_lora.jobs import PAUSED, JobFolder, create_job
+from finetune_providers.local_lora.jobs import CANCELLED, PAUSED, JobFolder, create_job
 from finetune_providers.local_lora.launcher import Launch, Launcher
 from finetune_providers.local_lora.options import RULES, LocalOptions
 from unit.local_lora.helpers import NewProvider, NewRequest, job_folder, settle, wait_until
@@ -141,6 +141,19 @@ async def test_no_more_trainers_live_than_there_are_slots_even_with_two_operator
     assert not job_folder(work_dir, "second").alive
     await one.cancel("first")
     assert job_folder(work_dir, "second").alive, "the free slot is used at once"
+
+
+async def test_a_cancelled_job_keeps_no_checkpoint(
+    new_provider: NewProvider, new_request: NewRequest, work_dir: Path
+) -> None:
+    provider = new_provider()
+    await provider.submit(await new_request(provider, "stopped", **LONG))
+    job = job_folder(work_dir, "stopped")
+    await wait_until(job.checkpoint.exists)
+    job.checkpoint.with_suffix(".new").touch()
+    await provider.cancel("stopped")
+    assert job.status().native_state == CANCELLED
+    assert list(job.path.glob("checkpoint*")) == [], "it may be larger than the model's adapter by far"
 
 
 async def test_a_waiting_job_that_is_cancelled_never_starts(
