@@ -11,7 +11,7 @@ from finetune_operator.resources import SweepSpec
 from finetune_operator.resources.sweep import Candidate
 
 EDITABLE_FIELDS = frozenset(
-    {"limits", "suspend", "deletion_policy", "keep_models", "early_stopping", "output"}
+    {"limits", "suspend", "deletion_policy", "keep_models", "output"}
 )
 """Fields of a sweep's spec that may change while it runs; all others are fixed once it exists."""
 
