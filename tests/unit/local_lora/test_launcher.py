@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from finetune_providers.base import JobState
 from finetune_providers.local_lora.forkserver import _receive
 from finetune_providers.local_lora.launcher import Launch, Launcher, child_environment
 from finetune_providers.local_lora.options import LocalOptions
-from unit.local_lora.helpers import NewProvider, NewRequest, job_folder, settle
+from unit.local_lora.helpers import NewProvider, NewRequest, job_folder, settle, wait_until
 
 pytestmark = pytest.mark.lora
 
@@ -61,6 +63,40 @@ def test_a_fork_server_whose_client_dies_in_the_middle_of_a_request_ends() -> No
         ours.sendall(b'{"module": ')
         ours.close()
         assert _receive(theirs) == (None, [])
+
+
+async def test_a_session_given_up_while_its_process_starts_hands_on_no_closed_descriptor(
+    new_provider: NewProvider, tiny_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting, go_on = threading.Event(), threading.Event()
+    open_at_last: list[bool] = []
+
+    def start_slowly(_: Launcher, launch: Launch) -> int:
+        starting.set()
+        go_on.wait(60)
+        for descriptor in (launch.payload, launch.log):
+            try:
+                os.fstat(descriptor)
+            except OSError:
+                open_at_last.append(False)
+            else:
+                open_at_last.append(True)
+        return 4711
+
+    async def ask() -> None:
+        async with new_provider().inference(tiny_model):
+            pass
+
+    monkeypatch.setattr(Launcher, "start", start_slowly)
+    asking = asyncio.ensure_future(ask())
+    await wait_until(starting.is_set)
+    asking.cancel()
+    await asyncio.wait({asking}, timeout=0.1)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await wait_until(lambda: len(open_at_last) == 2)
+    assert open_at_last == [True, True]
 
 
 async def test_without_a_fork_server_a_fresh_process_trains(
