@@ -17,7 +17,8 @@ install: $(INSTALLED) ## Install everything into .venv
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "finetune-operator needs Python 3.11 or newer; set PYTHON=python3.11, for instance")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# What an interrupted installation left may lack pip, and nothing may be installed outside a virtual environment.
+	$(BIN)/python -c 'import importlib.util as u, sys; sys.exit(sys.prefix == sys.base_prefix or not (u.find_spec("pip") or u.find_spec("uv")))' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet "$$(grep -oE '^uv==[0-9.]+' requirements.lock)"
 	$(BIN)/python -m uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --editable .

@@ -26,15 +26,15 @@ Examples:
 {EXIT_CODES_HELP}"""
 
 _COMMANDS = {
-    "operator": "finetune_operator.cli.operator_command:operator_command",
-    "plan": "finetune_operator.cli.plan_command:plan_command",
-    "report": "finetune_operator.cli.report_command:report_command",
-    "run": "finetune_operator.cli.run_command:run_command",
+    "operator": "Serve the sweeps of a cluster.",
+    "plan": "Check a sweep and show what it would do.",
+    "report": "Show a sweep of this machine.",
+    "run": "Run a sweep on this machine.",
 }
 
 
 class LazyGroup(SafeGroup):
-    """Imports a command when it is asked for: `finetune run` needs no Kubernetes client."""
+    """Imports a command when it is asked for: `finetune run` needs no Kubernetes client, help not even pydantic."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands."""
@@ -44,9 +44,14 @@ class LazyGroup(SafeGroup):
         """The command of a name, or None."""
         if cmd_name not in _COMMANDS:
             return None
-        module_name, _, attribute = _COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module_name), attribute)
+        module = importlib.import_module(f"finetune_operator.cli.{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them: help is there at once."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
 
 
 @click.group(cls=LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})

@@ -42,8 +42,8 @@ class SafeGroup(click.Group):
         except InvalidManifest as error:
             show_problems(error)
             ctx.exit(ExitCode.REFUSED)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click ends in silence where the reader of a pipe has gone, as after `| head`
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(ExitCode.INTERRUPTED)

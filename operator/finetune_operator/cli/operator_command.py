@@ -30,7 +30,7 @@ Examples:
 _REFERENCE_GRACE_S = 30.0
 
 
-@click.command(name="operator", help=HELP, short_help="Serve the sweeps of a cluster.")
+@click.command(name="operator", help=HELP)
 @click.option("-n", "--namespace", "namespaces", multiple=True, help="Serve this namespace; may be repeated.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Serve all namespaces.")
 @click.option(

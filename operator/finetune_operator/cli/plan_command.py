@@ -32,7 +32,7 @@ Examples:
 {EXIT_CODES_HELP}"""
 
 
-@click.command(name="plan", help=HELP, short_help="Check a sweep and show what it would do.")
+@click.command(name="plan", help=HELP)
 @FILES
 @OUTPUT
 @click.pass_context

@@ -30,7 +30,7 @@ Examples:
 {EXIT_CODES_HELP}"""
 
 
-@click.command(name="report", help=HELP, short_help="Show a sweep of this machine.")
+@click.command(name="report", help=HELP)
 @click.argument("state", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @OUTPUT
 @click.pass_obj

@@ -44,7 +44,7 @@ Examples:
 {EXIT_CODES_HELP}"""
 
 
-@click.command(name="run", help=HELP, short_help="Run a sweep on this machine.")
+@click.command(name="run", help=HELP)
 @FILES
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), help=STATE_HELP)
 @OUTPUT

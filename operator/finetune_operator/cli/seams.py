@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from finetune_operator.lifecycle.accounts import ProviderFactory
-from finetune_operator.lifecycle.context import TrialProgress
-from finetune_operator.lifecycle.store import Key, Store
 from finetune_providers import registry
+
+if TYPE_CHECKING:  # loading them takes a second, which `finetune --help` need not wait for
+    from finetune_operator.lifecycle.accounts import ProviderFactory
+    from finetune_operator.lifecycle.context import TrialProgress
+    from finetune_operator.lifecycle.store import Key, Store
 
 
 class RunningEngine(Protocol):

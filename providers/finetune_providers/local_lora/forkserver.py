@@ -66,7 +66,8 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int
     """One request: a line of JSON, with the log's and the payload's descriptors sent along."""
     data, descriptors, _, _ = socket.recv_fds(connection, 65536, 2)
     while data and not data.endswith(b"\n"):
-        data += connection.recv(65536)
+        more = connection.recv(65536)
+        data = data + more if more else b""  # the client died in the middle of its request
     return (json.loads(data) if data else None), descriptors
 
 

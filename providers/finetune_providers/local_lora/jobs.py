@@ -180,9 +180,15 @@ class JobFolder:
         write_json(self.path / "state.json", asdict(status))
 
     def finish(self, native_state: str, message: str = "", **changes: Any) -> None:
-        """Write a final state; the caller holds the lock."""
+        """Write a final state; the caller holds the lock. The checkpoint goes: nobody will go on from it."""
         status = self.status()
         self.write(replace(status, native_state=native_state, message=message, finished_at=now(), **changes))
+        self.remove_checkpoint()
+
+    def remove_checkpoint(self) -> None:
+        """Remove the last checkpoint, and a half-written one that a killed trainer left."""
+        for path in (self.checkpoint, self.checkpoint.with_suffix(".new")):
+            path.unlink(missing_ok=True)
 
     def last_log_line(self) -> str:
         """The log's last line that says something, shortened; "" where there is none."""

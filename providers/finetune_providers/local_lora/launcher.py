@@ -62,6 +62,11 @@ def child_environment(options: LocalOptions, credentials: Mapping[str, str]) -> 
     return environment
 
 
+def _program(module: str) -> list[str]:
+    """Our interpreter on a module. `-P`: a file that lies in the working folder by chance is no library."""
+    return [sys.executable, "-P", "-m", f"{_PACKAGE}.{module}"]
+
+
 class Launcher:
     """One for the whole process: all accounts share the loaded libraries. Its methods block and are thread-safe."""
 
@@ -105,10 +110,11 @@ class Launcher:
                 "environment": dict(launch.environment),
                 "cwd": str(launch.cwd),
             }
+            line = json.dumps(request).encode() + b"\n"
             try:
-                socket.send_fds(
-                    connection, [json.dumps(request).encode() + b"\n"], [launch.log, launch.payload]
-                )
+                # A large environment does not fit into the socket at once.
+                sent = socket.send_fds(connection, [line], [launch.log, launch.payload])
+                connection.sendall(line[sent:])
             except BrokenPipeError:
                 # It has ended for lack of work. Nothing was started, so a second attempt starts nothing twice.
                 self._stop_server()
@@ -131,7 +137,7 @@ class Launcher:
         plain = {name: value for name, value in environment.items() if name != "HF_TOKEN"}
         with theirs:
             self._server = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", f"{_PACKAGE}.forkserver", str(theirs.fileno())],
+                [*_program("forkserver"), str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -158,7 +164,7 @@ class Launcher:
 
     def _start_fresh(self, launch: Launch) -> int:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", f"{_PACKAGE}.{launch.module}", *launch.arguments, str(launch.payload)],
+            [*_program(launch.module), *launch.arguments, str(launch.payload)],
             stdin=subprocess.DEVNULL,
             stdout=launch.log,
             stderr=launch.log,

@@ -73,7 +73,12 @@ def find_model(name: str) -> ModelSource:
     looks_like_path = name.startswith(("/", "./", "../", "~", "file://"))
     folder = Path(name.removeprefix("file://")).expanduser()
     if looks_like_path or folder.is_dir():
-        return _check_folder(name, folder.absolute())
+        if not folder.is_absolute():
+            # Trainers work in folders of their own, and the next command may be given in another one.
+            raise PermanentProviderError(
+                f"base model {name!r} is a relative path; write {folder.absolute()}", field="baseModel"
+            )
+        return _check_folder(name, folder)
     if _HUB_ID.fullmatch(name):
         return ModelSource(SourceKind.HUB, name)
     raise PermanentProviderError(

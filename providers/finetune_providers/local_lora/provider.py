@@ -206,6 +206,8 @@ class LocalProvider:
     async def aclose(self) -> None:
         """Pause this account's trainers: they save a checkpoint, and the next provider goes on from it."""
         self._closed = True
+        # A tick whose caller was cancelled goes on in its thread: what it starts must be seen here.
+        await asyncio.to_thread(self._scheduler.close)
         jobs = await asyncio.to_thread(lambda: list(self._scheduler.unfinished()))
         await self._stop(jobs, grace_s=_PAUSE_GRACE_S)
         for job in jobs:

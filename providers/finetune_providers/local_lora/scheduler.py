@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,8 @@ class Scheduler:
         self._slots = slots
         self._environment = environment
         self._ended: set[str] = set()
+        self._turn = threading.Lock()
+        self._closed = False
 
     def job(self, job_id: str) -> JobFolder | None:
         """The job's folder, or None where there is no such job."""
@@ -58,7 +61,7 @@ class Scheduler:
 
     def tick(self) -> None:
         """Look at every unfinished job once and start those that can go on, oldest first."""
-        with locked(self._jobs / ".scheduler.lock"):
+        with self._turn, locked(self._jobs / ".scheduler.lock"):
             free = self._slots
             idle: list[JobFolder] = []
             for job in self.unfinished():
@@ -67,7 +70,13 @@ class Scheduler:
                 else:
                     idle.append(job)
             for job in sorted(idle, key=lambda job: job.request().created_at):
-                free -= self._handle_idle(job, may_start=free > 0)
+                free -= self._handle_idle(job, may_start=free > 0 and not self._closed)
+
+    def close(self) -> None:
+        """Start nothing any more; returns once a tick that is under way has ended."""
+        self._closed = True
+        with self._turn:
+            return
 
     def settle(self, job: JobFolder) -> None:
         """Give a job whose trainer is gone the state that says so: cancelled, or paused until the next tick."""

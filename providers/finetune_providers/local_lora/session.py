@@ -106,10 +106,14 @@ async def open_session(
                 environment=environment,
                 cwd=logs,
             )
+            starting = asyncio.ensure_future(asyncio.to_thread(launcher.start, launch))
             try:
-                await asyncio.to_thread(launcher.start, launch)
+                await asyncio.shield(starting)
             except OSError as error:
                 raise TransientProviderError(f"no process can be started: {error}") from error
+            finally:
+                # Also if we are cancelled: the thread hands on these descriptors, whoever has their numbers.
+                await asyncio.wait({starting})
             reader, writer = await asyncio.open_connection(sock=ours.dup(), limit=_MAX_LINE)
         try:
             session = LocalSession(reader, writer, log=Path(log.name))

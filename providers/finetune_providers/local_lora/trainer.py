@@ -118,7 +118,7 @@ def train_job(job: JobFolder, reporter: Reporter) -> None:
         trained_tokens=training.trained_tokens,
         finished_at=now(),
     )
-    job.checkpoint.unlink(missing_ok=True)
+    job.remove_checkpoint()
     logger.info("done")
 
 

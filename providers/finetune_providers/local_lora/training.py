@@ -103,14 +103,24 @@ class Training:
         """
         if not self.position.series and self._valid is not None:
             self.position.series = ((0, self._validate(beat)),)
+        # A checkpoint that was written while an epoch was validated has its steps, but not yet its metrics.
+        if self._epoch_is_due:
+            self._end_epoch(beat)
+            epoch_done()
         while self.position.step < self.total_steps:
             epoch, first = divmod(self.position.step, self.steps_per_epoch)
             for batch in self._batches(epoch)[first:]:
                 self._step(batch)
-                if self.position.step % self.steps_per_epoch == 0:
+                if self._epoch_is_due:
                     self._end_epoch(beat)
                     epoch_done()
                 beat()
+
+    @property
+    def _epoch_is_due(self) -> bool:
+        """Whether all steps of an epoch are taken and its metrics are still missing."""
+        step, series = self.position.step, self.position.series
+        return step > 0 and step % self.steps_per_epoch == 0 and (not series or series[-1][0] < step)
 
     def _batches(self, epoch: int) -> list[list[int]]:
         generator = torch.Generator().manual_seed(self._plan.seed * 100_003 + epoch)

@@ -179,3 +179,17 @@ def test_the_operators_process_never_loads_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert out.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", ["models/tiny", "./models/tiny", "file://models/tiny"])
+async def test_a_relative_base_model_is_refused_because_trainers_work_elsewhere(
+    new_provider: NewProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = tmp_path / "models" / "tiny"
+    folder.mkdir(parents=True)
+    for file in ("config.json", "model.safetensors"):
+        (folder / file).touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PermanentProviderError, match=f"write {folder}") as caught:
+        await new_provider().check([name])
+    assert caught.value.field == "baseModel"

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from safetensors.numpy import load_file
 
 from finetune_providers.base import JobState
 from finetune_providers.errors import PermanentProviderError
-from finetune_providers.local_lora.jobs import PAUSED, JobFolder, create_job
+from finetune_providers.local_lora.jobs import CANCELLED, PAUSED, JobFolder, create_job
+from finetune_providers.local_lora.launcher import Launch, Launcher
 from finetune_providers.local_lora.options import RULES, LocalOptions
 from unit.local_lora.helpers import NewProvider, NewRequest, job_folder, settle, wait_until
 
@@ -88,6 +91,43 @@ async def test_a_closed_provider_pauses_its_jobs_and_the_next_one_resumes_them(
     assert f"going on from step {saved}" in job.log.read_text("utf-8")
 
 
+async def test_closing_leaves_no_trainer_that_a_look_under_way_starts_meanwhile(
+    new_provider: NewProvider, new_request: NewRequest, work_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading, loaded = threading.Event(), threading.Event()
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_slowly(_: Launcher, launch: Launch) -> int:
+        loading.set()
+        loaded.wait(60)
+        started.append(subprocess.Popen(["sleep", "60"], pass_fds=(launch.payload,), start_new_session=True))
+        return started[-1].pid
+
+    monkeypatch.setattr(Launcher, "start", start_slowly)
+    provider = new_provider(max_concurrent_jobs=2)
+    for key in ("first", "second"):
+        create_job(
+            work_dir / "jobs",
+            await new_request(provider, key),
+            options=LocalOptions(device="cpu"),
+            defaults={},
+        )
+    look = asyncio.ensure_future(provider.observe(["first", "second"]))
+    await wait_until(loading.is_set)
+    look.cancel()
+    closing = asyncio.ensure_future(provider.aclose())
+    await asyncio.sleep(0.1)
+    loaded.set()
+    await closing
+    try:
+        assert [job_folder(work_dir, key).alive for key in ("first", "second")] == [False, False]
+        assert len(started) == 1, "a closed provider starts nothing more"
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
 async def test_no_more_trainers_live_than_there_are_slots_even_with_two_operators(
     new_provider: NewProvider, new_request: NewRequest, work_dir: Path
 ) -> None:
@@ -101,6 +141,19 @@ async def test_no_more_trainers_live_than_there_are_slots_even_with_two_operator
     assert not job_folder(work_dir, "second").alive
     await one.cancel("first")
     assert job_folder(work_dir, "second").alive, "the free slot is used at once"
+
+
+async def test_a_cancelled_job_keeps_no_checkpoint(
+    new_provider: NewProvider, new_request: NewRequest, work_dir: Path
+) -> None:
+    provider = new_provider()
+    await provider.submit(await new_request(provider, "stopped", **LONG))
+    job = job_folder(work_dir, "stopped")
+    await wait_until(job.checkpoint.exists)
+    job.checkpoint.with_suffix(".new").touch()
+    await provider.cancel("stopped")
+    assert job.status().native_state == CANCELLED
+    assert list(job.path.glob("checkpoint*")) == [], "it may be larger than the model's adapter by far"
 
 
 async def test_a_waiting_job_that_is_cancelled_never_starts(

@@ -125,6 +125,46 @@ async def test_a_model_whose_layers_cannot_be_cut_exactly_is_trained_in_full(
     assert training.position.step == training.total_steps
 
 
+@pytest.mark.filterwarnings("ignore")
+async def test_an_interruption_while_an_epoch_is_validated_loses_no_metrics(
+    torch: Any, new_provider: NewProvider, new_request: NewRequest, tiny_model: str, tmp_path: Path
+) -> None:
+    from finetune_providers.local_lora.setup import prepare
+
+    request = await new_request(new_provider(), "job")
+    training_request = TrainingRequest(
+        key="job",
+        base_model=tiny_model,
+        hyperparameters={"maxLength": 64, "loraAlpha": 16, **request.hyperparameters},
+        training=request.training,
+        validation=request.validation,
+        seed=0,
+        labels={},
+        options=LocalOptions(device="cpu"),
+        created_at="",
+    )
+    series = []
+    for stop_at in (None, "first epoch", "last epoch"):
+        training, _ = prepare(training_request, cache=tmp_path / "hidden", beat=lambda: None)
+        stop = {"first epoch": training.steps_per_epoch, "last epoch": training.total_steps}.get(str(stop_at))
+
+        def beat(training: Any = training, stop: int | None = stop) -> None:
+            if training.position.step == stop:
+                training.save(tmp_path / "checkpoint.pt")
+                raise InterruptedError
+
+        if stop is not None:
+            # The first beat at this step comes from the validation.
+            with pytest.raises(InterruptedError):
+                training.train(beat=beat, epoch_done=lambda: None)
+            training, _ = prepare(training_request, cache=tmp_path / "hidden", beat=lambda: None)
+            training.restore(tmp_path / "checkpoint.pt")
+        training.train(beat=lambda: None, epoch_done=lambda: None)
+        series.append(training.position.series)
+    assert [step for step, _ in series[0]] == [0, 6, 12]
+    assert series[0] == series[1] == series[2]
+
+
 async def test_hidden_states_are_computed_once_for_all_trials(
     new_provider: NewProvider, new_request: NewRequest, work_dir: Path
 ) -> None:
