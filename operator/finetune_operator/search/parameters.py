@@ -7,6 +7,7 @@ value that the search proposes. `drawn` turns a uniform random number below 1 in
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
@@ -106,7 +107,7 @@ class IntRange:
 
 
 @dataclass(frozen=True, slots=True)
-class _RealRange:
+class _RealRange(ABC):
     """Real numbers between two bounds; `steps` of them, bounds included, or all of them if None."""
 
     min: float
@@ -200,11 +201,11 @@ class _RealRange:
         rounded = round_significant(self._value(place), self._digits)
         return min(self.max, max(self.min, rounded))
 
-    def _value(self, place: float) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def _value(self, place: float) -> float: ...
 
-    def _place(self, value: float) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def _place(self, value: float) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
