@@ -207,7 +207,7 @@ def _cost_model(
     spec: SweepSpec, accounts: Mapping[str, Account], training: FetchedDataset | None, problems: list[Problem]
 ) -> CostModel:
     budget = spec.limits.budget
-    currency = "USD" if budget is None else budget.currency
+    currency = spec.limits.currency
     prices: dict[tuple[str, str], ModelPrice] = {}
     for index, candidate in enumerate(spec.candidates):
         account = accounts.get(candidate.provider_ref.name)

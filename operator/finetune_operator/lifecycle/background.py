@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
 from typing import Any
-
-
-@dataclass(slots=True)
-class _Job:
-    task: asyncio.Task[Any]
 
 
 class BackgroundWork:
     """Named pieces of work; starting one that was started is no second start."""
 
     def __init__(self) -> None:
-        self._jobs: dict[Hashable, _Job] = {}
+        self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
 
     def start(self, name: Hashable, work: Callable[[], Awaitable[Any]], *, then: Callable[[], None]) -> None:
         """Start a piece of work unless it goes on or its outcome is still there.
@@ -27,16 +21,11 @@ class BackgroundWork:
             work: What to do.
             then: Called once it has ended, whatever came out.
         """
-        if name in self._jobs:
+        if name in self._tasks:
             return
         task = asyncio.ensure_future(work())
         task.add_done_callback(lambda ended: None if ended.cancelled() else then())
-        self._jobs[name] = _Job(task)
-
-    def going_on(self, name: Hashable) -> bool:
-        """Whether the work was started and has not ended."""
-        job = self._jobs.get(name)
-        return job is not None and not job.task.done()
+        self._tasks[name] = task
 
     def outcome(self, name: Hashable) -> Any:
         """What came out of work that has ended; None where nothing has.
@@ -46,32 +35,32 @@ class BackgroundWork:
         Raises:
             Whatever the work raised, once: such work may be started again.
         """
-        job = self._jobs.get(name)
-        if job is None or not job.task.done():
+        task = self._tasks.get(name)
+        if task is None or not task.done():
             return None
-        if job.task.cancelled() or job.task.exception() is not None:
-            del self._jobs[name]
-        return None if job.task.cancelled() else job.task.result()
+        if task.cancelled() or task.exception() is not None:
+            del self._tasks[name]
+        return None if task.cancelled() else task.result()
 
     def forget(self, name: Hashable) -> None:
         """Forget an outcome that is written down; work that goes on is left alone."""
-        job = self._jobs.get(name)
-        if job is not None and job.task.done():
-            del self._jobs[name]
+        task = self._tasks.get(name)
+        if task is not None and task.done():
+            del self._tasks[name]
 
     def names(self) -> tuple[Hashable, ...]:
         """All pieces that go on or whose outcome is still there."""
-        return tuple(self._jobs)
+        return tuple(self._tasks)
 
     async def drop(self, name: Hashable) -> None:
         """End the work and forget its outcome."""
-        job = self._jobs.pop(name, None)
-        if job is not None:
-            await _end(job.task)
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            await _end(task)
 
     async def close(self) -> None:
         """End everything."""
-        for name in list(self._jobs):
+        for name in list(self._tasks):
             await self.drop(name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 
 from finetune_operator.decisions.costs import token_cost
 from finetune_operator.lifecycle import purchase
@@ -11,9 +12,10 @@ from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.evaluating import finish_evaluation, finish_reported
+from finetune_operator.lifecycle.legality import price_of
 from finetune_operator.lifecycle.release import release_trial
 from finetune_operator.lifecycle.store import Key
-from finetune_operator.lifecycle.transitions import advance, end, sweep_key_of
+from finetune_operator.lifecycle.transitions import advance, end, key_of, sweep_key_of
 from finetune_operator.resources import (
     REPORTED_METRICS,
     FinetuneSweep,
@@ -89,8 +91,7 @@ async def _train(
     if job_id is None:
         await purchase.stall(context, trial, "the status has no job id")
         return None
-    key = Key("FinetuneTrial", trial.metadata.namespace or "default", trial.name)
-    account.watcher.watch(job_id, key)
+    account.watcher.watch(job_id, key_of(trial))
     snapshot = account.watcher.latest(job_id)
     if snapshot is not None and snapshot.state.terminal:
         account.watcher.unwatch(job_id)
@@ -138,7 +139,7 @@ async def _job_ended(
         evaluating = await advance(
             context, trial, TrialPhase.EVALUATING, reason="Evaluating", message=message, **facts
         )
-        context.enqueue(Key("FinetuneTrial", evaluating.metadata.namespace or "default", evaluating.name))
+        context.enqueue(key_of(evaluating))
     return None
 
 
@@ -147,14 +148,12 @@ def _finite(values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
-def _cost(trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, job: JobSnapshot) -> object:
+def _cost(trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, job: JobSnapshot) -> Decimal | None:
     """What the job cost, from the tokens that the provider reports; None where either is unknown."""
-    budget = sweep.spec.limits.budget
-    currency = "USD" if budget is None else budget.currency
-    fitting = [each for each in account.resource.spec.prices if each.currency == currency]
-    prices = {each.base_model: each.training_per_million_tokens for each in fitting}
-    price = prices.get(trial.spec.base_model, prices.get("*"))
-    return None if price is None or job.trained_tokens is None else token_cost(job.trained_tokens, price)
+    price = price_of(account, trial.spec.base_model, sweep.spec.limits.currency)
+    if price is None or job.trained_tokens is None:
+        return None
+    return token_cost(job.trained_tokens, price.per_million_tokens)
 
 
 async def _without_sweep(context: Context, trial: FinetuneTrial) -> float:

@@ -190,6 +190,11 @@ class Limits(Model):
     max_duration: Duration | None = None
     budget: Budget | None = None
 
+    @property
+    def currency(self) -> str:
+        """In which money the sweep is counted."""
+        return "USD" if self.budget is None else self.budget.currency
+
 
 class Output(Model):
     """What applications read."""
