@@ -94,11 +94,14 @@ class DatasetFile:
         path: Where the file lies on this machine.
         content_hash: SHA-256 of the file, hexadecimal: the name under which an upload is found again.
         examples: Number of lines.
+        scope: What the upload belongs to, lower-case letters, digits and dashes, at most 40 characters: one
+            sweep's uploads are deleted together (`delete_data`) and are never another sweep's.
     """
 
     path: Path
     content_hash: str
     examples: int
+    scope: str = "shared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +186,61 @@ class ModelRules:
     Attributes:
         parameters: Rule by canonical name; a name that is absent is not taken at all.
         note: Anything a person should know, such as the day the model is withdrawn.
+        traits: What else the provider's code must know of the model, such as its dataset schema.
     """
 
     parameters: Mapping[str, ParameterRule]
     note: str = ""
+    traits: Mapping[str, str] = field(default_factory=dict)
+
+
+class OfferState(enum.StrEnum):
+    """Whether a provider still sells fine-tuning."""
+
+    OFFERED = "Offered"
+    CLOSING = "Closing"
+    CLOSED = "Closed"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Whether, and for whom, a provider still takes fine-tuning jobs.
+
+    Attributes:
+        state: In one word.
+        message: For people: for whom, until when, and where that is written.
+    """
+
+    state: OfferState = OfferState.UNKNOWN
+    message: str = ""
+
+
+class DeploymentState(enum.StrEnum):
+    """A deployment's state; an unknown native state counts as CREATING."""
+
+    CREATING = "Creating"
+    ACTIVE = "Active"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A fine-tuned model that was put on machines so that it can answer; it may cost by the hour.
+
+    Attributes:
+        name: The name given at its creation.
+        state: Canonical state.
+        model: What `inference` takes, once it is active.
+        native_state: The provider's own word for its state.
+        message: What the provider says about a failure, safe to show.
+    """
+
+    name: str
+    state: DeploymentState
+    model: str
+    native_state: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +255,9 @@ class Capabilities:
         metrics: Names that may appear in a job's series.
         poll_interval_s: How long to wait between two `observe` calls, in seconds.
         deletes_models: `delete_model` works.
+        appears_within_s: Seconds for which a job may be missing from `find` after a create call in doubt: for
+            so long it is looked for before anybody is asked. Of interest where `lookup_window_s` is None.
+        needs_deployment: A fine-tuned model answers only through `deploy`.
     """
 
     finds_by_key: bool
@@ -209,6 +266,8 @@ class Capabilities:
     metrics: frozenset[str]
     poll_interval_s: float
     deletes_models: bool
+    appears_within_s: float = 0.0
+    needs_deployment: bool = False
 
 
 class InferenceSession(Protocol):
@@ -241,8 +300,17 @@ class Provider(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
+    @property
+    def offer(self) -> Offer:
+        """Whether the provider still takes jobs, as far as is published. No I/O."""
+        ...
+
     def model_rules(self, base_model: str) -> ModelRules | None:
         """What the base model takes, or None where the provider does not fine-tune it. No I/O."""
+        ...
+
+    def model_names(self) -> tuple[str, ...]:
+        """The base models with rules, for messages; empty where any name may do. No I/O."""
         ...
 
     async def check(self, base_models: Collection[str]) -> None:
@@ -254,12 +322,31 @@ class Provider(Protocol):
         """
         ...
 
-    async def upload(self, dataset: DatasetFile) -> str:
-        """Make a dataset available to jobs; the same content is uploaded once.
+    async def check_data(
+        self, base_model: str, *, training: DatasetFile, validation: DatasetFile | None
+    ) -> None:
+        """Check datasets against the provider's limits, without sending anything.
+
+        Raises:
+            PermanentProviderError: With `field` "training" or "validation", what is allowed and what to do.
+        """
+        ...
+
+    async def upload(self, dataset: DatasetFile, *, base_model: str) -> str:
+        """Make a dataset available to jobs, converted to what the base model takes.
+
+        The same content is uploaded once a scope: an upload that is there is found again, also after a crash.
 
         Returns:
             The reference that `JobRequest.training` takes.
+
+        Raises:
+            PermanentProviderError: The provider refuses the dataset.
         """
+        ...
+
+    async def delete_data(self, scope: str) -> None:
+        """Delete all uploads of a scope; none there is no error."""
         ...
 
     async def submit(self, request: JobRequest) -> JobSnapshot:
@@ -288,8 +375,26 @@ class Provider(Protocol):
         """
         ...
 
+    async def deploy(self, model: str, *, name: str) -> Deployment:
+        """See to it that the deployment of this name is there, and say how it is; called again until it is active.
+
+        Args:
+            model: Id of a fine-tuned model.
+            name: Unique key of the deployment: lower-case letters, digits and dashes, at most 48 characters.
+
+        Raises:
+            QuotaExceeded: Refused for now; nothing was made.
+            PermanentProviderError: Refused.
+            TransientProviderError: It is not known; the same call is safe.
+        """
+        ...
+
+    async def undeploy(self, name: str) -> None:
+        """Delete the deployment of this name; one that is gone already is no error."""
+        ...
+
     def inference(self, model: str) -> AbstractAsyncContextManager[InferenceSession]:
-        """A session that answers with a base model or a fine-tuned model."""
+        """A session that answers with a base model, a fine-tuned model, or what `Deployment.model` names."""
         ...
 
     async def delete_model(self, model: str) -> None:
@@ -310,8 +415,16 @@ class ProviderConfig:
         type: Which provider, such as "Local".
         options: The type's own block of the resource (`spec.local` for Local), as written.
         credentials: The Secret's keys and values; never shown.
-        work_dir: A folder of this account's own, for providers that work on this machine.
+        work_dir: A folder of this account's own, for what the provider keeps on this machine.
         max_concurrent_jobs: Jobs that may be active at once.
+        requests_per_minute: API calls that may be made in a minute, all of the account's together.
+        endpoint: Base URL of the API instead of the provider's own, without a slash at its end.
+        endpoints: Base URLs of further services, by `storage`, `inference`, `management` and `login`.
+        region: Where the provider works, such as us-east-1.
+        project: Project, where the provider has such a thing.
+        data_uri: Where datasets are put, such as gs://bucket/folder, without a slash at its end.
+        models: Base models that the catalog does not know, or other rules for those that it does, by name; in
+            the form of `catalog.model_from_manifest`.
     """
 
     name: str
@@ -320,3 +433,10 @@ class ProviderConfig:
     options: Mapping[str, object] = field(default_factory=dict)
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     max_concurrent_jobs: int | None = None
+    requests_per_minute: int | None = None
+    endpoint: str | None = None
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    region: str | None = None
+    project: str | None = None
+    data_uri: str | None = None
+    models: Mapping[str, Mapping[str, object]] = field(default_factory=dict)

@@ -2,6 +2,8 @@
 
     ProviderError
     ├ TransientProviderError      try the same call again later
+    │ ├ QuotaExceeded             a create call was refused for now: nothing was made
+    │ └ NotReached                no connection was made: nothing was made either
     ├ PermanentProviderError      the same call will never succeed
     ├ AmbiguousProviderError      a create call may or may not have taken effect: look it up, never repeat it
     └ UnexpectedResponse          the answer was not understood; nothing is guessed from it
@@ -30,6 +32,10 @@ class TransientProviderError(ProviderError):
 
 class QuotaExceeded(TransientProviderError):
     """The provider refused a create call because a quota or slot is used up: nothing was bought, wait."""
+
+
+class NotReached(TransientProviderError):
+    """No connection to the provider was made, so that the call, whatever it was, had no effect."""
 
 
 class PermanentProviderError(ProviderError):

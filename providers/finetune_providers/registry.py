@@ -1,22 +1,38 @@
-"""Provider types by name. A type's module is imported only when a resource asks for it."""
+"""Provider types by name. A type's module is imported only when a resource asks for it.
+
+Further types come from installed packages, which name them in the entry point group
+`finetune_operator.providers`; see docs/adding-a-provider.md.
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 from finetune_providers.base import Provider, ProviderConfig
 from finetune_providers.errors import PermanentProviderError
 
-_FACTORIES = {
-    "Local": "finetune_providers.local_lora:create",
+GROUP = "finetune_operator.providers"
+
+Factory = Callable[[ProviderConfig], Provider]
+
+_OWN = {
+    "AzureOpenAI": ("finetune_providers.azure_openai", "azure"),
+    "Bedrock": ("finetune_providers.bedrock", "bedrock"),
+    "Cohere": ("finetune_providers.cohere", "cohere"),
+    "GoogleAIStudio": ("finetune_providers.google_ai_studio", ""),
+    "Local": ("finetune_providers.local_lora", ""),
+    "OpenAI": ("finetune_providers.openai", "openai"),
+    "VertexAI": ("finetune_providers.vertex_ai", "vertex"),
 }
+"""By type: its module, and the extra that installs what it needs."""
 
 
 def known_types() -> tuple[str, ...]:
     """The provider types that `FinetuneProvider.spec.type` may name."""
-    return tuple(sorted(_FACTORIES))
+    return tuple(sorted({*_OWN, *(point.name for point in entry_points(group=GROUP))}))
 
 
 def create(config: ProviderConfig) -> Provider:
@@ -25,13 +41,37 @@ def create(config: ProviderConfig) -> Provider:
     Raises:
         PermanentProviderError: The type is not known, its packages are missing, or its options are wrong.
     """
-    target = _FACTORIES.get(config.type)
-    if target is None:
+    return _factory(config.type)(config)
+
+
+def _factory(name: str) -> Factory:
+    if name in _OWN:
+        module_name, extra = _OWN[name]
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError as error:
+            if not extra or (error.name or "").startswith("finetune_"):
+                raise
+            raise PermanentProviderError(
+                f"provider type {name} needs package {error.name}, which is not installed; "
+                f'install "finetune-operator[{extra}]"',
+                field="spec.type",
+            ) from error
+        return cast("Factory", module.create)
+    points: tuple[EntryPoint, ...] = tuple(entry_points(group=GROUP, name=name))
+    if not points:
         raise PermanentProviderError(
-            f"provider type {config.type!r} is not known; known types: {', '.join(known_types())}",
+            f"provider type {name!r} is not known; known types: {', '.join(known_types())}", field="spec.type"
+        )
+    if len(points) > 1:
+        packages = ", ".join(sorted(point.dist.name for point in points if point.dist is not None))
+        raise PermanentProviderError(
+            f"provider type {name!r} is offered by several packages: {packages}; uninstall all but one",
             field="spec.type",
         )
-    module_name, _, factory_name = target.partition(":")
-    module = importlib.import_module(module_name)
-    factory = cast("Callable[[ProviderConfig], Provider]", getattr(module, factory_name))
-    return factory(config)
+    try:
+        return cast("Factory", points[0].load())
+    except (ImportError, AttributeError) as error:
+        raise PermanentProviderError(
+            f"provider type {name!r} could not be loaded from {points[0].value}: {error}", field="spec.type"
+        ) from error

@@ -7,7 +7,8 @@ A subclass gives these fixtures:
 - `quick`: hyperparameters of a job that ends soon.
 - `endless`: hyperparameters of a job that does not end while a test lasts.
 
-It may replace `settle`, which waits for a job's end, where time has to be moved by hand.
+It may replace `settle`, which waits for a job's end, and `serve`, which waits for a deployment, where time has to be
+moved by hand.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from finetune_providers.base import (
     DatasetFile,
+    DeploymentState,
     JobRequest,
     JobSnapshot,
     JobState,
@@ -34,6 +37,11 @@ from finetune_providers.errors import JobNotFound, PermanentProviderError, Provi
 
 NewProvider = Callable[[], Provider]
 Settle = Callable[[Provider, str], Awaitable[JobSnapshot]]
+Serve = Callable[[Provider, str], Awaitable[str]]
+
+KEY = "ft-0123456789abcdef0123-a1"
+ANOTHER_KEY = "ft-00112233445566778899-a1"
+DEPLOYMENT = "ft-0123456789abcdef0123-serve"
 
 ANSWERS = {"red": "warm", "blue": "cold", "orange": "warm", "grey": "cold", "pink": "warm", "white": "cold"}
 
@@ -43,7 +51,7 @@ def conversation(word: str) -> list[Message]:
     return [{"role": "user", "content": f"is {word} warm or cold"}]
 
 
-def write_dataset(path: Path, *, repeat: int = 1) -> DatasetFile:
+def write_dataset(path: Path, *, repeat: int = 1, scope: str = "fts-0123456789abcdef") -> DatasetFile:
     """A small dataset in the canonical form."""
     rows = [
         json.dumps({"messages": [*conversation(word), {"role": "assistant", "content": answer}]})
@@ -51,7 +59,7 @@ def write_dataset(path: Path, *, repeat: int = 1) -> DatasetFile:
     ] * repeat
     content = "".join(f"{row}\n" for row in rows).encode()
     path.write_bytes(content)
-    return DatasetFile(path, hashlib.sha256(content).hexdigest(), len(rows))
+    return DatasetFile(path, hashlib.sha256(content).hexdigest(), len(rows), scope)
 
 
 async def settle_by_polling(provider: Provider, job_id: str) -> JobSnapshot:
@@ -69,6 +77,24 @@ async def settle_by_polling(provider: Provider, job_id: str) -> JobSnapshot:
     raise TimeoutError(f"job {job_id} has not ended")
 
 
+async def serve_by_polling(provider: Provider, model: str) -> str:
+    """Deploy a fine-tuned model where that is needed, and say what `inference` takes.
+
+    Raises:
+        TimeoutError: It is not active after two minutes.
+    """
+    if not provider.capabilities.needs_deployment:
+        return model
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        deployment = await provider.deploy(model, name=DEPLOYMENT)
+        if deployment.state is DeploymentState.ACTIVE:
+            return deployment.model
+        assert deployment.state is DeploymentState.CREATING, deployment
+        await asyncio.sleep(0.05)
+    raise TimeoutError(f"{model} is not served")
+
+
 class ProviderContract:
     """The promises of `finetune_providers.base.Provider`."""
 
@@ -79,6 +105,10 @@ class ProviderContract:
     @pytest.fixture
     def settle(self) -> Settle:
         return settle_by_polling
+
+    @pytest.fixture
+    def serve(self) -> Serve:
+        return serve_by_polling
 
     @pytest.fixture
     def training(self, tmp_path: Path) -> DatasetFile:
@@ -98,11 +128,11 @@ class ProviderContract:
         validation: DatasetFile,
     ) -> JobRequest:
         return JobRequest(
-            key="sweep-0.attempt-1",
+            key=KEY,
             base_model=base_model,
             hyperparameters=quick,
-            training=await provider.upload(training),
-            validation=await provider.upload(validation),
+            training=await provider.upload(training, base_model=base_model),
+            validation=await provider.upload(validation, base_model=base_model),
             labels={"sweep": "sweep", "trial": "sweep-0"},
         )
 
@@ -115,10 +145,10 @@ class ProviderContract:
         training: DatasetFile,
     ) -> JobRequest:
         return JobRequest(
-            key="sweep-1.attempt-1",
+            key=ANOTHER_KEY,
             base_model=base_model,
             hyperparameters=endless,
-            training=await provider.upload(training),
+            training=await provider.upload(training, base_model=base_model),
         )
 
     def test_every_default_is_within_its_own_rule(self, provider: Provider, base_model: str) -> None:
@@ -137,12 +167,29 @@ class ProviderContract:
         with pytest.raises(PermanentProviderError, match="no such model"):
             await provider.check(["no such model"])
 
-    async def test_same_content_is_uploaded_once(
-        self, provider: Provider, training: DatasetFile, validation: DatasetFile
+    async def test_datasets_within_the_limits_are_accepted(
+        self, provider: Provider, base_model: str, training: DatasetFile, validation: DatasetFile
     ) -> None:
-        first = await provider.upload(training)
-        assert await provider.upload(training) == first
-        assert await provider.upload(validation) != first
+        await provider.check_data(base_model, training=training, validation=validation)
+
+    async def test_same_content_is_uploaded_once(
+        self, provider: Provider, base_model: str, training: DatasetFile, validation: DatasetFile
+    ) -> None:
+        first = await provider.upload(training, base_model=base_model)
+        assert await provider.upload(training, base_model=base_model) == first
+        assert await provider.upload(validation, base_model=base_model) != first
+
+    async def test_a_scope_s_uploads_are_deleted_together_and_no_others(
+        self, provider: Provider, base_model: str, training: DatasetFile
+    ) -> None:
+        elsewhere = replace(training, scope="fts-fedcba9876543210")
+        await provider.upload(training, base_model=base_model)
+        kept = await provider.upload(elsewhere, base_model=base_model)
+        await provider.delete_data(training.scope)
+        await provider.delete_data(training.scope)
+        assert await provider.upload(elsewhere, base_model=base_model) == kept
+        again = await provider.upload(training, base_model=base_model)
+        assert await provider.upload(training, base_model=base_model) == again
 
     async def test_a_job_ends_with_a_model_and_its_metrics(
         self, provider: Provider, request_quick: JobRequest, settle: Settle
@@ -161,18 +208,18 @@ class ProviderContract:
         names = {name for point in done.series for name in point.values}
         assert names <= provider.capabilities.metrics
 
-    async def test_the_same_key_buys_one_job(self, provider: Provider, request_endless: JobRequest) -> None:
-        if not provider.capabilities.idempotent_create:
-            pytest.skip("the provider does not tell a repeated create call from a new one")
+    async def test_the_same_key_buys_one_job_where_the_provider_says_so(
+        self, provider: Provider, request_endless: JobRequest
+    ) -> None:
         jobs = await asyncio.gather(*(provider.submit(request_endless) for _ in range(4)))
-        assert len({job.job_id for job in jobs}) == 1
-        assert len(await provider.find(request_endless.key)) == 1
+        bought = {job.job_id for job in jobs}
+        # What does not tell a repeated call from a new one must not say that it does.
+        assert len(bought) == (1 if provider.capabilities.idempotent_create else 4)
+        assert {job.job_id for job in await provider.find(request_endless.key)} == bought
 
     async def test_a_job_is_found_by_its_key_after_a_restart(
         self, provider: Provider, new_provider: NewProvider, request_endless: JobRequest
     ) -> None:
-        if not provider.capabilities.finds_by_key:
-            pytest.skip("the provider does not give the key back")
         job = await provider.submit(request_endless)
         (found,) = await new_provider().find(request_endless.key)
         assert found.job_id == job.job_id
@@ -182,7 +229,7 @@ class ProviderContract:
         self, provider: Provider, request_endless: JobRequest
     ) -> None:
         await provider.submit(request_endless)
-        assert await provider.find("sweep-1.attempt-2") == ()
+        assert await provider.find(ANOTHER_KEY.replace("-a1", "-a2")) == ()
 
     async def test_observe_leaves_out_jobs_that_do_not_exist(
         self, provider: Provider, request_endless: JobRequest
@@ -216,22 +263,25 @@ class ProviderContract:
             await provider.cancel("no-such-job")
 
     async def test_a_fine_tuned_model_answers_every_conversation_in_order(
-        self, provider: Provider, request_quick: JobRequest, settle: Settle
+        self, provider: Provider, request_quick: JobRequest, settle: Settle, serve: Serve
     ) -> None:
         job = await provider.submit(request_quick)
         done = await settle(provider, job.job_id)
         assert done.fine_tuned_model is not None
-        async with provider.inference(done.fine_tuned_model) as session:
+        model = await serve(provider, done.fine_tuned_model)
+        async with provider.inference(model) as session:
             assert session.batch_size >= 1
             assert session.concurrency >= 1
-            texts = await session.answer([conversation(word) for word in ANSWERS], max_output_tokens=4)
-        assert list(texts) == list(ANSWERS.values())
+            conversations = [conversation(word) for word in ANSWERS]
+            texts = await session.answer(conversations[: session.batch_size], max_output_tokens=4)
+        assert list(texts) == list(ANSWERS.values())[: session.batch_size]
+        await provider.undeploy(DEPLOYMENT)
+        await provider.undeploy(DEPLOYMENT)
 
     async def test_a_deleted_model_no_longer_answers_and_may_be_deleted_again(
         self, provider: Provider, request_quick: JobRequest, settle: Settle
     ) -> None:
-        if not provider.capabilities.deletes_models:
-            pytest.skip("the provider keeps its models")
+        assert provider.capabilities.deletes_models
         job = await provider.submit(request_quick)
         done = await settle(provider, job.job_id)
         assert done.fine_tuned_model is not None

@@ -15,12 +15,16 @@ from finetune_providers.base import (
     Capabilities,
     Conversation,
     DatasetFile,
+    Deployment,
+    DeploymentState,
     InferenceSession,
     JobRequest,
     JobSnapshot,
     JobState,
     MetricPoint,
     ModelRules,
+    Offer,
+    OfferState,
     ParameterRule,
     ProviderConfig,
 )
@@ -44,6 +48,9 @@ CAPABILITIES = Capabilities(
 )
 
 
+OFFER = Offer(OfferState.OFFERED, "tiny models are trained")
+
+
 def even_quality(_: JobRequest) -> float:
     """Every model gets three of four answers right."""
     return 0.75
@@ -61,6 +68,9 @@ class Company:
         on_submit: Called when a create call arrives.
         fails: Says why a job fails, or None.
         losses: Validation losses that a job reports at its end, step 0 first.
+        files: Uploads by their scope.
+        deployments: Looks at each deployment that is there; it is active after `deploy_looks` of them.
+        deployed: Every call of `deploy`, by name.
     """
 
     polls: int = 2
@@ -75,12 +85,21 @@ class Company:
     inference_fault: ProviderError | None = None
     upload_fault: ProviderError | None = None
     delete_fault: ProviderError | None = None
+    data_fault: ProviderError | None = None
+    delete_data_fault: ProviderError | None = None
+    deploy_fault: ProviderError | None = None
+    undeploy_fault: ProviderError | None = None
+    deploy_looks: int = 0
+    offer: Offer = OFFER
     capabilities: Capabilities = CAPABILITIES
     purchases: list[JobRequest] = field(default_factory=list)
     jobs: dict[str, JobSnapshot] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
     deleted_models: list[str] = field(default_factory=list)
     observed: int = 0
+    files: dict[str, set[str]] = field(default_factory=dict)
+    deployments: dict[str, int] = field(default_factory=dict)
+    deployed: list[str] = field(default_factory=list)
     _looks: dict[str, int] = field(default_factory=dict)
 
     def take(self, request: JobRequest) -> JobSnapshot:
@@ -143,18 +162,38 @@ class CompanyProvider:
     def capabilities(self) -> Capabilities:
         return self._company.capabilities
 
+    @property
+    def offer(self) -> Offer:
+        return self._company.offer
+
     def model_rules(self, base_model: str) -> ModelRules | None:
         return None if base_model.startswith("unknown") else RULES
+
+    def model_names(self) -> tuple[str, ...]:
+        return ("tiny-1", "tiny-2")
 
     async def check(self, base_models: Collection[str]) -> None:
         broken = [model for model in base_models if model.startswith("broken")]
         if broken:
             raise PermanentProviderError(f"model {broken[0]} does not load", field="baseModels")
 
-    async def upload(self, dataset: DatasetFile) -> str:
+    async def check_data(
+        self, base_model: str, *, training: DatasetFile, validation: DatasetFile | None
+    ) -> None:
+        if self._company.data_fault is not None:
+            raise self._company.data_fault
+
+    async def upload(self, dataset: DatasetFile, *, base_model: str) -> str:
         if self._company.upload_fault is not None:
             raise self._company.upload_fault
-        return f"file-{dataset.content_hash[:8]}"
+        name = f"file-{dataset.content_hash[:8]}"
+        self._company.files.setdefault(dataset.scope, set()).add(name)
+        return name
+
+    async def delete_data(self, scope: str) -> None:
+        if self._company.delete_data_fault is not None:
+            raise self._company.delete_data_fault
+        self._company.files.pop(scope, None)
 
     async def submit(self, request: JobRequest) -> JobSnapshot:
         self._company.on_submit()
@@ -181,6 +220,20 @@ class CompanyProvider:
         if not job.state.terminal:
             cancelled = replace(job, state=JobState.CANCELLED, native_state="cancelled")
             self._company.jobs[job_id] = cancelled
+
+    async def deploy(self, model: str, *, name: str) -> Deployment:
+        if self._company.deploy_fault is not None:
+            raise self._company.deploy_fault
+        looks = self._company.deployments[name] = self._company.deployments.get(name, 0) + 1
+        self._company.deployed.append(name)
+        if looks <= self._company.deploy_looks:
+            return Deployment(name, DeploymentState.CREATING, "")
+        return Deployment(name, DeploymentState.ACTIVE, model)
+
+    async def undeploy(self, name: str) -> None:
+        if self._company.undeploy_fault is not None:
+            raise self._company.undeploy_fault
+        self._company.deployments.pop(name, None)
 
     @asynccontextmanager
     async def inference(self, model: str) -> AsyncIterator[InferenceSession]:

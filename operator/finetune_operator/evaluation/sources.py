@@ -55,8 +55,8 @@ class FetchedDataset(DatasetFile):
         estimated_tokens: As `DatasetSummary.estimated_tokens`.
     """
 
-    characters: int
-    estimated_tokens: int
+    characters: int = 0
+    estimated_tokens: int = 0
 
 
 async def fetch(
@@ -237,5 +237,9 @@ def _store(chunks: Iterator[bytes], into: Path, *, field: str, max_bytes: int) -
     finally:
         part.unlink(missing_ok=True)
     return FetchedDataset(
-        path, summary.content_hash, summary.examples, summary.characters, summary.estimated_tokens
+        path,
+        summary.content_hash,
+        summary.examples,
+        characters=summary.characters,
+        estimated_tokens=summary.estimated_tokens,
     )

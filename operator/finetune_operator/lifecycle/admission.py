@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -119,7 +120,8 @@ class Admissions:
             account = await self._check_candidate(namespace, sweep.spec, index, candidate, problems)
             if account is not None:
                 accounts[candidate.provider_ref.name] = account
-        datasets = await self._check_datasets(namespace, sweep.spec, problems)
+        fetched = await self._check_datasets(namespace, sweep.spec, problems)
+        datasets = {name: replace(each, scope=data_scope(sweep)) for name, each in fetched.items()}
         problems += _changed_datasets(sweep, datasets)
         costs = _cost_model(sweep.spec, accounts, datasets.get("training"), problems)
         return Admission(
@@ -187,6 +189,12 @@ class Admissions:
             return (await self._store.get_config_map(namespace, name))[key]
         except NotFound as error:
             raise LookupError(str(error)) from error
+
+
+def data_scope(sweep: FinetuneSweep) -> str:
+    """Under which name a sweep's datasets lie at providers."""
+    identity = sweep.metadata.uid or f"{sweep.metadata.namespace}/{sweep.name}"
+    return f"fts-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
 
 def _changed_datasets(sweep: FinetuneSweep, datasets: Mapping[str, FetchedDataset]) -> list[Problem]:

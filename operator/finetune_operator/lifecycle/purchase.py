@@ -168,13 +168,15 @@ async def unstall(context: Context, trial: FinetuneTrial) -> None:
 
 
 async def _request(trial: FinetuneTrial, account: Account, admission: Admission, key: str) -> JobRequest:
-    validation = admission.datasets.get("validation")
+    validation, base_model = admission.datasets.get("validation"), trial.spec.base_model
     return JobRequest(
         key=key,
-        base_model=trial.spec.base_model,
+        base_model=base_model,
         hyperparameters=trial.spec.hyperparameters,
-        training=await account.provider.upload(admission.datasets["training"]),
-        validation=None if validation is None else await account.provider.upload(validation),
+        training=await account.provider.upload(admission.datasets["training"], base_model=base_model),
+        validation=(
+            None if validation is None else await account.provider.upload(validation, base_model=base_model)
+        ),
         seed=trial.spec.seed,
         labels={"sweep": trial.spec.sweep_ref.name, "trial": trial.name},
     )

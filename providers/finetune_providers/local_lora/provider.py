@@ -18,10 +18,14 @@ from urllib.parse import unquote, urlsplit
 from finetune_providers.base import (
     Capabilities,
     DatasetFile,
+    Deployment,
+    DeploymentState,
     InferenceSession,
     JobRequest,
     JobSnapshot,
     ModelRules,
+    Offer,
+    OfferState,
     ProviderConfig,
 )
 from finetune_providers.errors import JobNotFound, PermanentProviderError, QuotaExceeded
@@ -84,8 +88,15 @@ class LocalProvider:
             deletes_models=True,
         )
 
+    @property
+    def offer(self) -> Offer:
+        return Offer(OfferState.OFFERED, "models are trained on this machine")
+
     def model_rules(self, base_model: str) -> ModelRules | None:
         return RULES if base_model.strip() else None
+
+    def model_names(self) -> tuple[str, ...]:
+        return ()
 
     async def check(self, base_models: Collection[str]) -> None:
         models.check_packages()
@@ -94,7 +105,12 @@ class LocalProvider:
             if source.kind is models.SourceKind.HUB:
                 await asyncio.to_thread(models.check_hub, source.location, token=self._token)
 
-    async def upload(self, dataset: DatasetFile) -> str:
+    async def check_data(
+        self, base_model: str, *, training: DatasetFile, validation: DatasetFile | None
+    ) -> None:
+        """Any dataset in the canonical form will do."""
+
+    async def upload(self, dataset: DatasetFile, *, base_model: str) -> str:
         return await asyncio.to_thread(self._store, dataset)
 
     def _store(self, dataset: DatasetFile) -> str:
@@ -111,13 +127,18 @@ class LocalProvider:
                 f"dataset {dataset.path} has changed since it was checked; start again with the new content",
                 field="dataset",
             )
-        target = self._datasets / f"{found}.jsonl"
+        folder = self._datasets / dataset.scope
+        folder.mkdir(exist_ok=True)
+        target = folder / f"{found}.jsonl"
         if not target.exists():
-            descriptor, temporary = tempfile.mkstemp(dir=self._datasets, prefix=".new-")
+            descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
             Path(temporary).replace(target)
         return str(target)
+
+    async def delete_data(self, scope: str) -> None:
+        await asyncio.to_thread(shutil.rmtree, self._datasets / scope, ignore_errors=True)
 
     async def submit(self, request: JobRequest) -> JobSnapshot:
         check_hyperparameters(request.hyperparameters)
@@ -178,6 +199,12 @@ class LocalProvider:
             while alive and time.monotonic() < deadline:
                 await asyncio.sleep(_LOOK_S)
                 alive = [job for job in alive if job.alive]
+
+    async def deploy(self, model: str, *, name: str) -> Deployment:
+        return Deployment(name, DeploymentState.ACTIVE, model)
+
+    async def undeploy(self, name: str) -> None:
+        """Nothing is deployed: a model answers from its files."""
 
     def inference(self, model: str) -> AbstractAsyncContextManager[InferenceSession]:
         adapter = _folder_of(model)

@@ -43,8 +43,8 @@ def new_request(tmp_path: Path, tiny_model: str) -> NewRequest:
     """Makes a request over the small dataset; hyperparameters are given by name."""
 
     async def new(provider: LocalProvider, key: str, *, model: str = tiny_model, **values: Any) -> JobRequest:
-        training = await provider.upload(write_dataset(tmp_path / "train.jsonl", repeat=4))
-        validation = await provider.upload(write_dataset(tmp_path / "valid.jsonl"))
+        training = await provider.upload(write_dataset(tmp_path / "train.jsonl", repeat=4), base_model="any")
+        validation = await provider.upload(write_dataset(tmp_path / "valid.jsonl"), base_model="any")
         chosen = {"epochs": 2, "batchSize": 4, "learningRate": 1e-2, "loraRank": 4, **values}
         return JobRequest(key, model, hyperparameters=chosen, training=training, validation=validation)
 

@@ -107,9 +107,9 @@ async def test_a_dataset_that_changed_since_it_was_checked_is_refused(
     dataset = write_dataset(tmp_path / "data.jsonl")
     write_dataset(tmp_path / "data.jsonl", repeat=2)
     with pytest.raises(PermanentProviderError, match="has changed"):
-        await new_provider().upload(dataset)
+        await new_provider().upload(dataset, base_model="any")
     with pytest.raises(PermanentProviderError, match="cannot be read"):
-        await new_provider().upload(DatasetFile(tmp_path / "none", "0", 1))
+        await new_provider().upload(DatasetFile(tmp_path / "none", "0", 1), base_model="any")
 
 
 @pytest.mark.parametrize("where", ["elsewhere", "work/jobs/../../elsewhere", "work/jobs/job/adapter/.."])

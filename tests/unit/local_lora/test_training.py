@@ -252,7 +252,7 @@ async def test_bad_training_data_is_named_by_its_line_and_never_quoted(
 ) -> None:
     provider = new_provider()
     request = await new_request(provider, "job")
-    bad = await provider.upload(with_bad_line(tmp_path))
+    bad = await provider.upload(with_bad_line(tmp_path), base_model="any")
     await provider.submit(replace(request, training=bad))
     done = await settle(provider, "job")
     assert done.state is JobState.FAILED
