@@ -140,9 +140,12 @@ def thinned(points: Sequence[MetricPoint], most: int = MOST_POINTS) -> tuple[Met
 
 
 def _evenly(points: Sequence[MetricPoint], number: int) -> list[MetricPoint]:
+    """So many of the points, the last one among them."""
     if len(points) <= number:
         return list(points)
-    return [points[(index * len(points)) // number] for index in range(number)]
+    if number < 2:
+        return list(points[len(points) - number :])
+    return [points[index * (len(points) - 1) // (number - 1)] for index in range(number)]
 
 
 def _add(told: dict[int, dict[str, float]], data: object) -> None:

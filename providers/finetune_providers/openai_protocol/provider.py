@@ -349,7 +349,7 @@ class OpenAIProtocol:
         self, first: Callable[[], Awaitable[Any]], *, most: int | None = None
     ) -> AsyncIterator[list[Any]]:
         """The pages of a list, each a call; ends where a page brings nothing new, lest a server repeat itself."""
-        page = await self._calls.read(first)
+        page = await self._calls.read(partial(paged, first))
         seen: set[object] = set()
         while True:
             fresh = [item for item in items(page) if getattr(item, "id", None) not in seen]
@@ -358,7 +358,19 @@ class OpenAIProtocol:
             most = None if most is None else most - 1
             if not fresh or most == 0 or not page.has_next_page():
                 return
-            page = await self._calls.read(page.get_next_page)
+            page = await self._calls.read(partial(paged, page.get_next_page))
+
+
+async def paged(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Have the SDK read a page; where the answer is none, it trips over it (3.54, `BasePage._parser`).
+
+    Raises:
+        UnexpectedResponse: The answer is no list.
+    """
+    try:
+        return await call()
+    except (AttributeError, TypeError) as error:
+        raise UnexpectedResponse(f"the answer is no page of a list: {type(error).__name__}") from None
 
 
 def native_hyperparameters(given: Mapping[str, ParameterValue]) -> dict[str, int | float]:
