@@ -520,7 +520,7 @@ class RefusalContract:
             (
                 {"limits__budget": {"maxCost": "3.00", "currency": "EUR"}},
                 "spec.candidates[0].baseModels",
-                "the price of tiny-1 in EUR is not known",
+                "the price of training tiny-1 in EUR is not known",
             ),
         ],
     )

@@ -26,6 +26,7 @@ class Price(Model):
 
     base_model: BaseModelName = "*"
     training_per_million_tokens: Money
+    serving_per_hour: Money | None = None
     currency: Currency = "USD"
 
 

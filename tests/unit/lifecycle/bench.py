@@ -19,6 +19,7 @@ from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.engine import RECONCILERS
 from finetune_operator.lifecycle.resolution import ANNOTATION
 from finetune_operator.lifecycle.store import Key
+from finetune_operator.lifecycle.uploads import Uploads
 from finetune_operator.resources import CreateJournal, FinetuneSweep, FinetuneTrial, TrialPhase
 
 PATIENCE_S = 60.0
@@ -48,6 +49,7 @@ class Bench:
                 enqueue=self.told.append,
             ),
             background=background,
+            uploads=Uploads(background, enqueue=self.told.append),
             work_dir=state / "work",
             now=lambda: self.now,
             enqueue=self.told.append,
