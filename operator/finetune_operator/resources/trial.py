@@ -89,6 +89,22 @@ class CreateJournal(Lenient):
     at: Timestamp | None = None
 
 
+class ServingJournal(Lenient):
+    """What is known of the deployment that lets the fine-tuned model answer; written before it is asked for.
+
+    `state` is Pending until the deployment answers, then Active, and Deleted once it is known to be gone. `at` is
+    when it was first asked for: from `active_at` to `deleted_at` it may cost by the hour.
+    """
+
+    name: str
+    state: Literal["Pending", "Active", "Deleted"]
+    model: str | None = None
+    at: Timestamp | None = None
+    active_at: Timestamp | None = None
+    deleted_at: Timestamp | None = None
+    message: str | None = None
+
+
 class CancelRequest(Lenient):
     """Why the sweep wants the trial to end early."""
 
@@ -118,12 +134,14 @@ class TrialStatus(Lenient):
     job_state: str | None = None
     fine_tuned_model: str | None = None
     model_deleted: bool | None = None
+    serving: ServingJournal | None = None
     score: float | None = None
     score_text: str | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
     series: tuple[SeriesPoint, ...] = ()
     trained_tokens: int | None = None
     cost: Money | None = None
+    serving_cost: Money | None = None
     conditions: tuple[Condition, ...] = ()
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None
