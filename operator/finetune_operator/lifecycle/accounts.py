@@ -160,14 +160,23 @@ class Accounts:
         return {} if reference is None else await self._store.get_secret(namespace, reference.name)
 
     def _config(self, key: Key, resource: FinetuneProvider, credentials: Mapping[str, str]) -> ProviderConfig:
-        options = resource.spec.local.to_dict() if resource.spec.local is not None else {}
+        spec = resource.spec
+        endpoints = spec.endpoints.to_dict() if spec.endpoints is not None else {}
         return ProviderConfig(
             name=key.name,
-            type=resource.spec.type,
+            type=spec.type,
             work_dir=self._work_dir / "providers" / key.namespace / key.name,
-            options=options,
+            options=spec.type_options,
             credentials=credentials,
-            max_concurrent_jobs=resource.spec.max_concurrent_jobs,
+            max_concurrent_jobs=spec.max_concurrent_jobs,
+            requests_per_minute=spec.requests_per_minute,
+            # A path is put behind each of them: https://host/v1/ and https://host/v1 are the same place.
+            endpoint=None if spec.endpoint is None else spec.endpoint.rstrip("/"),
+            endpoints={service: url.rstrip("/") for service, url in endpoints.items()},
+            region=spec.region,
+            project=spec.project,
+            data_uri=None if spec.data_uri is None else spec.data_uri.rstrip("/"),
+            models=spec.catalog_entries,
         )
 
 
@@ -177,7 +186,7 @@ async def _close(account: Account) -> None:
 
 
 def _fingerprint(resource: FinetuneProvider, credentials: Mapping[str, str]) -> str:
-    # Prices are read from the resource each time; a new price needs no new connection.
+    # Prices, with their source and date, are read from the resource each time; a new one needs no new connection.
     spec = resource.spec.model_copy(update={"prices": ()}).to_dict()
     text = json.dumps([spec, dict(credentials)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

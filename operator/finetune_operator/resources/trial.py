@@ -90,19 +90,19 @@ class CreateJournal(Lenient):
 
 
 class ServingJournal(Lenient):
-    """What is known of the deployment through which a trial's model answers; written before it is asked for.
+    """What is known of the deployment that lets the fine-tuned model answer; written before it is asked for.
 
-    It may cost by the hour. `state` is Pending before it is active, Deleting once the model is evaluated, and Deleted
-    when nothing is left of it.
+    `state` is Pending until the deployment answers, then Active, Deleting once the model is evaluated, and Deleted when
+    nothing is left of it. `at` is when it was first asked for; it may cost by the hour from then to `deleted_at`.
     """
 
     name: str
     state: Literal["Pending", "Active", "Deleting", "Deleted"]
     model: str | None = None
-    message: str | None = None
     at: Timestamp | None = None
     active_at: Timestamp | None = None
     deleted_at: Timestamp | None = None
+    message: str | None = None
 
 
 class CancelRequest(Lenient):
@@ -135,6 +135,7 @@ class TrialStatus(Lenient):
     job_state: str | None = None
     fine_tuned_model: str | None = None
     model_deleted: bool | None = None
+    serving: ServingJournal | None = None
     score: float | None = None
     score_text: str | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
