@@ -46,7 +46,7 @@ async def serve(
     key, entry = key_of(trial), trial.status.serving
     if entry is None:
         if len(account.deployed - {key}) >= EVALUATIONS_AT_ONCE:
-            return None, LOOK_AGAIN_S  # machines that wait for their turn cost as those that answer
+            return None, _pause_s(account)  # machines that wait for their turn cost as those that answer
         entry = ServingJournal(
             name=f"{trial.spec.run_key}-serve", state="Pending", at=context.now().replace(microsecond=0)
         )
@@ -93,13 +93,17 @@ async def _take(
         return None, None
     began = context.deploying.setdefault(key, now)
     if deployment.state is DeploymentState.CREATING and (now - began).total_seconds() < CREATION_MAY_TAKE_S:
-        return None, LOOK_AGAIN_S
+        return None, _pause_s(account)
     why = deployment.message or f"it is still {deployment.native_state or 'being created'}"
     message = f"deployment {entry.name} of the fine-tuned model did not become active: {why}"
     await conclude(
         context, trial, sweep, account, TrialPhase.FAILED, reason="DeploymentFailed", message=message
     )
     return None, None
+
+
+def _pause_s(account: Account) -> float:
+    return min(LOOK_AGAIN_S, account.provider.capabilities.poll_interval_s)
 
 
 async def conclude(

@@ -135,7 +135,6 @@ class TrialStatus(Lenient):
     job_state: str | None = None
     fine_tuned_model: str | None = None
     model_deleted: bool | None = None
-    serving: ServingJournal | None = None
     score: float | None = None
     score_text: str | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
