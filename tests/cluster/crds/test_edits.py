@@ -20,6 +20,7 @@ from samples.server import Manifest, Server, refusals, sample
         {"suspend": True},
         {"deletionPolicy": "Orphan"},
         {"keepModels": "Best"},
+        {"keepData": True},
         {"output": {"configMap": "best-model"}},
         {"output": None},
     ],
