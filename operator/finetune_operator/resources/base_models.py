@@ -59,8 +59,9 @@ class ParameterEntry(Model):
         if self.default is not None and not self._is_of_the_type(self.default):
             kind = "whole number" if self.type == "int" else "number"
             raise field_error("default", f"must be a {kind} for type {self.type}")
-        if first_repeated(self.values or ()) is not None:
-            raise field_error("values", "must not repeat")
+        again = first_repeated(self.values or ())
+        if again is not None:
+            raise field_error(f"values[{again}]", "repeats a value")
         return self
 
     @model_validator(mode="after")
