@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -13,6 +14,8 @@ from finetune_providers.base import DatasetFile, Message
 from finetune_providers.errors import PermanentProviderError
 
 Converted = dict[str, Any]
+
+_SHORT_SCOPE = 20
 
 
 def read_conversations(dataset: DatasetFile) -> Iterator[list[Message]]:
@@ -56,9 +59,31 @@ def write_converted(
     return target
 
 
-def upload_name(dataset: DatasetFile, *, dialect: str) -> str:
-    """The name under which an upload is found again: `<scope>.<dialect>.<hash of the content>.jsonl`."""
-    return f"{dataset.scope}.{dialect}.{dataset.content_hash[:32]}.jsonl"
+def upload_name(dataset: DatasetFile, *, dialect: str, longest: int | None = None) -> str:
+    """The name under which an upload is found again: `<scope>.<dialect>.<hash of the content>.jsonl`.
+
+    Args:
+        dataset: What is uploaded.
+        dialect: The form that it has at the provider; another form is another upload.
+        longest: Most characters that the provider allows, at least 48. The name is then
+            `<short scope>.<hash of dialect and content>`, which begins with `upload_prefix(scope, short=True)`.
+    """
+    if longest is None:
+        return f"{dataset.scope}.{dialect}.{dataset.content_hash[:32]}.jsonl"
+    digest = hashlib.sha256(f"{dialect}.{dataset.content_hash}".encode()).hexdigest()
+    return f"{upload_prefix(dataset.scope, short=True)}{digest}"[:longest]
+
+
+def upload_prefix(scope: str, *, short: bool = False) -> str:
+    """What the names of all of a scope's uploads begin with, and no other scope's.
+
+    Args:
+        scope: As in `DatasetFile`.
+        short: The names were made with a bound on their length.
+    """
+    if short and len(scope) > _SHORT_SCOPE:
+        scope = hashlib.sha256(scope.encode()).hexdigest()[:_SHORT_SCOPE]
+    return f"{scope}."
 
 
 def split_system(conversation: list[Message]) -> tuple[str | None, list[Message]]:
