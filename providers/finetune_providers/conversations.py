@@ -18,8 +18,12 @@ Converted = dict[str, Any]
 _SHORT_SCOPE = 20
 
 
-def read_conversations(dataset: DatasetFile) -> Iterator[list[Message]]:
+def read_conversations(dataset: DatasetFile, *, field: str = "training") -> Iterator[list[Message]]:
     """The conversations of a checked dataset, in order. Blocking.
+
+    Args:
+        dataset: A dataset in the canonical form.
+        field: Which of a sweep's datasets it is, for errors.
 
     Raises:
         PermanentProviderError: The file cannot be read.
@@ -31,7 +35,7 @@ def read_conversations(dataset: DatasetFile) -> Iterator[list[Message]]:
                     yield json.loads(line)["messages"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PermanentProviderError(
-            f"dataset {dataset.path.name} cannot be read: {type(error).__name__}", field="training"
+            f"dataset {dataset.path.name} cannot be read: {type(error).__name__}", field=field
         ) from None
 
 
