@@ -6,7 +6,7 @@ Source: docs.cohere.com reference of /v1/datasets, and docs/datasets and docs/ch
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -107,8 +107,7 @@ class Datasets:
 
     async def _validated(self, dataset_id: str) -> str:
         """Wait until Cohere has checked a dataset, for some minutes at most."""
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
+        for _ in range(math.ceil(PATIENCE_S / self._poll_s)):
             answer = await self._calls.read(
                 lambda: self._client.datasets.get(id=dataset_id, request_options=options())
             )

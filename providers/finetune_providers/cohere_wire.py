@@ -31,6 +31,7 @@ SUFFIX = "-ft"
 """A fine-tuned model answers under its id with this at the end."""
 
 _MOST_POINTS = 100
+_NO_OBJECT = (type(None), str, int, float, list)
 
 _ROLES = {"system": "System", "user": "User", "assistant": "Chatbot"}
 
@@ -218,7 +219,7 @@ def items(answer: Any, name: str) -> Sequence[Any]:
         UnexpectedResponse: It is no list of objects.
     """
     found = present(answer, name, optional=True) or []
-    if not isinstance(found, list) or any(item is None for item in found):
+    if not isinstance(found, list) or any(isinstance(item, _NO_OBJECT) for item in found):
         raise UnexpectedResponse(f"{name} of Cohere's answer is no list of objects")
     return found
 

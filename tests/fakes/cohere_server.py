@@ -72,6 +72,7 @@ class CohereServer(HostedCompany):
     Attributes:
         violations: What broke Cohere's own types.
         datasets: By their ids.
+        uploads: Datasets that were taken.
         validation_looks: Looks at a dataset until it has been validated.
         shows_deleted: Whether a deleted fine-tuned model can still be seen, as STATUS_DELETED.
         evaluations: How often a job was evaluated while it was trained.
@@ -84,6 +85,7 @@ class CohereServer(HostedCompany):
         super().__init__(speed=speed)
         self.violations: list[str] = []
         self.datasets: dict[str, Dataset] = {}
+        self.uploads = 0
         self.validation_looks = 1
         self.shows_deleted = False
         self.evaluations = 5
@@ -276,7 +278,8 @@ class CohereServer(HostedCompany):
         file_name, content = parts["data"]
         if not file_name.endswith(".jsonl"):
             raise Refusal(400, f"file type of {file_name!r} is not supported")
-        dataset_id = f"{name[:20]}-{short_hash(f'{len(self.datasets)} {name}', 6)}"
+        self.uploads += 1
+        dataset_id = f"{name[:20]}-{short_hash(f'{self.uploads} {name}', 6)}"
         dataset = Dataset(dataset_id, name, dataset_type, self._time(self.clock.elapsed()), content=content)
         dataset.lessons, dataset.error = judge_dataset(content)
         self.datasets[dataset_id] = dataset
