@@ -307,7 +307,12 @@ class GoogleAIStudio:
         if not job.state.terminal:
             now = datetime.now(UTC).replace(microsecond=0)
             job = replace(job, state=JobState.CANCELLED, native_state="DELETED", finished_at=now)
-        await self._calls.in_thread(self._deleted.write, job)
+        try:
+            await self._calls.in_thread(self._deleted.write, job)
+        except OSError as error:
+            raise TransientProviderError(
+                f"{job.job_id} is not deleted, as that cannot be written down here: {error.strerror}"
+            ) from None
         try:
             await self._read("DELETE", f"tunedModels/{job.job_id}")
         except JobNotFound:

@@ -133,7 +133,7 @@ def explain(error: Exception) -> ProviderError | None:
     """What went wrong with a request."""
     if isinstance(error, Refused):
         return _meaning(error)
-    if isinstance(error, aiohttp.InvalidURL):
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
         return PermanentProviderError(f"{COMPANY}: spec.endpoint is no http URL", field="spec.endpoint")
     if isinstance(error, aiohttp.ClientConnectorError):
         return NotReached(f"{COMPANY}: no connection: {error}")

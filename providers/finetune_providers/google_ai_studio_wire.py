@@ -169,7 +169,7 @@ def _series(task: Json) -> tuple[MetricPoint, ...]:
     for point in objects(task, "snapshots"):
         try:
             losses[int(point.get("step", 0))] = float(point.get("meanLoss", 0.0))  # a string where it is NaN
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise UnexpectedResponse(f"{COMPANY}: a snapshot of the tuning without numbers") from None
     steps = sorted(losses)
     if len(steps) > _SERIES_POINTS:
