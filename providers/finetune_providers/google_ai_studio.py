@@ -446,11 +446,13 @@ class _Deleted:
             os.close(folder)
 
     def read(self, job_id: str) -> JobSnapshot | None:
-        """A job as it was last seen, with what became of it. Blocking."""
-        file = self._folder / f"{job_id}.json"
-        if not possible_id(job_id) or not file.exists():
+        """A job as it was last seen, with what became of it; None where nothing readable is there. Blocking."""
+        if not possible_id(job_id):
             return None
-        record = json.loads(file.read_text(encoding="utf-8"))
-        times = {name: moment(record, name) for name in ("created_at", "finished_at")}
-        series = tuple(MetricPoint(**point) for point in record["series"])
-        return JobSnapshot(**{**record, "state": JobState(record["state"]), "series": series, **times})
+        try:
+            record = json.loads((self._folder / f"{job_id}.json").read_text(encoding="utf-8"))
+            times = {name: moment(record, name) for name in ("created_at", "finished_at")}
+            series = tuple(MetricPoint(**point) for point in record["series"])
+            return JobSnapshot(**{**record, "state": JobState(record["state"]), "series": series, **times})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.contract.finetune_process import kill_below, start_finetune
 from tests.contract.provider_contract import KEY, conversation, write_dataset
 from tests.fakes import google_ai_studio_schema as schema
 from tests.fakes.google_ai_studio_server import BASE_MODEL, UNTUNABLE_MODEL, GoogleAIStudioServer
@@ -352,6 +353,16 @@ async def test_a_cancellation_whose_answer_is_lost_is_known_all_the_same(
         await provider.cancel(KEY)
     assert (await connect().observe([KEY]))[KEY].state is JobState.CANCELLED
     await provider.cancel(KEY)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"state": 1}'])
+async def test_a_record_that_cannot_be_read_is_none(
+    server: GoogleAIStudioServer, provider: GoogleAIStudio, tmp_path: Path, content: str
+) -> None:
+    folder = tmp_path / "work" / "deleted"
+    folder.mkdir(parents=True)
+    (folder / f"{KEY}.json").write_text(content)
+    assert await provider.observe([KEY]) == {}
 
 
 async def test_nothing_is_deleted_that_could_not_be_written_down(
@@ -880,6 +891,45 @@ async def test_the_example_s_data_and_hyperparameters_are_taken(
         rules = provider.model_rules(base_model)
         assert rules is not None
         assert set(candidate["parameters"]) <= set(rules.parameters)
+
+
+def test_the_example_s_sweep_ends_with_its_best_model(tmp_path: Path) -> None:
+    documents = list(yaml.safe_load_all((EXAMPLES / "google-ai-studio.yaml").read_text(encoding="utf-8")))
+    account, sweep, data = documents
+    sweep["spec"]["limits"] |= {"maxTrials": 4, "parallelTrials": 2}  # to be quick
+    with GoogleAIStudioServer(speed=500) as server:
+        server.quality = lambda hyperparameters: hyperparameters["epochCount"] / 10
+        for line in data["data"]["eval.jsonl"].splitlines():
+            system, question, answer = (each["content"] for each in json.loads(line)["messages"])
+            server.exam[f"{system}\n\n{question}"] = answer
+        account["spec"] |= {"endpoint": server.url, "options": {"pollIntervalSeconds": "0.05"}}
+        name = account["spec"]["credentialsSecretRef"]["name"]
+        documents.append(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": name},
+                "stringData": {"GEMINI_API_KEY": server.secret},
+            }
+        )
+        (tmp_path / "sweep.yaml").write_text(yaml.safe_dump_all(documents), encoding="utf-8")
+        output = tmp_path / "best.json"
+        process = start_finetune(
+            *("run", "sweep.yaml", "-o", "json"), folder=tmp_path, output=output, log=tmp_path / "log.txt"
+        )
+        try:
+            assert process.wait(120) == 0, (tmp_path / "log.txt").read_text(encoding="utf-8")
+        finally:
+            kill_below(tmp_path)
+        assert not server.violations
+        assert len(server.jobs) == server.count("create") == 4
+        told = json.loads(output.read_text(encoding="utf-8"))
+        best = server.jobs[told["best"]["fineTunedModel"].removeprefix("tunedModels/")]
+        trials = [job.hyperparameters["epochCount"] for job in server.jobs.values()]
+        assert best.hyperparameters["epochCount"] == max(trials)
+        for file in tmp_path.rglob("*"):
+            if file.is_file() and file.name != "sweep.yaml":
+                assert server.secret.encode() not in file.read_bytes(), file
 
 
 # -- answers --------------------------------------------------------------------------------------------------
