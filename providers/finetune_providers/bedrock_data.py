@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -153,7 +153,8 @@ def _check_counts(
     for name, count, field, what in counts:
         low, high = _bound(traits, f"min{name}"), _bound(traits, f"max{name}")
         if count < low or 0 < high < count:
-            allowed = f"from {low} to {high}" if high else f"at least {low}"
+            bounds = (f"at least {low}" if low else "", f"at most {high}" if high else "")
+            allowed = " and ".join(filter(None, bounds))
             raise PermanentProviderError(f"{base_model} takes {allowed} {what}, not {count}", field=field)
 
 
@@ -212,13 +213,15 @@ def _losses(text: str, column: str) -> Mapping[int, float]:
 
 
 def _rows(text: str, column: str) -> Iterator[tuple[int, float]]:
-    for row in csv.DictReader(io.StringIO(text)):
-        try:
-            step, loss = int(float(row["step_number"])), float(row[column])
-        except (KeyError, OverflowError, TypeError, ValueError):
-            continue
-        if step >= 0 and math.isfinite(loss):
-            yield step, loss
+    rows = csv.DictReader(text.splitlines())
+    with suppress(csv.Error):
+        for row in rows:
+            try:
+                step, loss = int(float(row["step_number"])), float(row[column])
+            except (KeyError, OverflowError, TypeError, ValueError):
+                continue
+            if step >= 0 and math.isfinite(loss):
+                yield step, loss
 
 
 def thinned(points: Sequence[MetricPoint], longest: int = LONGEST_SERIES) -> tuple[MetricPoint, ...]:
