@@ -1,4 +1,4 @@
-"""An account at Vertex AI: who we are there, where its services lie, and what its errors mean.
+"""An account at Vertex AI: who we are there, and where its services lie.
 
 Nothing here knows of trials or jobs. All of it blocks: what is made here is used in threads.
 """
@@ -8,15 +8,13 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import google.auth
-import requests
-import urllib3.exceptions
-from google.api_core.exceptions import GoogleAPICallError, from_http_response
-from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
+from google.api_core.exceptions import from_http_response
+from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
 from google.cloud.aiplatform_v1.services.endpoint_service import EndpointServiceClient
@@ -25,49 +23,25 @@ from google.cloud.aiplatform_v1.services.metadata_service import MetadataService
 from google.cloud.aiplatform_v1.services.model_service import ModelServiceClient
 from google.cloud.aiplatform_v1.services.prediction_service import PredictionServiceClient
 from google.cloud.aiplatform_v1.services.tensorboard_service import TensorboardServiceClient
-from google.cloud.storage.exceptions import DataCorruption
 from google.oauth2 import service_account
-from google.protobuf.json_format import ParseError
+from requests.adapters import HTTPAdapter
 
 from finetune_providers.base import ProviderConfig
-from finetune_providers.calls import CONNECT_TIMEOUT_S, retry_after_s
-from finetune_providers.errors import (
-    JobNotFound,
-    NotReached,
-    PermanentProviderError,
-    ProviderError,
-    QuotaExceeded,
-    TransientProviderError,
-    UnexpectedResponse,
-)
+from finetune_providers.calls import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
+from finetune_providers.vertex_ai_errors import CREDENTIALS, SECRET_KEYS
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-SECRET_KEYS = ("GOOGLE_APPLICATION_CREDENTIALS_JSON", "credentials.json")
 
 _MULTI_REGIONS = ("us", "eu")
 _SECRET_FIELDS = ("private_key", "private_key_id")
-_CREDENTIALS = "spec.credentialsSecretRef"
 _REGION = r"[a-z][a-z0-9-]*"
-_RATE_REASONS = {"RATE_LIMIT_EXCEEDED", "rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"}
 
-# What a refusal is about, by the words in which the API names its fields.
-_SUBJECTS = (
-    (r"adapter[_ ]?size", "parameters.loraRank"),
-    (r"epoch", "parameters.epochs"),
-    (r"learning[_ ]?rate", "parameters.learningRateMultiplier"),
-    (r"validation[_ ]?(dataset|file|data)", "validation"),
-    (r"(training|tuning)[_ ]?(dataset|file|data)", "training"),
-    (r"base[_ ]?model", "baseModels"),
-)
 
-_ADVICE = {
-    401: ("the credentials are not accepted; put a valid service account key into the Secret", _CREDENTIALS),
-    403: (
-        "give the service account roles/aiplatform.user on the project and roles/storage.objectAdmin on the "
-        "bucket, and enable aiplatform.googleapis.com",
-        _CREDENTIALS,
-    ),
-}
+class Ask(Protocol):
+    """Makes a blocking call that may be repeated: in a thread, paced, with its failures explained."""
+
+    async def __call__(self, call: Callable[[], Any], *, timeout_s: float = READ_TIMEOUT_S) -> Any: ...
 
 
 class _LocalCredentials(service_account.Credentials):  # type: ignore[misc]  # the package is untyped for us
@@ -80,14 +54,14 @@ class _LocalCredentials(service_account.Credentials):  # type: ignore[misc]  # t
         return False
 
 
-class _Adapter(requests.adapters.HTTPAdapter):
+class _Adapter(HTTPAdapter):
     """Gives a connection less time to be made than its answer: what was never connected had no effect."""
 
-    def send(self, request: Any, **options: Any) -> Any:
+    def send(self, request: Any, *args: Any, **options: Any) -> Any:
         timeout = options.get("timeout")
         if isinstance(timeout, int | float):
             options["timeout"] = (min(CONNECT_TIMEOUT_S, timeout), timeout)
-        return super().send(request, **options)
+        return super().send(request, *args, **options)
 
 
 class Account:
@@ -156,14 +130,14 @@ class Account:
         """Where datasets are put."""
         return self._once("storage", "", self._make_storage)
 
-    def plain_json(self, name: str, *, timeout_s: float) -> Mapping[str, Any]:
+    def plain_json(self, name: str) -> Mapping[str, Any]:
         """A resource as it is written, words unknown to the installed package included. Blocking.
 
         The clients ask for enums as numbers, and drop a word that they do not know; for long-running operations they
         use a path (/ui/) that Google's discovery document does not have.
         """
         session = self._once("plain", "", self._session)
-        answer = session.get(f"{self._host(location_of(name))}/v1/{quote(name)}", timeout=timeout_s)
+        answer = session.get(f"{self._host(location_of(name))}/v1/{quote(name)}", timeout=READ_TIMEOUT_S)
         if answer.status_code >= 400:
             raise from_http_response(answer)
         parsed = answer.json()
@@ -252,85 +226,6 @@ def location_of(name: str) -> str:
     return found[1]
 
 
-def explain(error: Exception) -> ProviderError | None:
-    """What an exception of Google's packages means; None where it is none of theirs."""
-    if isinstance(error, GoogleAPICallError):
-        return _refused(error)
-    if isinstance(error, GoogleAuthError):
-        return _not_logged_in(error)
-    if isinstance(error, ParseError | DataCorruption | requests.exceptions.InvalidJSONError):
-        return UnexpectedResponse(f"Vertex AI answered what it should not: {type(error).__name__}")
-    if isinstance(error, requests.RequestException):
-        return _broken(error)
-    return None
-
-
-def _refused(error: Any) -> ProviderError:
-    status = int(error.code or 0)
-    message = _message(error)
-    if status == 429 or _RATE_REASONS & set(_reasons(error)):
-        return QuotaExceeded(message, retry_after_s=_pause_s(error))
-    if status in {408, 409, 499} or status >= 500:
-        return TransientProviderError(message, retry_after_s=_pause_s(error))
-    if status == 404:
-        return JobNotFound(message)
-    if status in _ADVICE:
-        advice, field = _ADVICE[status]
-        return PermanentProviderError(f"{message}; {advice}", field=field)
-    return PermanentProviderError(message, field=_subject(message))
-
-
-def _message(error: Any) -> str:
-    """What Google says, without the address that the packages put before it."""
-    answer = getattr(error, "response", None)
-    request = getattr(answer, "request", None)
-    text = str(error.message or f"HTTP {error.code}")
-    return text.removeprefix(f"{getattr(request, 'method', '')} {getattr(request, 'url', '')}: ")
-
-
-def _reasons(error: Any) -> Iterable[str]:
-    yield str(error.reason or "")
-    for each in (*error.errors, *error.details):
-        if isinstance(each, dict):
-            yield str(each.get("reason", ""))
-
-
-def _pause_s(error: Any) -> float | None:
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    if "Retry-After" in headers:
-        return retry_after_s(headers["Retry-After"])
-    for detail in error.details:
-        delay = str(detail.get("retryDelay", "")) if isinstance(detail, dict) else ""
-        if re.fullmatch(r"\d+(\.\d+)?s", delay):
-            return float(delay[:-1])
-    return None
-
-
-def _subject(message: str) -> str:
-    return next((field for words, field in _SUBJECTS if re.search(words, message, re.IGNORECASE)), "")
-
-
-def _not_logged_in(error: Any) -> ProviderError:
-    # A token is fetched before a request is sent, so that the request itself had no effect.
-    if isinstance(error, TransportError) or (isinstance(error, RefreshError) and error.retryable):
-        return NotReached(f"Google's login was not reached: {error.args[0] if error.args else error}")
-    return PermanentProviderError(
-        f"Google's login refuses the credentials: {error.args[0] if error.args else error}; put a valid service "
-        f"account key into the Secret under {SECRET_KEYS[0]}, or set up Workload Identity",
-        field=_CREDENTIALS,
-    )
-
-
-def _broken(error: requests.RequestException) -> ProviderError:
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
-        return PermanentProviderError(f"the address is wrong: {error}", field="spec.endpoint")
-    cause = getattr(error.args[0], "reason", None) if error.args else None
-    unmade = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
-    if isinstance(error, requests.exceptions.ConnectTimeout) or isinstance(cause, unmade):
-        return NotReached("no connection to Vertex AI could be made")
-    return TransientProviderError(f"the connection to Vertex AI failed: {type(error).__name__}")
-
-
 def _service_account_key(config: ProviderConfig) -> Mapping[str, Any]:
     if not config.credentials:
         return {}
@@ -338,7 +233,7 @@ def _service_account_key(config: ProviderConfig) -> Mapping[str, Any]:
     if written is None:
         raise PermanentProviderError(
             f"the Secret has no key {' or '.join(SECRET_KEYS)}; put the service account's key file (JSON) there",
-            field=_CREDENTIALS,
+            field=CREDENTIALS,
         )
     try:
         key = json.loads(written)
@@ -348,7 +243,7 @@ def _service_account_key(config: ProviderConfig) -> Mapping[str, Any]:
         raise PermanentProviderError(
             'the Secret holds no service account key; it is JSON with "type": "service_account", as Google Cloud '
             "hands it out; without a key leave credentialsSecretRef out and use Workload Identity",
-            field=_CREDENTIALS,
+            field=CREDENTIALS,
         ) from None
     return key
 
@@ -365,5 +260,5 @@ def _credentials(config: ProviderConfig, key: Mapping[str, Any]) -> Any:
         raise PermanentProviderError(
             "the service account key in the Secret is not whole; it needs client_email, token_uri and "
             "private_key, as Google Cloud hands it out",
-            field=_CREDENTIALS,
+            field=CREDENTIALS,
         ) from None  # the exception may hold a part of the key

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from google.cloud import aiplatform_v1 as api
 
 from finetune_providers.base import MetricPoint
+from finetune_providers.calls import READ_TIMEOUT_S
 from finetune_providers.errors import UnexpectedResponse
-from finetune_providers.vertex_ai_account import Account, location_of
+from finetune_providers.vertex_ai_account import Account, Ask, location_of
 
 METRICS = {
     "/train_total_loss": "trainingLoss",
@@ -24,62 +25,63 @@ Source: docs.cloud.google.com gemini-use-supervised-tuning, "Tuning and validati
 
 MOST_POINTS = 100
 
-Read = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Makes a blocking call in a thread, paced and with its failures explained."""
+_OPTIONS: dict[str, Any] = {"retry": None, "timeout": READ_TIMEOUT_S}
 
 
-async def read_series(
-    account: Account, experiment: str, read: Read, *, timeout_s: float
-) -> tuple[MetricPoint, ...]:
-    """The metrics of a job.
+async def read_series(account: Account, experiment: str, ask: Ask) -> tuple[MetricPoint, ...]:
+    """The metrics of a job; none where it has no TensorBoard.
 
     Args:
         account: Where to read.
         experiment: Resource name of the job's experiment, as the job gives it; "" where it has none.
-        read: How each call is made.
-        timeout_s: For each call.
+        ask: How each call is made.
 
     Raises:
-        ProviderError: As `read` does.
+        ProviderError: They could not be read.
     """
     if not experiment:
         return ()
-    location, name = location_of(experiment), experiment.rpartition("/")[2]
-    options = {"retry": None, "timeout": timeout_s}
-    context = await read(lambda: account.metadata(location).get_context(name=experiment, **options))
+    context = await ask(
+        lambda: account.metadata(location_of(experiment)).get_context(name=experiment, **_OPTIONS)
+    )
     board = api.Context.pb(context).metadata.fields["backing_tensorboard_resource"].string_value
-    if not board:
-        return ()
-    boards = location_of(board)
-
-    async def pages(method: str, parent: str) -> list[Any]:
-        def call() -> Any:
-            return list(getattr(account.tensorboards(boards), method)(parent=parent, **options))
-
-        return list(await read(call))
-
     points: dict[int, dict[str, float]] = {}
-    for run in await pages("list_tensorboard_runs", f"{board}/experiments/{name}"):
-        wanted = {
-            each.name: METRICS[each.display_name]
-            for each in await pages("list_tensorboard_time_series", run.name)
-            if each.display_name in METRICS
-        }
-        if not wanted:
-            continue
-        request = api.BatchReadTensorboardTimeSeriesDataRequest(tensorboard=board, time_series=sorted(wanted))
-        answer = await read(
-            lambda request=request: account.tensorboards(boards).batch_read_tensorboard_time_series_data(
-                request, **options
-            )
-        )
-        for step, metric, value in _values(answer, wanted):
-            points.setdefault(step, {})[metric] = value
+    if board:
+        parent = f"{board}/experiments/{experiment.rpartition('/')[2]}"
+        for each in await _all(account, "list_tensorboard_runs", parent, ask):
+            for step, metric, value in await _values(account, board, each.name, ask):
+                points.setdefault(step, {})[metric] = value
     return thin([MetricPoint(step, values) for step, values in sorted(points.items())])
 
 
-def _values(answer: Any, wanted: dict[str, str]) -> Iterator[tuple[int, str, float]]:
-    by_id = {name.rpartition("/")[2]: metric for name, metric in wanted.items()}
+async def _all(account: Account, method: str, parent: str, ask: Ask) -> list[Any]:
+    """What a list has on all of its pages."""
+
+    def call() -> list[Any]:
+        client = account.tensorboards(location_of(parent))
+        return list(getattr(client, method)(parent=parent, **_OPTIONS))
+
+    return list(await ask(call))
+
+
+async def _values(account: Account, board: str, parent: str, ask: Ask) -> Sequence[tuple[int, str, float]]:
+    wanted = {
+        each.name: METRICS[each.display_name]
+        for each in await _all(account, "list_tensorboard_time_series", parent, ask)
+        if each.display_name in METRICS
+    }
+    if not wanted:
+        return ()
+    request = api.BatchReadTensorboardTimeSeriesDataRequest(tensorboard=board, time_series=sorted(wanted))
+
+    def call() -> Any:
+        client = account.tensorboards(location_of(board))
+        return client.batch_read_tensorboard_time_series_data(request, **_OPTIONS)
+
+    return tuple(_scalars(await ask(call), {name.rpartition("/")[2]: wanted[name] for name in wanted}))
+
+
+def _scalars(answer: Any, by_id: Mapping[str, str]) -> Iterator[tuple[int, str, float]]:
     for series in api.BatchReadTensorboardTimeSeriesDataResponse.pb(answer).time_series_data:
         if series.tensorboard_time_series_id not in by_id:
             raise UnexpectedResponse(f"series {series.tensorboard_time_series_id!r} was not asked for")
