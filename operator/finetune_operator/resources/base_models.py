@@ -17,11 +17,8 @@ from finetune_operator.resources.common import (
 from finetune_operator.resources.parameters import Choice, RealBound
 from finetune_operator.resources.patterns import BaseModelName, OptionName
 
-_NUMBERS = {
-    "int": (re.compile(r"[+-]?[0-9]{1,18}"), "whole numbers"),
-    "float": (re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?"), "numbers"),
-}
-"""By type: how a text is written that is of this type, and what such texts are called."""
+_INT = re.compile(r"[+-]?[0-9]{1,18}")
+_FLOAT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
 
 class ParameterEntry(Model):
@@ -55,13 +52,38 @@ class ParameterEntry(Model):
 
     @model_validator(mode="after")
     def _texts_are_of_the_type(self) -> Self:
-        if first_repeated(self.values or ()) is not None:
-            raise field_error("values", "must not repeat")
-        texts = {"values": self.values or (), "default": () if self.default is None else (self.default,)}
-        for field, given in texts.items():
-            if self.type != "string" and not all(_NUMBERS[self.type][0].fullmatch(text) for text in given):
-                raise field_error(field, f"must be {_NUMBERS[self.type][1]} for type {self.type}")
+        if not all(self._is_of_the_type(text) for text in self.values or ()):
+            raise field_error(
+                "values", f"must be {'whole ' * (self.type == 'int')}numbers for type {self.type}"
+            )
+        if self.default is not None and not self._is_of_the_type(self.default):
+            kind = "whole number" if self.type == "int" else "number"
+            raise field_error("default", f"must be a {kind} for type {self.type}")
+        again = first_repeated(self.values or ())
+        if again is not None:
+            raise field_error(f"values[{again}]", "repeats a value")
         return self
+
+    @model_validator(mode="after")
+    def _default_is_allowed(self) -> Self:
+        if self.default is None:
+            return self
+        if self.values is not None and self.default not in self.values:
+            raise field_error("default", "must be one of values")
+        if self.type != "string" and not self._is_within_bounds(float(self.default)):
+            raise field_error("default", "must lie within min or above, and max")
+        return self
+
+    def _is_of_the_type(self, text: str) -> bool:
+        form = {"int": _INT, "float": _FLOAT}.get(self.type)
+        return form is None or form.fullmatch(text) is not None
+
+    def _is_within_bounds(self, number: float) -> bool:
+        return (
+            (self.min is None or number >= self.min)
+            and (self.above is None or number > self.above)
+            and (self.max is None or number <= self.max)
+        )
 
 
 class BaseModelEntry(Model):
