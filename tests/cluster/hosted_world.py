@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.operator_process import Team
+from tests.fakes.azure_openai_server import SUBSCRIPTION, AzureOpenAIServer
 from tests.fakes.bedrock_server import BUCKET as S3_BUCKET
 from tests.fakes.bedrock_server import KEY_ID, ROLE, BedrockServer
 from tests.fakes.bedrock_server import REGION as AWS_REGION
@@ -60,6 +61,15 @@ COMPANIES: Mapping[str, Company] = {
         OpenAIServer,
         lambda server: {"OPENAI_API_KEY": server.secret},
         lambda server: {"endpoint": f"{server.url}/v1"},
+    ),
+    "AzureOpenAI": Company(
+        AzureOpenAIServer,
+        lambda server: {"AZURE_OPENAI_API_KEY": server.secret},
+        lambda server: {
+            "endpoint": server.url,
+            "endpoints": {"management": server.url},
+            "azureOpenAI": {"subscription": SUBSCRIPTION, "resourceGroup": "ml", "account": "acme-openai"},
+        },
     ),
     "VertexAI": Company(
         VertexAIServer,

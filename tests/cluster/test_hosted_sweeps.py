@@ -11,22 +11,32 @@ import pytest
 from tests.cluster.hosted_world import Example, HostedWorld, load_example
 from tests.cluster.operator_account import Person, operator_kubeconfig, person
 from tests.cluster.operator_process import Team
+from tests.fakes.azure_openai_server import AzureOpenAIServer, Identity
 from tests.fakes.http_server import DROPPED
 
 from controlplane.fixtures import Kubectl
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.resources import FinetuneTrial, TrialPhase
+from finetune_providers import azure_openai
 
 __all__ = ["operator_kubeconfig", "person"]
 
 METHODS = {
     "openai": "Bayesian",
+    "azure-openai": "Bayesian",
     "vertex-ai": "Bayesian",
     "bedrock": "Bayesian",
     "google-ai-studio": "Bayesian",
     "cohere": "Random",
 }
 """The examples by the method with which they search."""
+
+
+@pytest.fixture(autouse=True)
+def login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Microsoft Entra is asked over TLS alone; who logs in there is all that is left out of these tests."""
+    identity = Identity(AzureOpenAIServer.secret)
+    monkeypatch.setattr(azure_openai, "credential_of", lambda config: identity)
 
 
 @pytest.fixture
