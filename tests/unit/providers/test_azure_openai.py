@@ -464,6 +464,16 @@ async def test_what_goes_wrong_with_a_deployment_has_its_meaning(
     assert (await provider.deploy(model, name=DEPLOYMENT)).name == DEPLOYMENT  # the same call is safe
 
 
+@pytest.mark.parametrize("fault", [refused(403), refused(500), DROPPED], ids=["403", "500", "dropped"])
+async def test_a_deployment_is_made_only_where_azure_says_that_there_is_none(
+    server: AzureOpenAIServer, provider: AzureOpenAIProvider, fault: Fault
+) -> None:
+    server.always("arm.get", fault)
+    with pytest.raises(ProviderError):
+        await provider.deploy("m", name=DEPLOYMENT)
+    assert server.count("arm.put") == 0
+
+
 async def test_a_refusal_without_azure_s_shape_is_understood_by_its_status(
     server: AzureOpenAIServer, provider: AzureOpenAIProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
