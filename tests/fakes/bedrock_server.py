@@ -423,7 +423,7 @@ class BedrockServer(AwsServer):
         if not all(block.get("text", "").strip() for turn in turns for block in turn["content"]):
             raise Refusal(400, "The text field in the ContentBlock object is blank.")
         said = self.reply(turns[-1]["content"][0]["text"], job)
-        content = [{"text": said}] if self.stop_reason == "end_turn" else []
+        content = [{"text": said if self.stop_reason == "end_turn" else "The output was blocked."}]
         return {
             "output": {"message": {"role": "assistant", "content": content}},
             "stopReason": self.stop_reason,

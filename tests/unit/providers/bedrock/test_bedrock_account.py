@@ -165,7 +165,10 @@ async def test_each_service_may_have_an_endpoint_of_its_own(server: BedrockServe
         ("s3", "https://s3.us-west-2.amazonaws.com"),
     ],
 )
-def test_without_an_endpoint_aws_s_own_are_used(config: Config, service: str, host: str) -> None:
+def test_without_an_endpoint_aws_s_own_are_used(
+    config: Config, monkeypatch: pytest.MonkeyPatch, service: str, host: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     clients = Clients(config(endpoint=None, region="us-west-2"))
     assert clients._client(service).meta.endpoint_url == host
     assert clients._client(service).meta.config.retries["total_max_attempts"] == 1
