@@ -39,6 +39,7 @@ Config = Callable[..., ProviderConfig]
         ({"data_uri": None}, "spec.dataUri", "missing.*s3://bucket/folder"),
         ({"data_uri": "gs://bucket/folder"}, "spec.dataUri", "gs://bucket"),
         ({"data_uri": "s3://bucket/a folder"}, "spec.dataUri", "a folder"),
+        ({"data_uri": "s3://bucket//folder"}, "spec.dataUri", "bucket//folder"),
         ({"options": {"roleArn": ""}}, "spec.bedrock.roleArn", "missing.*arn:aws:iam"),
         ({"options": {"roleArn": "tuning"}}, "spec.bedrock.roleArn", "'tuning' is not right"),
         ({"options": {"pollIntervalSeconds": "soon"}}, "spec.options.pollIntervalSeconds", "above 0"),
