@@ -12,8 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from email import message_from_bytes
-from email.policy import HTTP
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -31,7 +30,7 @@ from tests.fakes.vertex_ai_schema import (
     in_words,
 )
 
-from finetune_providers.base import JobState
+from finetune_providers.base import JobState, ProviderConfig
 
 PROJECT, NUMBER, REGION, BUCKET = "acme-models", "123456789012", "us-central1", "acme-datasets"
 MODELS = {
@@ -249,18 +248,11 @@ class VertexAIServer(HostedCompany):
             return Answer(None, headers={"Location": address})
         if request.one("uploadType") != "multipart":
             raise Refusal(400, "uploadType must be multipart or resumable")
-        kind = request.headers["Content-Type"].encode()
-        whole = message_from_bytes(b"Content-Type: " + kind + b"\r\n\r\n" + request.body, policy=HTTP)
-        description, media = whole.iter_parts()
-        described = json.loads(description.get_payload(decode=True))
+        boundary = request.headers["Content-Type"].partition("boundary=")[2].strip('"').encode()
+        _, description, media, _ = request.body.split(b"--" + boundary)
+        described = json.loads(description.partition(b"\r\n\r\n")[2])
         document("storage.v1").check("Object", described, sent=True)
-        content = media.get_payload(decode=True)
-        assert isinstance(content, bytes)
-        # Line ends at the end of a part belong to the boundary for the parser, and to the file for us.
-        match = re.search(
-            rb"\r\n\r\n(\{.*?)\r\n--[^\n]*?--\r?\n?$", request.body[request.body.find(b"--", 2) :], re.S
-        )
-        content = match[1] if match else content
+        content = media.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
         if "crc32c" in described and described["crc32c"] != _crc32c(content):
             raise Refusal(400, "Provided CRC32C does not match")
         self.objects[described["name"]] = content
@@ -591,6 +583,21 @@ class VertexAIServer(HostedCompany):
     def _time(self, seconds: float) -> str:
         moment = self.clock.now() + timedelta(seconds=seconds - self.clock.elapsed())
         return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def config_for(server: VertexAIServer, work_dir: Path, **changes: Any) -> ProviderConfig:
+    """The account of a FinetuneProvider whose Secret holds the server's key."""
+    given: dict[str, Any] = {
+        "name": "vertex",
+        "type": "VertexAI",
+        "work_dir": work_dir,
+        "credentials": {"GOOGLE_APPLICATION_CREDENTIALS_JSON": server.key},
+        "endpoint": server.url,
+        "region": REGION,
+        "project": PROJECT,
+        "data_uri": f"gs://{BUCKET}/sweeps",
+    }
+    return ProviderConfig(**{**given, **changes})
 
 
 def _experiment(job: Job) -> str:
