@@ -389,9 +389,12 @@ class VertexAI:
 
     async def delete_model(self, model: str) -> None:
         """Take the model from its endpoint, and delete both."""
-        made = await self._made_with(model)
-        if made is None:
-            made = Made("", "", (model,))
+        if not re.fullmatch(r"projects/[^/]+/locations/[^/]+/endpoints/[^/]+", model):
+            raise PermanentProviderError(
+                f"{model!r} is no endpoint of Vertex AI; a fine-tuned model is named "
+                "projects/<project>/locations/<location>/endpoints/<number>"
+            )
+        made = await self._made_with(model) or Made("", "", (model,))
         await delete_made(self._account, made, self._read, self._sleep)
 
     async def aclose(self) -> None:

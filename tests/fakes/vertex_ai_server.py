@@ -96,6 +96,8 @@ class VertexAIServer(HostedCompany):
         ends_in: The word for a job that has ended well.
         without_endpoint: A job ends well, but nothing was deployed.
         serves_in: The location in which tuned models answer.
+        operation_error: What long-running operations fail with.
+        endpoints_deleted: Ids of the jobs whose endpoints are gone.
     """
 
     def __init__(self, *, speed: float = 0.0) -> None:
@@ -116,8 +118,9 @@ class VertexAIServer(HostedCompany):
         self.ends_in = "JOB_STATE_SUCCEEDED"
         self.without_endpoint = False
         self.serves_in = REGION
+        self.operation_error: dict[str, Any] | None = None
         self._undeployed: set[str] = set()
-        self._endpoints_deleted: set[str] = set()
+        self.endpoints_deleted: set[str] = set()
         self._operations: dict[str, list[Any]] = {}
         self._sessions: dict[str, tuple[str, bytes]] = {}
 
@@ -475,7 +478,7 @@ class VertexAIServer(HostedCompany):
         name = f"{request.parts['parent']}/endpoints/{request.parts['id']}"
         for job in self.jobs.values():
             made = self.state(job) is JobState.SUCCEEDED and not self.without_endpoint
-            if made and self._endpoint(job) == name and job.job_id not in self._endpoints_deleted:
+            if made and self._endpoint(job) == name and job.job_id not in self.endpoints_deleted:
                 return job
         return None
 
@@ -505,7 +508,7 @@ class VertexAIServer(HostedCompany):
         job = self._there(request)
         if job.job_id not in self._undeployed:
             raise Refusal(400, "The endpoint has deployed models.", code="FAILED_PRECONDITION")
-        return self._started(self._endpoint(job), lambda: self._endpoints_deleted.add(job.job_id))
+        return self._started(self._endpoint(job), lambda: self.endpoints_deleted.add(job.job_id))
 
     def _delete_model(self, request: Request) -> Answer:
         name = f"{request.parts['parent']}/models/{request.parts['id']}"
@@ -529,6 +532,10 @@ class VertexAIServer(HostedCompany):
         state[0] -= 1
         if state[0] > 0:
             return Answer({"name": name, "done": False})
+        if self.operation_error is not None:
+            if self.operation_error["code"] == 5:  # not found: somebody else was faster
+                state[1]()
+            return Answer({"name": name, "done": True, "error": self.operation_error})
         state[1]()
         return Answer(
             {"name": name, "done": True, "response": {"@type": "type.googleapis.com/google.protobuf.Empty"}}
