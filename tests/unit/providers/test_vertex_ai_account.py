@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Iterator
@@ -220,6 +221,18 @@ async def test_a_login_that_fails_leaves_no_doubt_that_nothing_was_bought(
 ) -> None:
     provider = create(config_for(server, tmp_path))
     server.fault("login", DROPPED)
+    with pytest.raises(NotReached):
+        await provider.submit(REQUEST)
+    assert server.count("create") == 0
+    await provider.aclose()
+
+
+async def test_a_login_that_drags_on_is_no_purchase_in_doubt(
+    server: VertexAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = VertexAI(config_for(server, tmp_path))
+    monkeypatch.setattr(provider._calls, "create", functools.partial(provider._calls.create, timeout_s=0.05))
+    server.fault("login", Fault(delay_s=0.15))
     with pytest.raises(NotReached):
         await provider.submit(REQUEST)
     assert server.count("create") == 0
