@@ -88,6 +88,7 @@ def _rules(entry: Mapping[str, Any], known: Mapping[str, ModelRules]) -> ModelRu
         parameters={**start.parameters, **given},
         note=str(entry.get("note") or start.note),
         traits={**start.traits, **(entry.get("traits") or {})},
+        exclusive=tuple(tuple(group) for group in entry.get("exclusive") or start.exclusive),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -14,9 +15,15 @@ from finetune_providers.errors import PermanentProviderError
 
 Converted = dict[str, Any]
 
+_SHORT_SCOPE = 20
 
-def read_conversations(dataset: DatasetFile) -> Iterator[list[Message]]:
+
+def read_conversations(dataset: DatasetFile, *, field: str = "training") -> Iterator[list[Message]]:
     """The conversations of a checked dataset, in order. Blocking.
+
+    Args:
+        dataset: A dataset in the canonical form.
+        field: Which of a sweep's datasets it is, for errors.
 
     Raises:
         PermanentProviderError: The file cannot be read.
@@ -28,7 +35,7 @@ def read_conversations(dataset: DatasetFile) -> Iterator[list[Message]]:
                     yield json.loads(line)["messages"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PermanentProviderError(
-            f"dataset {dataset.path.name} cannot be read: {type(error).__name__}", field="training"
+            f"dataset {dataset.path.name} cannot be read: {type(error).__name__}", field=field
         ) from None
 
 
@@ -56,9 +63,31 @@ def write_converted(
     return target
 
 
-def upload_name(dataset: DatasetFile, *, dialect: str) -> str:
-    """The name under which an upload is found again: `<scope>.<dialect>.<hash of the content>.jsonl`."""
-    return f"{dataset.scope}.{dialect}.{dataset.content_hash[:32]}.jsonl"
+def upload_name(dataset: DatasetFile, *, dialect: str, longest: int | None = None) -> str:
+    """The name under which an upload is found again: `<scope>.<dialect>.<hash of the content>.jsonl`.
+
+    Args:
+        dataset: What is uploaded.
+        dialect: The form that it has at the provider; another form is another upload.
+        longest: Most characters that the provider allows, at least 48. The name is then
+            `<short scope>.<hash of dialect and content>`, which begins with `upload_prefix(scope, short=True)`.
+    """
+    if longest is None:
+        return f"{dataset.scope}.{dialect}.{dataset.content_hash[:32]}.jsonl"
+    digest = hashlib.sha256(f"{dialect}.{dataset.content_hash}".encode()).hexdigest()
+    return f"{upload_prefix(dataset.scope, short=True)}{digest}"[:longest]
+
+
+def upload_prefix(scope: str, *, short: bool = False) -> str:
+    """What the names of all of a scope's uploads begin with, and no other scope's.
+
+    Args:
+        scope: As in `DatasetFile`.
+        short: The names were made with a bound on their length.
+    """
+    if short and len(scope) > _SHORT_SCOPE:
+        scope = hashlib.sha256(scope.encode()).hexdigest()[:_SHORT_SCOPE]
+    return f"{scope}."
 
 
 def split_system(conversation: list[Message]) -> tuple[str | None, list[Message]]:

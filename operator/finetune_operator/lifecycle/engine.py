@@ -20,6 +20,7 @@ from finetune_operator.lifecycle.provider_life import reconcile_provider
 from finetune_operator.lifecycle.store import Conflict, Key, Store
 from finetune_operator.lifecycle.sweep_life import reconcile_sweep
 from finetune_operator.lifecycle.trial_life import reconcile_trial
+from finetune_operator.lifecycle.uploads import Uploads
 from finetune_operator.lifecycle.work_queue import WorkQueue
 from finetune_providers import registry
 from finetune_providers.base import JobSnapshot, JobState
@@ -27,7 +28,7 @@ from finetune_providers.errors import ProviderError, TransientProviderError
 
 log = logging.getLogger(__name__)
 
-WORKERS = 16
+WORKERS = 32
 STOP_WITHIN_S = 25.0
 
 Reconciler = Callable[[Context, Key], Awaitable[float | None]]
@@ -52,6 +53,7 @@ class Engine:
         store: Store,
         work_dir: Path,
         make_provider: ProviderFactory = registry.create,
+        load_provider: Callable[[str], None] = registry.load,
         allowed_schemes: Collection[str] = SCHEMES,
         reference_grace_s: float = 0.0,
         now: Callable[[], datetime] = utc_now,
@@ -62,6 +64,7 @@ class Engine:
             store: Where the resources are.
             work_dir: Folder for datasets, answers and providers that work on this machine.
             make_provider: Makes providers from their configuration.
+            load_provider: Imports what a type of provider needs; called in a thread before.
             allowed_schemes: Where datasets may come from.
             reference_grace_s: For how long a new sweep may wait for what it refers to, in seconds.
             now: The time, timezone-aware.
@@ -69,7 +72,7 @@ class Engine:
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._background = BackgroundWork()
         self._complaints = Complaints(store, time.monotonic)
-        accounts = Accounts(store, work_dir, make_provider, changed=self.enqueue)
+        accounts = Accounts(store, work_dir, make_provider, changed=self.enqueue, load=load_provider)
         self._context = Context(
             store=store,
             accounts=accounts,
@@ -82,6 +85,7 @@ class Engine:
                 allowed_schemes=allowed_schemes,
             ),
             background=self._background,
+            uploads=Uploads(self._background, enqueue=self.enqueue),
             work_dir=work_dir,
             now=now,
             enqueue=self.enqueue,
