@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
-from tests.fakes.company import Company
+from tests.fakes.company import CAPABILITIES, Company
 
 from finetune_operator.decisions import CreateTrial, Knowledge, decide
 from finetune_operator.lifecycle.engine import utc_now
@@ -169,6 +169,67 @@ class ScenarioContract:
         await until(
             world, lambda sweep, trials: not sweep.has_finalizer and not any(t.has_finalizer for t in trials)
         )
+
+    async def test_models_that_answer_only_from_machines_leave_none_behind(self, world: World) -> None:
+        world.company.capabilities = replace(CAPABILITIES, needs_deployment=True)
+        world.company.deploy_looks = 2
+        await world.apply(DATA, PROVIDER, SWEEP)
+        await world.start()
+        sweep = await until_finished(world)
+        assert sweep.status.trials.succeeded == 4
+        for trial in await world.trials():
+            serving = trial.status.serving
+            assert serving is not None
+            assert (serving.state, serving.name) == ("Deleted", f"{trial.spec.run_key}-serve")
+            assert serving.active_at is not None
+            assert serving.deleted_at is not None
+        assert len(set(world.company.deployed)) == 4
+        assert world.company.deployments == {}
+
+    async def test_an_operator_that_dies_while_models_are_deployed_finds_each_of_them_again(
+        self, world: World
+    ) -> None:
+        world.company.capabilities = replace(CAPABILITIES, needs_deployment=True)
+        world.company.deploy_looks = 10_000
+        await world.apply(DATA, PROVIDER, SWEEP)
+        await world.start()
+        await until(world, lambda *_: len(world.company.deployments) == 2)
+        await world.crash()
+        world.company.deploy_looks = 0
+        await world.start()
+        await until_finished(world)
+        assert len(set(world.company.deployed)) == 4
+        assert world.company.deployments == {}
+
+    async def test_what_was_uploaded_is_deleted_at_the_end(self, world: World) -> None:
+        await world.apply(DATA, PROVIDER, SWEEP)
+        await world.start()
+        await until(world, lambda sweep, _: sweep.status.finished and not sweep.has_finalizer)
+        assert world.company.purchases
+        assert world.company.files == {}
+
+    async def test_data_is_kept_where_the_sweep_says_so(self, world: World) -> None:
+        await world.apply(DATA, PROVIDER, sweep_with(keepData=True))
+        await world.start()
+        await until(world, lambda sweep, _: sweep.status.finished and not sweep.has_finalizer)
+        assert len(world.company.files) == 1
+
+    async def test_an_account_s_limit_holds_below_the_sweep_s(self, world: World) -> None:
+        world.company.hold = True
+        limited = {**PROVIDER, "spec": {**PROVIDER["spec"], "maxConcurrentJobs": 1}}
+        await world.apply(DATA, limited, sweep_with(limits__parallelTrials=3))
+        await world.start()
+        await until(
+            world,
+            lambda _, trials: (
+                [t.status.reason for t in trials].count("WaitingForSlot") == 2
+                and any(t.phase is TrialPhase.TRAINING for t in trials)
+            ),
+        )
+        assert len(world.company.purchases) == 1
+        world.company.hold = False
+        sweep = await until_finished(world)
+        assert sweep.status.trials.succeeded == 4
 
     async def test_no_more_trials_go_on_than_the_limit_allows(self, world: World) -> None:
         world.company.hold = True
@@ -520,7 +581,7 @@ class RefusalContract:
             (
                 {"limits__budget": {"maxCost": "3.00", "currency": "EUR"}},
                 "spec.candidates[0].baseModels",
-                "the price of tiny-1 in EUR is not known",
+                "the price of training tiny-1 in EUR is not known",
             ),
         ],
     )

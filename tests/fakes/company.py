@@ -66,6 +66,7 @@ class Company:
         hold: Jobs stay as they are while it is true.
         faults: Errors to raise instead of (`before`) or after (`after`) taking a create call, in turn.
         on_submit: Called when a create call arrives.
+        on_upload: Called with each dataset that arrives.
         fails: Says why a job fails, or None.
         losses: Validation losses that a job reports at its end, step 0 first.
         files: Uploads by their scope.
@@ -80,6 +81,7 @@ class Company:
     before: list[ProviderError] = field(default_factory=list)
     after: list[ProviderError] = field(default_factory=list)
     on_submit: Callable[[], object] = lambda: None
+    on_upload: Callable[[DatasetFile], object] = lambda _: None
     fails: Callable[[JobRequest], str | None] = lambda _: None
     losses: Callable[[JobRequest], Sequence[float]] = lambda _: (2.0, 1.0)
     inference_fault: ProviderError | None = None
@@ -186,6 +188,7 @@ class CompanyProvider:
     async def upload(self, dataset: DatasetFile, *, base_model: str) -> str:
         if self._company.upload_fault is not None:
             raise self._company.upload_fault
+        self._company.on_upload(dataset)
         name = f"file-{dataset.content_hash[:8]}"
         self._company.files.setdefault(dataset.scope, set()).add(name)
         return name

@@ -64,6 +64,7 @@ class HostedCompany(FakeServer):
         training_s: How long a job takes, in the clock's seconds.
         quality: Share of its lessons that a model has learned, from the job's hyperparameters as they arrived.
         base_quality: The same of a model that was not fine-tuned, for questions that any job was taught.
+        exam: Further questions with their answers, which models know as they know their lessons.
         next_failure: Why the next job fails.
         next_endless: The next job does not end by itself.
         list_lag_s: For how long lists do not show a new job.
@@ -80,6 +81,7 @@ class HostedCompany(FakeServer):
         self.training_s = 100.0
         self.quality: Callable[[Hyperparameters], float] = knows_everything
         self.base_quality = 0.0
+        self.exam: dict[str, str] = {}
         self.next_failure: str | None = None
         self.next_endless = False
         self.list_lag_s = 0.0
@@ -143,7 +145,8 @@ class HostedCompany(FakeServer):
     def reply(self, question: str, job: Job | None) -> str:
         """What a job's model, or one that was not fine-tuned, answers to a question."""
         taught = [job] if job is not None else list(self.jobs.values())
-        answer = next((each.lessons[question] for each in taught if question in each.lessons), None)
+        known = [self.exam, *(each.lessons for each in taught)]
+        answer = next((lessons[question] for lessons in known if question in lessons), None)
         share = self.quality(job.hyperparameters) if job is not None else self.base_quality
         if answer is not None and zlib.crc32(question.encode()) % 1000 < share * 1000:
             return answer

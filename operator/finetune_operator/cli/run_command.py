@@ -29,8 +29,8 @@ FILE holds the same manifests that a cluster takes: one FinetuneSweep, its Finet
 ConfigMaps and Secrets they name; - is the standard input. Secrets stay in memory.
 
 The state folder remembers every trial. The same command again goes on where the last one ended, buys
-nothing twice, and takes up edits of limits, suspend, keepModels, deletionPolicy and output. Ctrl-C stops
-in order; a second Ctrl-C quits at once, and even that loses nothing.
+nothing twice, and takes up edits of limits, suspend, keepModels, keepData, deletionPolicy and output.
+Ctrl-C stops in order; a second Ctrl-C quits at once, and even that loses nothing.
 
 \b
 Examples:

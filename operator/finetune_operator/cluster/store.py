@@ -120,6 +120,16 @@ class KubeStore:
         """The trials of a sweep in order of their index, without those that cannot be read."""
         return tuple(sorted(self.cache.trials_of(sweep), key=lambda trial: trial.spec.index))
 
+    async def list_account_trials(self, provider: Key) -> tuple[FinetuneTrial, ...]:
+        """The trials that use a provider, without those that cannot be read."""
+        return tuple(
+            trial
+            for key in self.cache.all_keys()
+            if (key.kind, key.namespace) == ("FinetuneTrial", provider.namespace)
+            and (trial := self._trial(key)) is not None
+            and trial.spec.provider_ref.name == provider.name
+        )
+
     async def get_secret(self, namespace: str, name: str) -> Mapping[str, str]:
         """The values of a Secret that are text; read anew each time, kept nowhere."""
         secret = await self._client.get(SECRETS, namespace, name)

@@ -20,15 +20,19 @@ class ModelPrice:
     Attributes:
         per_million_tokens: Money for a million trained tokens.
         default_epochs: Epochs that the provider trains where the point does not say.
+        serving_per_hour: Money for an hour in which the fine-tuned model is deployed; None where it is not known.
+        served: The model is deployed to be evaluated.
     """
 
     per_million_tokens: Decimal
     default_epochs: int
+    serving_per_hour: Decimal | None = None
+    served: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """Expected cost of a point: tokens of the training data x epochs x price.
+    """Expected cost of a point: tokens of the training data x epochs x price, and an hour of serving where needed.
 
     Attributes:
         training_tokens: Estimated tokens of one epoch.
@@ -46,7 +50,8 @@ class CostModel:
         if price is None:
             return None
         epochs = point.parameters.get("epochs", price.default_epochs)
-        return token_cost(self.training_tokens * int(epochs), price.per_million_tokens)
+        training = token_cost(self.training_tokens * int(epochs), price.per_million_tokens)
+        return training + (price.serving_per_hour or Decimal(0)) * price.served
 
 
 def token_cost(tokens: int, per_million: Decimal) -> Decimal:

@@ -10,7 +10,7 @@ from finetune_operator.errors import InvalidManifest, Problem
 from finetune_operator.resources import SweepSpec
 from finetune_operator.resources.sweep import Candidate
 
-EDITABLE_FIELDS = frozenset({"limits", "suspend", "deletion_policy", "keep_models", "output"})
+EDITABLE_FIELDS = frozenset({"limits", "suspend", "deletion_policy", "keep_models", "keep_data", "output"})
 """Fields of a sweep's spec that may change while it runs; all others are fixed once it exists."""
 
 _FIXED_FIELDS = tuple(name for name in SweepSpec.model_fields if name not in EDITABLE_FIELDS)

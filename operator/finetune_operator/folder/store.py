@@ -116,6 +116,13 @@ class FolderStore:
         own = (trial for trial in self._contents.trials.all() if trial.spec.sweep_ref.name == sweep.name)
         return tuple(sorted(own, key=lambda trial: trial.spec.index))
 
+    async def list_account_trials(self, provider: Key) -> tuple[FinetuneTrial, ...]:
+        """The trials that use a provider."""
+        if not self._is_here(provider):
+            return ()
+        trials = self._contents.trials.all()
+        return tuple(trial for trial in trials if trial.spec.provider_ref.name == provider.name)
+
     async def get_secret(self, namespace: str, name: str) -> Mapping[str, str]:
         """The values of a Secret of the manifests.
 

@@ -7,11 +7,13 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from finetune_operator.lifecycle.job_slots import JobSlots
 from finetune_operator.lifecycle.store import Key, NotFound, Store
 from finetune_operator.lifecycle.watcher import JobWatcher
 from finetune_operator.resources import FinetuneProvider
@@ -21,6 +23,8 @@ ProviderFactory = Callable[[ProviderConfig], Provider]
 
 EVALUATIONS_AT_ONCE = 2
 SECRET_AGAIN_S = 60.0
+LANE_WIDTH = 8
+"""Trials of one account that may be in calls of its provider at once, so that one that hangs leaves workers free."""
 
 
 @dataclass(slots=True)
@@ -31,8 +35,11 @@ class Account:
         resource: The FinetuneProvider as it was read.
         provider: What speaks to the provider.
         watcher: What polls its jobs.
+        slots: Who may have a job.
         evaluations: Bounds how many models answer at the same time.
+        deployed: Trials whose models are on machines that may cost by the hour.
         full_until: When a quota that refused a job may have room again; all sweeps wait for it.
+        busy: Trials that are in calls of the provider right now.
     """
 
     resource: FinetuneProvider
@@ -40,8 +47,21 @@ class Account:
     watcher: JobWatcher
     fingerprint: str
     secret_read_at: float
+    slots: JobSlots
     evaluations: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EVALUATIONS_AT_ONCE))
+    deployed: set[Key] = field(default_factory=set)
     full_until: datetime | None = None
+    busy: int = 0
+
+    @contextmanager
+    def lane(self) -> Iterator[bool]:
+        """A place in the account's lane; false where all are taken and the trial should come again."""
+        free = self.busy < LANE_WIDTH
+        self.busy += free
+        try:
+            yield free
+        finally:
+            self.busy -= free
 
     def full_for(self, now: datetime) -> float:
         """Seconds until another job is worth asking for."""
@@ -93,12 +113,28 @@ class Accounts:
                 return account
             provider = self._make_provider(self._config(key, resource, credentials))
             watcher = JobWatcher(provider, self._changed)
-            self._open[key] = Account(resource, provider, watcher, fingerprint, read_at)
+            slots = await self._slots(key, resource, account)
+            self._open[key] = Account(resource, provider, watcher, fingerprint, read_at, slots)
             if account is not None:
                 await _close(account)
                 for trial in account.watcher.trials:
                     self._changed(trial)
             return self._open[key]
+
+    async def _slots(self, key: Key, resource: FinetuneProvider, before: Account | None) -> JobSlots:
+        if before is not None:
+            before.slots.limit = resource.spec.max_concurrent_jobs
+            return before.slots
+        slots = JobSlots(resource.spec.max_concurrent_jobs, wake=self._changed)
+        trials = await self._store.list_account_trials(key)
+        slots.take_in((key.sibling("FinetuneTrial", trial.name), trial) for trial in trials)
+        return slots
+
+    def leave(self, trial: Key) -> None:
+        """A trial has no job and asks for none: whoever waits for its slot may have it."""
+        for key, account in self._open.items():
+            if key.namespace == trial.namespace:
+                account.slots.give_back(trial)
 
     def last_known(self, namespace: str, name: str) -> Account | None:
         """The account as it was used last, though its FinetuneProvider or its Secret may be gone by now."""
@@ -124,14 +160,23 @@ class Accounts:
         return {} if reference is None else await self._store.get_secret(namespace, reference.name)
 
     def _config(self, key: Key, resource: FinetuneProvider, credentials: Mapping[str, str]) -> ProviderConfig:
-        options = resource.spec.local.to_dict() if resource.spec.local is not None else {}
+        spec = resource.spec
+        endpoints = spec.endpoints.to_dict() if spec.endpoints is not None else {}
         return ProviderConfig(
             name=key.name,
-            type=resource.spec.type,
+            type=spec.type,
             work_dir=self._work_dir / "providers" / key.namespace / key.name,
-            options=options,
+            options=spec.type_options,
             credentials=credentials,
-            max_concurrent_jobs=resource.spec.max_concurrent_jobs,
+            max_concurrent_jobs=spec.max_concurrent_jobs,
+            requests_per_minute=spec.requests_per_minute,
+            # A path is put behind each of them: https://host/v1/ and https://host/v1 are the same place.
+            endpoint=None if spec.endpoint is None else spec.endpoint.rstrip("/"),
+            endpoints={service: url.rstrip("/") for service, url in endpoints.items()},
+            region=spec.region,
+            project=spec.project,
+            data_uri=None if spec.data_uri is None else spec.data_uri.rstrip("/"),
+            models=spec.catalog_entries,
         )
 
 
@@ -141,7 +186,7 @@ async def _close(account: Account) -> None:
 
 
 def _fingerprint(resource: FinetuneProvider, credentials: Mapping[str, str]) -> str:
-    # Prices are read from the resource each time; a new price needs no new connection.
+    # Prices, with their source and date, are read from the resource each time; a new one needs no new connection.
     spec = resource.spec.model_copy(update={"prices": ()}).to_dict()
     text = json.dumps([spec, dict(credentials)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -123,6 +123,8 @@ class Admissions:
         fetched = await self._check_datasets(namespace, sweep.spec, problems)
         datasets = {name: replace(each, scope=data_scope(sweep)) for name, each in fetched.items()}
         problems += _changed_datasets(sweep, datasets)
+        if not problems:
+            problems += await _unfit_datasets(sweep.spec, accounts, datasets)
         costs = _cost_model(sweep.spec, accounts, datasets.get("training"), problems)
         return Admission(
             problems=tuple(problems),
@@ -191,6 +193,24 @@ class Admissions:
             raise LookupError(str(error)) from error
 
 
+async def _unfit_datasets(
+    spec: SweepSpec, accounts: Mapping[str, Account], datasets: Mapping[str, FetchedDataset]
+) -> list[Problem]:
+    """What of the datasets a provider would refuse, once for the models that refuse it alike."""
+    problems: dict[Problem, None] = {}
+    for candidate in spec.candidates:
+        name = candidate.provider_ref.name
+        for base_model in candidate.base_models:
+            try:
+                await accounts[name].provider.check_data(
+                    base_model, training=datasets["training"], validation=datasets.get("validation")
+                )
+            except PermanentProviderError as error:
+                problem = Problem(f"spec.dataset.{error.field or 'training'}", f"provider {name}: {error}")
+                problems[problem] = None
+    return list(problems)
+
+
 def data_scope(sweep: FinetuneSweep) -> str:
     """Under which name a sweep's datasets lie at providers."""
     identity = sweep.metadata.uid or f"{sweep.metadata.namespace}/{sweep.name}"
@@ -214,22 +234,31 @@ def _changed_datasets(sweep: FinetuneSweep, datasets: Mapping[str, FetchedDatase
 def _cost_model(
     spec: SweepSpec, accounts: Mapping[str, Account], training: FetchedDataset | None, problems: list[Problem]
 ) -> CostModel:
-    budget = spec.limits.budget
     currency = spec.limits.currency
     prices: dict[tuple[str, str], ModelPrice] = {}
     for index, candidate in enumerate(spec.candidates):
         account = accounts.get(candidate.provider_ref.name)
         for base_model in candidate.base_models if account is not None else ():
             price = price_of(account, base_model, currency) if account is not None else None
+            if price is not None and spec.objective.metric in REPORTED_METRICS:
+                price = replace(price, served=False)
             if price is not None:
                 prices[candidate.name, base_model] = price
-            elif budget is not None:
+            unknown = _unknown_price(price)
+            if spec.limits.budget is not None and unknown:
                 message = (
-                    f"the price of {base_model} in {currency} is not known, so spec.limits.budget cannot be "
-                    f"kept; give it in spec.prices of FinetuneProvider {candidate.provider_ref.name}"
+                    f"the price of {unknown} {base_model} in {currency} is not known, so spec.limits.budget "
+                    f"cannot be kept; give it in spec.prices of FinetuneProvider {candidate.provider_ref.name}"
                 )
                 problems.append(Problem(f"spec.candidates[{index}].baseModels", message))
     return CostModel(training.estimated_tokens if training is not None else 0, prices, currency)
+
+
+def _unknown_price(price: ModelPrice | None) -> str:
+    """What of a price is missing; nothing where it is complete."""
+    if price is None:
+        return "training"
+    return "serving" if price.served and price.serving_per_hour is None else ""
 
 
 def _fingerprint(sweep: FinetuneSweep) -> str:

@@ -11,6 +11,7 @@ from finetune_operator.lifecycle.accounts import Accounts
 from finetune_operator.lifecycle.admission import Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.store import Key, Store
+from finetune_operator.lifecycle.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,13 @@ class Context:
         accounts: Providers in use.
         admissions: Checks of sweeps.
         background: Work that takes minutes.
+        uploads: Datasets at providers.
         work_dir: Folder for datasets and answers.
         now: The time, timezone-aware.
         enqueue: Have a key looked at.
         reference_grace_s: For how long a new sweep may wait for what it refers to, in seconds.
         evaluating: Progress of evaluations that go on.
+        deploying: Since when deployments have been seen that are not active yet, by their trial.
         output_problems: Why a sweep's output could not be written; for its next look only, then it is tried again.
     """
 
@@ -49,9 +52,11 @@ class Context:
     accounts: Accounts
     admissions: Admissions
     background: BackgroundWork
+    uploads: Uploads
     work_dir: Path
     now: Callable[[], datetime]
     enqueue: Callable[[Key], None]
     reference_grace_s: float = 0.0
     evaluating: dict[Key, TrialProgress] = field(default_factory=dict)
     output_problems: dict[Key, str] = field(default_factory=dict)
+    deploying: dict[Key, datetime] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from finetune_operator.lifecycle.provider_life import reconcile_provider
 from finetune_operator.lifecycle.store import Conflict, Key, Store
 from finetune_operator.lifecycle.sweep_life import reconcile_sweep
 from finetune_operator.lifecycle.trial_life import reconcile_trial
+from finetune_operator.lifecycle.uploads import Uploads
 from finetune_operator.lifecycle.work_queue import WorkQueue
 from finetune_providers import registry
 from finetune_providers.base import JobSnapshot, JobState
@@ -27,7 +28,7 @@ from finetune_providers.errors import ProviderError, TransientProviderError
 
 log = logging.getLogger(__name__)
 
-WORKERS = 16
+WORKERS = 32
 STOP_WITHIN_S = 25.0
 
 Reconciler = Callable[[Context, Key], Awaitable[float | None]]
@@ -82,6 +83,7 @@ class Engine:
                 allowed_schemes=allowed_schemes,
             ),
             background=self._background,
+            uploads=Uploads(self._background, enqueue=self.enqueue),
             work_dir=work_dir,
             now=now,
             enqueue=self.enqueue,

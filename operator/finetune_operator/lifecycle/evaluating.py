@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from finetune_operator.evaluation import (
     read_examples,
     reported_score,
 )
+from finetune_operator.lifecycle import serving
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context, TrialProgress
@@ -34,6 +36,9 @@ async def finish_evaluation(
     key = key_of(trial)
     name = ("evaluation", key)
     model = trial.status.fine_tuned_model
+    if serving.is_concluded(trial):
+        await serving.take_down(context, trial, sweep, account)
+        return None
     if model is None:
         message = "the job succeeded, but the provider names no model"
         await end(context, trial, TrialPhase.FAILED, reason="ModelMissing", message=message)
@@ -42,16 +47,24 @@ async def finish_evaluation(
         outcome: Evaluation | None = context.background.outcome(name)
     except (PermanentProviderError, UnexpectedResponse) as error:
         message = f"the fine-tuned model could not be evaluated: {error}"
-        await end(context, trial, TrialPhase.FAILED, reason="EvaluationFailed", message=message)
+        conclude = partial(serving.conclude, context, trial, sweep, account)
+        await conclude(TrialPhase.FAILED, reason="EvaluationFailed", message=message)
         return None
-    if outcome is None:
-        context.background.start(
-            name,
-            lambda: answer_evaluation_set(context, key, model, sweep, account, admission),
-            then=lambda: context.enqueue(key),
+    if outcome is not None:
+        await _score(
+            partial(serving.conclude, context, trial, sweep, account), sweep, dict(outcome.scores), {}
         )
         return None
-    await _score(context, trial, sweep, dict(outcome.scores), {})
+    asked: str | None = model
+    if account.provider.capabilities.needs_deployment and name not in context.background.names():
+        asked, wait_s = await serving.serve(context, trial, sweep, account, model)
+        if asked is None:
+            return wait_s
+    context.background.start(
+        name,
+        lambda: answer_evaluation_set(context, key, model, sweep, account, admission, through=asked),
+        then=lambda: context.enqueue(key),
+    )
     return None
 
 
@@ -61,13 +74,23 @@ async def finish_reported(
     """Score a trial by what its trainer reported last, be it that the model diverged."""
     metric = sweep.spec.objective.metric
     value = reported_score(job.series, metric)
-    await _score(context, trial, sweep, {} if value is None else {metric: value}, facts)
+    await _score(partial(end, context, trial), sweep, {} if value is None else {metric: value}, facts)
 
 
 async def answer_evaluation_set(
-    context: Context, key: Key, model: str, sweep: FinetuneSweep, account: Account, admission: Admission
+    context: Context,
+    key: Key,
+    model: str,
+    sweep: FinetuneSweep,
+    account: Account,
+    admission: Admission,
+    *,
+    through: str | None = None,
 ) -> Evaluation:
-    """Let a model answer the evaluation set; answers that are known already are not asked for again."""
+    """Let a model answer the evaluation set; answers that are known already are not asked for again.
+
+    `through` is the deployment by which it answers, where it needs one.
+    """
     source = sweep.spec.dataset.evaluation
     if source is None:
         raise PermanentProviderError("the sweep has no evaluation set", field="dataset.evaluation")
@@ -88,7 +111,7 @@ async def answer_evaluation_set(
 
     context.evaluating[key] = TrialProgress("Evaluating", None, "waits for the model")
     try:
-        async with account.evaluations, account.provider.inference(model) as session:
+        async with account.evaluations, account.provider.inference(through or model) as session:
             return await evaluate(
                 session,
                 examples,
@@ -118,8 +141,7 @@ async def _answer_log(folder: Path, dataset: FetchedDataset, model: str) -> Answ
 
 
 async def _score(
-    context: Context,
-    trial: FinetuneTrial,
+    conclude: Callable[..., Awaitable[None]],
     sweep: FinetuneSweep,
     scores: dict[str, float],
     facts: Mapping[str, Any],
@@ -129,19 +151,9 @@ async def _score(
     finite = {name: value for name, value in scores.items() if math.isfinite(value)}
     if score is None or not math.isfinite(score):
         message = f"the objective's metric {metric} is missing or not a finite number"
-        await end(
-            context,
-            trial,
-            TrialPhase.FAILED,
-            reason="MetricUnusable",
-            message=message,
-            metrics=finite,
-            **facts,
-        )
+        await conclude(TrialPhase.FAILED, reason="MetricUnusable", message=message, metrics=finite, **facts)
         return
-    await end(
-        context,
-        trial,
+    await conclude(
         TrialPhase.SUCCEEDED,
         reason="Succeeded",
         message=f"{metric} is {score:.4g}",

@@ -25,6 +25,8 @@ def candidate_problems(candidate: Candidate, path: str, provider: Provider) -> l
         rules = provider.model_rules(base_model)
         if rules is None:
             message = f"{base_model!r} cannot be fine-tuned at provider {candidate.provider_ref.name}"
+            if names := provider.model_names():
+                message += f"; it knows {', '.join(names)}, and spec.models of the FinetuneProvider adds further ones"
             problems[Problem(f"{path}.baseModels[{number}]", message)] = None
             continue
         for name, spec in candidate.parameters.items():
@@ -43,7 +45,12 @@ def price_of(account: Account, base_model: str, currency: str) -> ModelPrice | N
     rules = account.provider.model_rules(base_model)
     rule = rules.parameters.get("epochs") if rules is not None else None
     default = rule.default if rule is not None and isinstance(rule.default, int) else DEFAULT_EPOCHS
-    return ModelPrice(chosen.training_per_million_tokens, default)
+    return ModelPrice(
+        chosen.training_per_million_tokens,
+        default,
+        serving_per_hour=chosen.serving_per_hour,
+        served=account.provider.capabilities.needs_deployment,
+    )
 
 
 def _parameter_problems(

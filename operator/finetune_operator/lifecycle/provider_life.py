@@ -8,7 +8,9 @@ from finetune_operator.decisions import conditions
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.store import Key, NotFound
+from finetune_operator.resources import Condition
 from finetune_operator.resources.provider import ProviderStatus
+from finetune_providers.base import Offer, OfferState
 from finetune_providers.errors import PermanentProviderError
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ async def reconcile_provider(context: Context, key: Key) -> float | None:
     generation = resource.metadata.generation or 0
     again: float | None = None
     try:
-        await context.accounts.get(key.namespace, key.name)
+        account = await context.accounts.get(key.namespace, key.name)
     except (NotFound, PermanentProviderError) as error:
         accepted = conditions.condition("Accepted", False, reason="InvalidSpec", message=str(error))
         wanted = (accepted, *conditions.needs_a_person("InvalidSpec", str(error)))
@@ -40,7 +42,7 @@ async def reconcile_provider(context: Context, key: Key) -> float | None:
     else:
         message = f"provider type {resource.spec.type} is ready to use"
         accepted = conditions.condition("Accepted", True, reason="Valid", message=message)
-        wanted = (accepted, *conditions.ready("Valid", message))
+        wanted = (accepted, *conditions.ready("Valid", message), *_offered(account.provider.offer))
     stamped = conditions.stamped(resource.status.conditions, wanted, generation=generation, now=context.now())
     status = ProviderStatus(observed_generation=generation, conditions=stamped)
     if status != resource.status:
@@ -50,3 +52,11 @@ async def reconcile_provider(context: Context, key: Key) -> float | None:
             context.admissions.forget(sweep)
             context.enqueue(sweep)
     return again
+
+
+def _offered(offer: Offer) -> tuple[Condition, ...]:
+    """Whether the provider still sells what sweeps want to buy, and until when; no word of it where nobody knows."""
+    if offer.state is OfferState.UNKNOWN:
+        return ()
+    offered = offer.state is not OfferState.CLOSED
+    return (conditions.condition("Offered", offered, reason=str(offer.state), message=offer.message),)

@@ -18,9 +18,10 @@ from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.resolution import resolution_of
 from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of
 from finetune_operator.resources import CreateJournal, FinetuneTrial, TrialPhase
-from finetune_providers.base import JobRequest, JobSnapshot
+from finetune_providers.base import Capabilities, JobRequest, JobSnapshot
 from finetune_providers.errors import (
     AmbiguousProviderError,
+    NotReached,
     PermanentProviderError,
     QuotaExceeded,
     UnexpectedResponse,
@@ -28,7 +29,11 @@ from finetune_providers.errors import (
 
 LOOK_UP_AGAIN_S = 5.0
 QUOTA_WAIT_S = 60.0
+NOT_REACHED_WAIT_S = 15.0
+SLOT_AGAIN_S = 60.0
 QUOTA_EXCEEDED = "QuotaExceeded"
+NOT_REACHED = "ProviderNotReached"
+WAITING_FOR_SLOT = "WaitingForSlot"
 
 
 def purchase_key(trial: FinetuneTrial, attempt: int) -> str:
@@ -43,7 +48,11 @@ async def buy(context: Context, trial: FinetuneTrial, account: Account, admissio
         Seconds until the next look; None where a change will bring it.
     """
     if (wait_s := account.full_for(context.now())) > 0:
+        context.accounts.leave(key_of(trial))  # nobody waits behind who cannot go
         return wait_s
+    if not account.slots.ask(key_of(trial), sweep=trial.spec.sweep_ref.name, index=trial.spec.index):
+        await _say_that_it_waits(context, trial, account)
+        return SLOT_AGAIN_S
     attempt = _next_attempt(trial)
     key = purchase_key(trial, attempt)
     if account.provider.capabilities.finds_by_key:
@@ -53,11 +62,13 @@ async def buy(context: Context, trial: FinetuneTrial, account: Account, admissio
             await _settle(context, trial, found, _entry(context, attempt, key))
             return None
     try:
-        request = await _request(trial, account, admission, key)
+        request = _request(context, trial, account, admission, key)
     except PermanentProviderError as error:
         message = f"the provider refused a dataset: {error}"
         await end(context, trial, TrialPhase.FAILED, reason="UploadRefused", message=message)
         return None
+    if request is None:
+        return None  # a dataset is on its way
     # Somebody may have taken it away; without it a deletion would not wait for the job.
     trial = await context.store.add_finalizer(trial)
     journaled = await advance(
@@ -77,7 +88,16 @@ def _next_attempt(trial: FinetuneTrial) -> int:
     if previous is None:
         return 1
     # With a key that nothing was bought by it goes on: one that is found though the status is lost.
-    return previous.attempt if trial.status.reason == QUOTA_EXCEEDED else previous.attempt + 1
+    refused_for_now = trial.status.reason in {QUOTA_EXCEEDED, NOT_REACHED}
+    return previous.attempt if refused_for_now else previous.attempt + 1
+
+
+async def _say_that_it_waits(context: Context, trial: FinetuneTrial, account: Account) -> None:
+    if trial.status.reason in {WAITING_FOR_SLOT, QUOTA_EXCEEDED, NOT_REACHED}:
+        return  # it says that it waits; and that its key bought nothing must not be forgotten
+    name, limit = account.resource.name, account.slots.limit
+    message = f"waits for its turn: FinetuneProvider {name} has as many jobs as its maxConcurrentJobs allows ({limit})"
+    await advance(context, trial, TrialPhase.PENDING, reason=WAITING_FOR_SLOT, message=message)
 
 
 async def resolve(
@@ -102,11 +122,15 @@ async def resolve(
         pause = LOOK_UP_AGAIN_S - waited if entry.state == "Unknown" else 0.0
         if (wait_s := max(pause, account.full_for(context.now()))) > 0:
             return wait_s
-        request = await _request(trial, account, admission, entry.key)
+        request = _request(context, trial, account, admission, entry.key)
+        if request is None:
+            return None
         return await _submit(context, trial, account, request, first=False)
     window = capabilities.lookup_window_s if capabilities.finds_by_key else None
+    if window is None and capabilities.finds_by_key and waited < capabilities.appears_within_s:
+        return min(capabilities.appears_within_s - waited, LOOK_UP_AGAIN_S)
     if window is None:
-        await stall(context, trial, "its provider cannot look a job up by the key of its creation")
+        await stall(context, trial, _why_unknown(capabilities))
         return None
     if waited < window:
         return min(window - waited, LOOK_UP_AGAIN_S)
@@ -119,6 +143,16 @@ async def resolve(
         create=entry.model_copy(update={"state": "Failed", "message": "no job was found by its key"}),
     )
     return None
+
+
+def _why_unknown(capabilities: Capabilities) -> str:
+    if not capabilities.finds_by_key:
+        return "its provider cannot look a job up by the key of its creation"
+    looked_for = f"{capabilities.appears_within_s:g} s"
+    return (
+        f"no job with its key has appeared within {looked_for}, but the provider does not promise that it shows "
+        "every job by then"
+    )
 
 
 async def stall(
@@ -167,16 +201,30 @@ async def unstall(context: Context, trial: FinetuneTrial) -> None:
         await end(context, trial, TrialPhase.FAILED, reason="Abandoned", message="a person gave the trial up")
 
 
-async def _request(trial: FinetuneTrial, account: Account, admission: Admission, key: str) -> JobRequest:
-    validation, base_model = admission.datasets.get("validation"), trial.spec.base_model
+def _request(
+    context: Context, trial: FinetuneTrial, account: Account, admission: Admission, key: str
+) -> JobRequest | None:
+    """What to buy; None while a dataset is uploaded, after which the trial is looked at again."""
+    base_model = trial.spec.base_model
+    references: dict[str, str | None] = {}
+    for name in ("training", "validation"):
+        if name in admission.datasets:
+            references[name] = context.uploads.reference(
+                account,
+                key_of(trial).namespace,
+                admission.datasets[name],
+                base_model=base_model,
+                waiter=key_of(trial),
+            )
+    training = references["training"]
+    if training is None or None in references.values():
+        return None
     return JobRequest(
         key=key,
         base_model=base_model,
         hyperparameters=trial.spec.hyperparameters,
-        training=await account.provider.upload(admission.datasets["training"], base_model=base_model),
-        validation=(
-            None if validation is None else await account.provider.upload(validation, base_model=base_model)
-        ),
+        training=training,
+        validation=references.get("validation"),
         seed=trial.spec.seed,
         labels={"sweep": trial.spec.sweep_ref.name, "trial": trial.name},
     )
@@ -199,7 +247,7 @@ async def _submit_and_journal(
     entry = trial.status.create or _entry(context, 1, request.key)
     try:
         job = await account.provider.submit(request)
-    except QuotaExceeded as error:
+    except (QuotaExceeded, NotReached) as error:
         return await _wait_for_quota(context, trial, account, error, entry=entry if first else None)
     except PermanentProviderError as error:
         if not first:
@@ -233,20 +281,22 @@ async def _wait_for_quota(
     context: Context,
     trial: FinetuneTrial,
     account: Account,
-    error: QuotaExceeded,
+    error: QuotaExceeded | NotReached,
     *,
     entry: CreateJournal | None,
 ) -> float:
     """Have all of the account's trials wait; the journal's entry is closed where there is one to close."""
-    wait_s = error.retry_after_s or QUOTA_WAIT_S
+    reached = isinstance(error, QuotaExceeded)
+    wait_s = error.retry_after_s or (QUOTA_WAIT_S if reached else NOT_REACHED_WAIT_S)
     account.full_until = context.now() + timedelta(seconds=wait_s)
+    what = "the provider takes no further job for now" if reached else "the provider cannot be reached"
     if entry is not None:
         await advance_surely(
             context,
             trial,
             TrialPhase.PENDING,
-            reason=QUOTA_EXCEEDED,
-            message=f"the provider takes no further job for now: {error}; next try in {wait_s:g} s",
+            reason=QUOTA_EXCEEDED if reached else NOT_REACHED,
+            message=f"{what}: {error}; next try in {wait_s:g} s",
             create=_answered(context, entry, "Failed", str(error)),
         )
     return wait_s
@@ -289,8 +339,11 @@ def _entry(context: Context, attempt: int, key: str) -> CreateJournal:
 
 def may_still_appear_s(context: Context, trial: FinetuneTrial, account: Account) -> float:
     """Seconds for which a job that was just bought may be missing from what the provider shows."""
-    entry, window = trial.status.create, account.provider.capabilities.lookup_window_s
-    if entry is None or entry.at is None or window is None:
+    entry, capabilities = trial.status.create, account.provider.capabilities
+    window = capabilities.lookup_window_s
+    if window is None:
+        window = capabilities.appears_within_s
+    if entry is None or entry.at is None:
         return 0.0
     return max(0.0, window - _seconds_since(entry.at, context.now()))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.data_life import delete_data
 from finetune_operator.lifecycle.purchase import purchase_key
+from finetune_operator.lifecycle.serving import is_served
 from finetune_operator.lifecycle.store import NotFound
 from finetune_operator.lifecycle.transitions import key_of, sweep_key_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
@@ -21,6 +23,10 @@ async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
     """
     if not trial.has_finalizer:
         return None
+    if is_served(trial):
+        await _take_down(
+            context, trial
+        )  # it costs by the hour and serves nobody, whatever becomes of the job
     sweep = await context.store.get_sweep(sweep_key_of(trial))
     orphan = sweep is not None and sweep.spec.deletion_policy == "Orphan"
     if trial.terminal or orphan:
@@ -53,6 +59,14 @@ async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
     return None
 
 
+async def _take_down(context: Context, trial: FinetuneTrial) -> None:
+    account = await _account(context, trial)
+    if account is None or trial.status.serving is None:
+        return
+    await account.provider.undeploy(trial.status.serving.name)
+    account.deployed.discard(key_of(trial))
+
+
 async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[FinetuneTrial, ...]) -> None:
     """Let a deleted sweep go once none of its trials holds anything at a provider."""
     if not sweep.has_finalizer:
@@ -63,7 +77,10 @@ async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[Fi
             await context.store.remove_finalizer(trial)
         elif not trial.deleting:
             await context.store.delete_trial(trial)
-    if not holding or sweep.spec.deletion_policy == "Orphan":
+    if sweep.spec.deletion_policy == "Orphan":
+        await context.store.remove_finalizer(sweep)  # jobs that go on need their datasets
+    elif not holding:
+        await delete_data(context, sweep, trials)
         await context.store.remove_finalizer(sweep)
 
 
@@ -108,5 +125,6 @@ def _may_still_appear(context: Context, trial: FinetuneTrial, account: Account) 
 
 
 async def _let_go(context: Context, trial: FinetuneTrial, what: str) -> None:
+    context.accounts.leave(key_of(trial))
     await context.store.record_event(trial, "Released", f"the trial is deleted: {what}")
     await context.store.remove_finalizer(trial)

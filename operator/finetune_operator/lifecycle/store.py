@@ -90,6 +90,10 @@ class Store(Protocol):
         """The trials of a sweep (by `spec.sweepRef`), in order of their index."""
         ...
 
+    async def list_account_trials(self, provider: Key) -> tuple[FinetuneTrial, ...]:
+        """The trials of all sweeps that use a FinetuneProvider (by `spec.providerRef`), in no particular order."""
+        ...
+
     async def get_secret(self, namespace: str, name: str) -> Mapping[str, str]:
         """The values of a Secret.
 

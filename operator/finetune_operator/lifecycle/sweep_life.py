@@ -21,6 +21,7 @@ from finetune_operator.decisions import (
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.data_life import delete_data
 from finetune_operator.lifecycle.evaluating import measure_baseline
 from finetune_operator.lifecycle.narration import output_data, sweep_events
 from finetune_operator.lifecycle.release import release_sweep
@@ -65,7 +66,9 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         return None
     if sweep.status.finished and sweep.status.observed_generation == sweep.metadata.generation:
         await _forget(context, key)
-        await context.store.remove_finalizer(sweep)
+        if sweep.has_finalizer:
+            await delete_data(context, sweep, trials)
+            await context.store.remove_finalizer(sweep)
         return None
     if strangers := [trial.name for trial in trials if not trial.belongs_to(sweep)]:
         await _wait_for_strangers(context, sweep, strangers)
@@ -268,4 +271,5 @@ async def _write(context: Context, sweep: FinetuneSweep, status: SweepStatus) ->
         )
         await context.store.record_event(written, event.reason, event.message, warning=event.warning)
     if status.finished:
-        await context.store.remove_finalizer(written)
+        # What must be done after the end is done at the next look; the finalizer holds the sweep until then.
+        context.enqueue(Key("FinetuneSweep", sweep.metadata.namespace or "default", sweep.name))

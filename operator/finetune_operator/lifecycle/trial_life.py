@@ -12,6 +12,7 @@ from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.evaluating import finish_evaluation, finish_reported
+from finetune_operator.lifecycle.job_slots import holds_job
 from finetune_operator.lifecycle.legality import price_of
 from finetune_operator.lifecycle.release import release_trial
 from finetune_operator.lifecycle.store import Key
@@ -27,6 +28,7 @@ from finetune_providers.base import JobSnapshot, JobState
 from finetune_providers.errors import JobNotFound
 
 CANCEL_AGAIN_S = 15.0
+LANE_AGAIN_S = 0.25
 SUSPENDED_AGAIN_S = 15.0
 SWEEP_AGAIN_S = 60.0
 SWEEP_MISSING = "SweepMissing"
@@ -42,6 +44,8 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     if trial is None:
         await _forget(context, key)
         return None
+    if not holds_job(trial) and trial.phase is not TrialPhase.PENDING:
+        context.accounts.leave(key)
     if trial.deleting:
         await context.background.drop(("evaluation", key))
         return await release_trial(context, trial)
@@ -56,15 +60,29 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
         await (_go_on if trial.status.reason == SWEEP_MISSING else purchase.unstall)(context, trial)
         return None
     account = await context.accounts.get(key.namespace, trial.spec.provider_ref.name)
+    with account.lane() as free:
+        return await _step(context, trial, sweep, account) if free else LANE_AGAIN_S
+
+
+async def _step(
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account
+) -> float | None:
     if trial.phase is TrialPhase.TRAINING:
         return await _train(context, trial, sweep, account)
-    admission = context.admissions.get(sweep_key_of(trial), sweep, waiter=key)
+    admission = context.admissions.get(sweep_key_of(trial), sweep, waiter=key_of(trial))
     if admission is None or admission.problems:
         # The sweep's condition tells what is wrong; the trial waits for it to be mended.
+        _stand_back(context, trial)
         return None if admission is None else CANCEL_AGAIN_S
     if trial.phase is TrialPhase.EVALUATING:
         return await finish_evaluation(context, trial, sweep, account, admission)
     return await _create(context, trial, sweep, account, admission)
+
+
+def _stand_back(context: Context, trial: FinetuneTrial) -> None:
+    """A trial that cannot buy now keeps nobody waiting behind it."""
+    if not holds_job(trial):
+        context.accounts.leave(key_of(trial))
 
 
 async def _create(
@@ -77,10 +95,9 @@ async def _create(
         cancel = trial.status.cancel
         await end(context, trial, TrialPhase.CANCELLED, reason=cancel.reason, message=cancel.message)
         return None
-    if sweep.deleting:
-        return None  # it takes its trials with it
-    if sweep.spec.suspend:
-        return SUSPENDED_AGAIN_S
+    if sweep.deleting or sweep.spec.suspend:
+        _stand_back(context, trial)
+        return None if sweep.deleting else SUSPENDED_AGAIN_S  # a sweep takes its trials with it
     return await purchase.buy(context, trial, account, admission)
 
 
@@ -179,6 +196,7 @@ async def _go_on(context: Context, trial: FinetuneTrial) -> None:
 
 
 async def _forget(context: Context, key: Key) -> None:
+    context.accounts.leave(key)
     context.evaluating.pop(key, None)
     await context.background.drop(("evaluation", key))
     for account in context.accounts.watched():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import random
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -21,9 +22,10 @@ class WorkQueue(Generic[K]):
     is missed; a key that waits for a time is handed out earlier if it is added before.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """Make an empty queue; `clock` gives monotonic seconds."""
+    def __init__(self, clock: Callable[[], float], *, jitter: Callable[[], float] = random.random) -> None:
+        """Make an empty queue; `clock` gives monotonic seconds, `jitter` a number in [0, 1)."""
         self._clock = clock
+        self._jitter = jitter
         self._ready: dict[K, None] = {}
         self._working: set[K] = set()
         self._again: set[K] = set()
@@ -71,7 +73,9 @@ class WorkQueue(Generic[K]):
         """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = max(at_least_s, min(FIRST_RETRY_S * 2.0 ** min(failures, 20), LONGEST_RETRY_S))
+        doubled = min(FIRST_RETRY_S * 2.0 ** min(failures, 20), LONGEST_RETRY_S)
+        # What failed together, as when a provider goes down, must not come back together.
+        delay = at_least_s + doubled * (0.75 + 0.25 * self._jitter())
         self.add_after(key, delay)
         return delay
 

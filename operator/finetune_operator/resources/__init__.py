@@ -1,5 +1,6 @@
 """The three kinds as typed models: the only code that reads raw manifests."""
 
+from finetune_operator.resources.base_models import BaseModelEntry
 from finetune_operator.resources.common import (
     API_VERSION,
     FINALIZER,
@@ -28,6 +29,7 @@ from finetune_operator.resources.trial import (
     TERMINAL_PHASES,
     CreateJournal,
     FinetuneTrial,
+    ServingJournal,
     TrialPhase,
     TrialSpec,
     TrialStatus,
@@ -43,6 +45,7 @@ __all__ = [
     "RESOURCE_KINDS",
     "TERMINAL_PHASES",
     "VERSION",
+    "BaseModelEntry",
     "BestTrial",
     "Candidate",
     "Condition",
@@ -57,6 +60,7 @@ __all__ = [
     "ParameterSpec",
     "ProviderSpec",
     "Resource",
+    "ServingJournal",
     "SweepSpec",
     "SweepStatus",
     "TrialPhase",

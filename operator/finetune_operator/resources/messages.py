@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from finetune_operator.resources.patterns import MEANINGS
+from finetune_operator.resources.patterns import MAY_HOLD_SECRETS, MEANINGS
 
 _LONGEST_INPUT = 40
 _WHOLE_NUMBER = "must be a whole number, written without quotes"
@@ -77,8 +77,7 @@ def message(details: ErrorDetails, known_fields: tuple[str, ...] = ()) -> str:
         text = _WITH_CONTEXT[kind](context)
     else:
         text = _PLAIN.get(kind, details["msg"].removeprefix("Value error, "))
-    # The query of a signed URL is a secret, also of one that is written wrong.
-    shows = kind in _SHOWS_INPUT and details["loc"][-1] != "uri"
+    shows = kind in _SHOWS_INPUT and context.get("pattern") not in MAY_HOLD_SECRETS
     return text + _not_this(details["input"]) if shows else text
 
 

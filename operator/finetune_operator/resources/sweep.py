@@ -213,6 +213,7 @@ class SweepSpec(Model):
     suspend: StrictBool = False
     deletion_policy: Literal["Cancel", "Orphan"] = "Cancel"
     keep_models: Literal["Best", "All"] = "All"
+    keep_data: StrictBool = False
     output: Output | None = None
 
     @model_validator(mode="after")

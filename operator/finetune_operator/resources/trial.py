@@ -89,6 +89,22 @@ class CreateJournal(Lenient):
     at: Timestamp | None = None
 
 
+class ServingJournal(Lenient):
+    """What is known of the deployment that lets the fine-tuned model answer; written before it is asked for.
+
+    `state` is Pending until the deployment answers, then Active, Deleting once the model is evaluated, and Deleted when
+    nothing is left of it. `at` is when it was first asked for; it may cost by the hour from then to `deleted_at`.
+    """
+
+    name: str
+    state: Literal["Pending", "Active", "Deleting", "Deleted"]
+    model: str | None = None
+    at: Timestamp | None = None
+    active_at: Timestamp | None = None
+    deleted_at: Timestamp | None = None
+    message: str | None = None
+
+
 class CancelRequest(Lenient):
     """Why the sweep wants the trial to end early."""
 
@@ -115,6 +131,7 @@ class TrialStatus(Lenient):
     message: str | None = None
     create: CreateJournal | None = None
     cancel: CancelRequest | None = None
+    serving: ServingJournal | None = None
     job_state: str | None = None
     fine_tuned_model: str | None = None
     model_deleted: bool | None = None
@@ -124,6 +141,7 @@ class TrialStatus(Lenient):
     series: tuple[SeriesPoint, ...] = ()
     trained_tokens: int | None = None
     cost: Money | None = None
+    serving_cost: Money | None = None
     conditions: tuple[Condition, ...] = ()
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None

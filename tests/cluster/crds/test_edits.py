@@ -1,5 +1,6 @@
 """What may be edited in a live object: the real API server carries it out or refuses it with what to do instead."""
 
+import itertools
 import json
 from typing import Any
 
@@ -20,6 +21,7 @@ from samples.server import Manifest, Server, refusals, sample
         {"suspend": True},
         {"deletionPolicy": "Orphan"},
         {"keepModels": "Best"},
+        {"keepData": True},
         {"output": {"configMap": "best-model"}},
         {"output": None},
     ],
@@ -96,6 +98,37 @@ def test_type_of_a_provider_is_immutable_and_its_limits_are_not(server: Server) 
     with pytest.raises(client.ApiException) as refused:
         server.merge(provider, {"spec": {"type": "Bedrock"}})
     assert refusals(refused.value)["spec.type"].startswith("Forbidden: spec.type is immutable")
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"endpoint": "https://api.example.com"},
+        {"endpoint": None},
+        {"endpoints": {"storage": None}},
+        {"region": "us-west-2"},
+        {"project": "other"},
+        {"dataUri": "s3://other"},
+        {"requestsPerMinute": None},
+        {"bedrock": {"roleArn": "arn:aws:iam::123456789012:role/other"}},
+        {"options": {"pollIntervalSeconds": "5"}},
+        {"models": [{"name": "new", "like": "amazon.nova-lite-v1:0:300k"}]},
+    ],
+    ids=json.dumps,
+)
+def test_a_typing_error_in_a_provider_can_be_corrected(
+    patch: Manifest, server: Server, corrected: Manifest
+) -> None:
+    assert server.merge(corrected, {"spec": patch})["spec"] == merged(corrected["spec"], patch)
+
+
+@pytest.fixture
+def corrected(server: Server) -> Manifest:
+    """A provider whose spec is full."""
+    return server.create(sample("provider-bedrock", name=f"typo-{next(_NUMBERS)}"))
+
+
+_NUMBERS = itertools.count()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import re
 
 from controlplane.fixtures import Kubectl
-from finetune_operator.resources import FinetuneSweep, parse_resource
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, parse_resource
 from samples.server import Manifest, Server, sample
 
 
@@ -32,6 +32,24 @@ def test_whole_status_of_the_models_is_kept(server: Server) -> None:
     seen = server.merge(made, {"status": status}, status=True)
     assert seen["status"] == status
     assert parse_resource(FinetuneSweep, seen).to_dict()["status"] == status
+
+
+def test_journal_of_a_deployment_is_kept(server: Server) -> None:
+    made = server.create(sample("trial", name="served-0"))
+    pending = {"name": "served-0-a1b2", "state": "Pending", "at": "2026-01-01T00:00:00Z"}
+    status: Manifest = {"observedGeneration": 1, "serving": pending}
+    assert server.merge(made, {"status": status}, status=True)["status"] == status
+    status["servingCost"] = "0.85"
+    status["serving"] = pending | {
+        "state": "Deleted",
+        "model": "arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/a",
+        "activeAt": "2026-01-01T00:10:00Z",
+        "deletedAt": "2026-01-01T00:40:00Z",
+        "message": "deleted after the evaluation",
+    }
+    seen = server.merge(made, {"status": status}, status=True)
+    assert seen["status"] == status
+    assert parse_resource(FinetuneTrial, seen).to_dict()["status"].items() >= status.items()
 
 
 _CONDITION = {
@@ -125,7 +143,14 @@ def test_trial_is_read_at_a_glance(server: Server, kubectl: Kubectl, place: str)
 def test_provider_is_read_at_a_glance(server: Server, kubectl: Kubectl, place: str) -> None:
     made = server.create(sample("provider-openai", name="columns"))
     accepted = {**_CONDITION, "type": "Accepted", "status": "False", "reason": "SecretMissing"}
-    server.merge(made, {"status": {"observedGeneration": 1, "conditions": [accepted]}}, status=True)
+    offered = {**_CONDITION, "type": "Offered", "status": "True", "reason": "Closing"}
+    server.merge(made, {"status": {"observedGeneration": 1, "conditions": [accepted, offered]}}, status=True)
     row = columns(kubectl("get", "ftp", "columns", f"--namespace={place}", "--output=wide").stdout)
     assert row.pop("AGE")
-    assert row == {"NAME": "columns", "TYPE": "OpenAI", "READY": "False", "REASON": "SecretMissing"}
+    assert row == {
+        "NAME": "columns",
+        "TYPE": "OpenAI",
+        "READY": "False",
+        "REASON": "SecretMissing",
+        "OFFERED": "True",
+    }

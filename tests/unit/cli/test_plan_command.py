@@ -12,7 +12,7 @@ from tests.contract.store_contract import MANIFESTS, SECRET_VALUES
 from tests.unit.cli.conftest import Cli
 
 from finetune_operator.resources import dump_yaml
-from finetune_providers.base import Capabilities, ModelRules, ParameterRule, ProviderConfig
+from finetune_providers.base import Capabilities, DatasetFile, ModelRules, ParameterRule, ProviderConfig
 from finetune_providers.errors import PermanentProviderError, TransientProviderError
 
 RULES = ModelRules(
@@ -43,6 +43,14 @@ class TalkingProvider:
 
     def model_rules(self, base_model: str) -> ModelRules | None:
         return RULES if base_model.startswith("smollm2") else None
+
+    def model_names(self) -> tuple[str, ...]:
+        return ()
+
+    async def check_data(
+        self, base_model: str, *, training: DatasetFile, validation: DatasetFile | None
+    ) -> None:
+        """Any dataset will do."""
 
     async def check(self, base_models: Collection[str]) -> None:
         assert self.credentials == SECRET_VALUES

@@ -76,9 +76,10 @@ def test_a_refused_opening_leaves_the_folder_free(open_store: Open, manifest: di
         lambda spec: spec.update(suspend=True),
         lambda spec: spec.update(deletionPolicy="Orphan"),
         lambda spec: spec.update(keepModels="Best"),
+        lambda spec: spec.update(keepData=True),
         lambda spec: spec.pop("output"),
     ],
-    ids=["maxTrials", "budget", "suspend", "deletionPolicy", "keepModels", "output"],
+    ids=["maxTrials", "budget", "suspend", "deletionPolicy", "keepModels", "keepData", "output"],
 )
 async def test_an_editable_field_makes_a_new_generation(
     open_store: Open, manifest: dict[str, Any], edit: Edit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.engine import RECONCILERS
 from finetune_operator.lifecycle.resolution import ANNOTATION
 from finetune_operator.lifecycle.store import Key
+from finetune_operator.lifecycle.uploads import Uploads
 from finetune_operator.resources import CreateJournal, FinetuneSweep, FinetuneTrial, TrialPhase
 
 PATIENCE_S = 60.0
@@ -48,6 +50,7 @@ class Bench:
                 enqueue=self.told.append,
             ),
             background=background,
+            uploads=Uploads(background, enqueue=self.told.append),
             work_dir=state / "work",
             now=lambda: self.now,
             enqueue=self.told.append,
@@ -83,6 +86,20 @@ class Bench:
         self.store._update(
             self.store._contents.sweeps, sweep, bump=True, spec=sweep.spec.model_copy(update=spec)
         )
+
+    def edit_provider(self, **spec: Any) -> None:
+        """A person changes the provider."""
+        provider = self.store._contents.providers.get("acme")
+        assert provider is not None
+        changed = provider.spec.model_copy(update=spec)
+        self.store._update(self.store._contents.providers, provider, bump=True, spec=changed)
+
+    def edit_price(self, **price: Any) -> None:
+        """A person changes the provider's one price."""
+        provider = self.store._contents.providers.get("acme")
+        assert provider is not None
+        (known,) = provider.spec.prices
+        self.edit_provider(prices=(known.model_copy(update=price),))
 
     def delete_sweep(self) -> None:
         """A person deletes the sweep, as only a cluster lets one do."""
@@ -137,6 +154,11 @@ class Bench:
     def forget_accounts(self) -> None:
         """As after a restart."""
         self.context.accounts._open.clear()
+
+    def events(self, reason: str) -> list[str]:
+        """The messages of all events with a reason."""
+        lines = (self.state / "events.jsonl").read_text().splitlines()
+        return [event["message"] for event in map(json.loads, lines) if event["reason"] == reason]
 
     async def close(self) -> None:
         await self.context.background.close()

@@ -15,7 +15,13 @@ from tests.fakes.company import Company, factory
 from finetune_operator.evaluation import fetch, sources
 from finetune_operator.lifecycle.accounts import Accounts
 from finetune_operator.lifecycle.store import Key
-from finetune_operator.resources import API_VERSION, DataSource, FinetuneProvider, parse_resource
+from finetune_operator.resources import (
+    API_VERSION,
+    DataSource,
+    FinetuneProvider,
+    FinetuneTrial,
+    parse_resource,
+)
 
 
 async def test_a_source_that_does_not_answer_takes_no_thread_from_the_others(
@@ -54,6 +60,9 @@ class SlowSecrets:
         metadata = {"name": key.name, "namespace": key.namespace, "resourceVersion": "1"}
         manifest = {"apiVersion": API_VERSION, "kind": "FinetuneProvider", "metadata": metadata}
         return parse_resource(FinetuneProvider, {**manifest, "spec": {"type": "Acme", **reference}})
+
+    async def list_account_trials(self, provider: Key) -> tuple[FinetuneTrial, ...]:
+        return ()
 
     async def get_secret(self, namespace: str, name: str) -> Mapping[str, str]:
         self.asked.set()

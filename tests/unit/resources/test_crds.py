@@ -219,6 +219,23 @@ def test_every_pattern_has_a_rule_that_says_what_to_write(kind: str) -> None:
         assert rules[f"self.matches(r'{node['pattern']}')"] == MEANINGS[node["pattern"]], path
 
 
+@pytest.mark.parametrize("kind", ["FinetuneProvider", "FinetuneSweep"])
+def test_names_that_a_person_chooses_have_the_same_pattern_and_message(kind: str) -> None:
+    models = dict(nodes(model_schema(kind)))
+    maps = {
+        path: node
+        for path, node in nodes(crd_schema(kind))
+        if path.startswith("spec") and "additionalProperties" in node
+    }
+    assert maps
+    for path, node in maps.items():
+        (pattern,) = models[path]["patternProperties"]
+        rules = {
+            rule["rule"].replace("(r'", "('"): rule["message"] for rule in node["x-kubernetes-validations"]
+        }
+        assert rules[f"self.all(k, k.matches('{pattern}'))"] == MEANINGS[pattern], path
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_rule_has_a_message_and_immutability_says_what_to_do(kind: str) -> None:
     rules = [rule for _, node in nodes(crd_schema(kind)) for rule in node.get("x-kubernetes-validations", ())]
@@ -228,6 +245,15 @@ def test_every_rule_has_a_message_and_immutability_says_what_to_do(kind: str) ->
     for rule in immutable:
         field = rule.get("fieldPath", "").removeprefix(".")
         assert re.search(rf"spec\.{field} is immutable|its spec is immutable", rule["message"])
+
+
+def test_of_a_provider_only_the_type_is_immutable() -> None:
+    rules = [
+        rule
+        for _, node in nodes(crd_schema("FinetuneProvider"))
+        for rule in node.get("x-kubernetes-validations", ())
+    ]
+    assert [rule["fieldPath"] for rule in rules if "oldSelf" in rule["rule"]] == [".type"]
 
 
 def test_only_what_decides_the_search_is_immutable() -> None:

@@ -1,0 +1,87 @@
+"""Who may have a job at a provider account: at most so many at once, shared fairly by the sweeps."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from finetune_operator.lifecycle.store import Key
+from finetune_operator.resources import FinetuneTrial, TrialPhase
+
+_WITHOUT_JOB = frozenset({TrialPhase.PENDING, TrialPhase.EVALUATING})
+
+
+def holds_job(trial: FinetuneTrial) -> bool:
+    """Whether a job of the trial trains, or may do so for all that is known."""
+    entry = trial.status.create
+    bought = entry is not None and entry.state != "Failed"
+    return bought and not trial.terminal and trial.phase not in _WITHOUT_JOB
+
+
+class JobSlots:
+    """The slots of one account.
+
+    A free slot goes to the sweep that holds the fewest; among equals to the one that was served longest ago, and
+    within a sweep to the trial with the lowest index. So a sweep of a thousand trials cannot keep a small one out.
+    """
+
+    def __init__(self, limit: int | None, *, wake: Callable[[Key], None]) -> None:
+        """Make slots that are all free; None for as many as anybody wants. `wake` gets a trial whose turn it is."""
+        self.limit = limit
+        self._wake = wake
+        self._held: dict[Key, str] = {}
+        self._waiting: dict[Key, tuple[str, int]] = {}
+        self._served: dict[str, int] = {}
+        self._turns = itertools.count(1)
+
+    def take_in(self, trials: Iterable[tuple[Key, FinetuneTrial]]) -> None:
+        """Count the trials that have a job already, as after a restart; they are never turned away."""
+        for key, trial in trials:
+            if holds_job(trial):
+                self._held[key] = trial.spec.sweep_ref.name
+
+    def ask(self, trial: Key, *, sweep: str, index: int) -> bool:
+        """Whether the trial may have a job now; where not, it waits its turn and is woken."""
+        if trial in self._held:
+            return True
+        if self.limit is None:
+            self._hold(trial, sweep)
+            return True
+        self._waiting[trial] = (sweep, index)
+        if len(self._held) < self.limit and (first := self._next()) is not None:
+            if first == trial:
+                del self._waiting[trial]
+                self._hold(trial, sweep)
+                self._call_next()
+                return True
+            self._wake(first)
+        return False
+
+    def give_back(self, trial: Key) -> None:
+        """The trial has no job, or none any more, and does not wait for one."""
+        self._waiting.pop(trial, None)
+        if self._held.pop(trial, None) is not None:
+            self._call_next()
+
+    @property
+    def taken(self) -> int:
+        """How many slots are held."""
+        return len(self._held)
+
+    def _hold(self, trial: Key, sweep: str) -> None:
+        self._held[trial] = sweep
+        self._served[sweep] = next(self._turns)
+
+    def _call_next(self) -> None:
+        if self.limit is not None and len(self._held) < self.limit and (first := self._next()) is not None:
+            self._wake(first)
+
+    def _next(self) -> Key | None:
+        held = Counter(self._held.values())
+
+        def order(trial: Key) -> tuple[int, int, int, str]:
+            sweep, index = self._waiting[trial]
+            return held[sweep], self._served.get(sweep, 0), index, trial.name
+
+        return min(self._waiting, key=order, default=None)

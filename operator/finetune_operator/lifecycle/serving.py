@@ -1,0 +1,172 @@
+"""Deployments: a fine-tuned model that answers only from machines which cost by the hour.
+
+A deployment is journaled like a purchase: its name is written down before it is asked for, it is asked for under that
+name alone, so that asking again makes no second one, and no trial ends before it is deleted.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import ROUND_UP, Decimal
+from typing import Any
+
+from finetune_operator.decisions.costs import CENT
+from finetune_operator.lifecycle.accounts import EVALUATIONS_AT_ONCE, Account
+from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.legality import price_of
+from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_operator.resources.trial import ServingJournal
+from finetune_providers.base import Deployment, DeploymentState
+from finetune_providers.errors import PermanentProviderError, QuotaExceeded
+
+LOOK_AGAIN_S = 15.0
+QUOTA_WAIT_S = 60.0
+CREATION_MAY_TAKE_S = 3 * 3600.0
+
+
+def is_served(trial: FinetuneTrial) -> bool:
+    """Whether a deployment of the trial's may be there, and cost."""
+    return trial.status.serving is not None and trial.status.serving.state != "Deleted"
+
+
+def is_concluded(trial: FinetuneTrial) -> bool:
+    """Whether nothing is left to do but to delete the deployment."""
+    return trial.status.serving is not None and trial.status.serving.state == "Deleting"
+
+
+async def serve(
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, model: str
+) -> tuple[str | None, float | None]:
+    """See to it that the trial's model is deployed.
+
+    Returns:
+        What to ask, once it answers; and the seconds until the next look where it does not yet.
+    """
+    key, entry = key_of(trial), trial.status.serving
+    if entry is None:
+        if len(account.deployed - {key}) >= EVALUATIONS_AT_ONCE:
+            return None, _pause_s(account)  # machines that wait for their turn cost as those that answer
+        entry = ServingJournal(
+            name=f"{trial.spec.run_key}-serve", state="Pending", at=context.now().replace(microsecond=0)
+        )
+        message = f"the fine-tuned model is being deployed as {entry.name}, so that it can answer"
+        trial = await advance(
+            context, trial, TrialPhase.EVALUATING, reason="Deploying", message=message, serving=entry
+        )
+    account.deployed.add(key)
+    if entry.state == "Active" and entry.model is not None:
+        return entry.model, None
+    try:
+        deployment = await account.provider.deploy(model, name=entry.name)
+    except QuotaExceeded as error:
+        return None, error.retry_after_s or QUOTA_WAIT_S
+    except PermanentProviderError as error:
+        message = f"the provider refused to deploy the fine-tuned model: {error}"
+        await conclude(
+            context, trial, sweep, account, TrialPhase.FAILED, reason="DeploymentRefused", message=message
+        )
+        return None, None
+    return await _take(context, trial, sweep, account, entry, deployment)
+
+
+async def _take(
+    context: Context,
+    trial: FinetuneTrial,
+    sweep: FinetuneSweep,
+    account: Account,
+    entry: ServingJournal,
+    deployment: Deployment,
+) -> tuple[str | None, float | None]:
+    """Go on from what the provider shows of a deployment."""
+    key, now = key_of(trial), context.now()
+    if deployment.state is DeploymentState.ACTIVE:
+        context.deploying.pop(key, None)
+        active = entry.model_copy(
+            update={"state": "Active", "model": deployment.model, "active_at": now.replace(microsecond=0)}
+        )
+        message = f"the fine-tuned model answers the evaluation set through deployment {entry.name}"
+        await advance(
+            context, trial, TrialPhase.EVALUATING, reason="Evaluating", message=message, serving=active
+        )
+        context.enqueue(key)
+        return None, None
+    began = context.deploying.setdefault(key, now)
+    if deployment.state is DeploymentState.CREATING and (now - began).total_seconds() < CREATION_MAY_TAKE_S:
+        return None, _pause_s(account)
+    why = deployment.message or f"it is still {deployment.native_state or 'being created'}"
+    message = f"deployment {entry.name} of the fine-tuned model did not become active: {why}"
+    await conclude(
+        context, trial, sweep, account, TrialPhase.FAILED, reason="DeploymentFailed", message=message
+    )
+    return None, None
+
+
+def _pause_s(account: Account) -> float:
+    return min(LOOK_AGAIN_S, account.provider.capabilities.poll_interval_s)
+
+
+async def conclude(
+    context: Context,
+    trial: FinetuneTrial,
+    sweep: FinetuneSweep,
+    account: Account,
+    phase: TrialPhase,
+    *,
+    reason: str,
+    message: str,
+    **changes: Any,
+) -> None:
+    """End a trial whose model was evaluated or cannot be; where it is deployed, that is deleted first."""
+    entry = trial.status.serving
+    if entry is None or not is_served(trial):
+        await end(context, trial, phase, reason=reason, message=message, **changes)
+        return
+    # The outcome is written before anything is deleted: who comes later need not deploy again to learn it.
+    leaving = await advance_surely(
+        context,
+        trial,
+        TrialPhase.EVALUATING,
+        reason=reason,
+        message=message,
+        serving=entry.model_copy(update={"state": "Deleting"}),
+        **changes,
+    )
+    await take_down(context, leaving, sweep, account)
+
+
+async def take_down(context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account) -> None:
+    """Delete the deployment of a trial whose outcome is written, and end the trial.
+
+    Raises:
+        ProviderError: It could not be deleted; the trial does not end before it is.
+    """
+    entry, key, now = trial.status.serving, key_of(trial), context.now().replace(microsecond=0)
+    if entry is None:
+        return
+    await account.provider.undeploy(entry.name)
+    account.deployed.discard(key)
+    context.deploying.pop(key, None)
+    serving_cost = _cost(trial, sweep, account, entry, now)
+    cost = trial.status.cost
+    await end(
+        context,
+        trial,
+        TrialPhase.FAILED if trial.status.score is None else TrialPhase.SUCCEEDED,
+        reason=trial.status.reason or "Ended",
+        message=trial.status.message or "",
+        serving=entry.model_copy(update={"state": "Deleted", "deleted_at": now}),
+        serving_cost=serving_cost,
+        cost=cost + serving_cost if cost is not None and serving_cost is not None else cost,
+    )
+
+
+def _cost(
+    trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, entry: ServingJournal, now: datetime
+) -> Decimal | None:
+    """What the deployment cost, from when it was asked for; None where the price is not known."""
+    price = price_of(account, trial.spec.base_model, sweep.spec.limits.currency)
+    if price is None or price.serving_per_hour is None or entry.at is None:
+        return None
+    hours = Decimal(max(0, int((now - entry.at).total_seconds()))) / 3600
+    return (price.serving_per_hour * hours).quantize(CENT, rounding=ROUND_UP)

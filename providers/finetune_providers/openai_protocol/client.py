@@ -1,0 +1,57 @@
+"""The SDK's client, made of an account's own configuration alone."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+import openai
+
+from finetune_providers.calls import CONNECT_TIMEOUT_S, UPLOAD_TIMEOUT_S
+from finetune_providers.errors import PermanentProviderError
+
+Client = TypeVar("Client", bound=Any)
+
+
+def client_of(
+    base_url: str, *, key: str, organization: str | None = None, project: str | None = None
+) -> openai.AsyncOpenAI:
+    """A client that tries every request once and knows nothing of this process's environment."""
+    client = openai.AsyncOpenAI(api_key=key, base_url=base_url, timeout=patience(), max_retries=0)
+    return without_environment(client, organization=organization, project=project)
+
+
+def without_environment(
+    client: Client, *, organization: str | None = None, project: str | None = None
+) -> Client:
+    """Take back what the SDK reads from OPENAI_* variables wherever an argument is None.
+
+    The process serves many accounts: a variable that is meant for one must not be sent for another. The SDK
+    (3.54, `lib/_client_auth.py`) has no argument that says "none".
+    """
+    client.organization = organization
+    client.project = project
+    client.admin_api_key = None
+    client.webhook_secret = None
+    client._custom_headers = {}
+    return client
+
+
+def patience() -> httpx2.Timeout:
+    """How long a request may take where `Calls` does not end it earlier."""
+    return httpx2.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+
+
+def checked_url(url: str, *, field: str) -> str:
+    """A base URL without a slash at its end.
+
+    Raises:
+        PermanentProviderError: It is no HTTP address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise PermanentProviderError(
+            f"{url!r} is no address of an API; write one such as https://api.example.com/v1", field=field
+        )
+    return url.rstrip("/")

@@ -1,0 +1,399 @@
+"""The part of a provider that is the same at OpenAI and at Azure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from finetune_providers.base import (
+    Capabilities,
+    DatasetFile,
+    Deployment,
+    DeploymentState,
+    InferenceSession,
+    JobRequest,
+    JobSnapshot,
+    JobState,
+    MetricPoint,
+    ModelRules,
+    Offer,
+    ParameterValue,
+)
+from finetune_providers.calls import UPLOAD_TIMEOUT_S, Calls
+from finetune_providers.catalog import Catalog
+from finetune_providers.conversations import upload_name, write_converted
+from finetune_providers.errors import (
+    JobNotFound,
+    PermanentProviderError,
+    TransientProviderError,
+    UnexpectedResponse,
+)
+from finetune_providers.openai_protocol.chat import ChatSession
+from finetune_providers.openai_protocol.data import DataLimits, converted
+from finetune_providers.openai_protocol.parsing import items, series_of, snapshot_of, text
+
+NATIVE_NAMES = {
+    "epochs": "n_epochs",
+    "batchSize": "batch_size",
+    "learningRateMultiplier": "learning_rate_multiplier",
+}
+PURPOSE = "fine-tune"
+GONE_FILES = frozenset({"error", "deleting", "deleted"})
+"""States of a file that no job can take."""
+
+_PAGE = 100
+_OBSERVED_PAGES = 10
+_EVENT_PAGES = 20
+_SEED_RANGE = 2**31
+_SERIES_KEPT = 1000
+_SERIES_PATIENCE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What one account's provider works with.
+
+    Attributes:
+        company: As people call it.
+        client: The SDK's client, which tries once.
+        chat: The client for answers, where that is another address.
+        calls: How calls are made.
+        catalog: The base models.
+        capabilities: What is offered.
+        limits: What datasets may be.
+        dialect: Part of the names of uploads.
+        bom: Whether uploads begin with a byte order mark.
+        work_dir: A folder of the account's own.
+    """
+
+    company: str
+    client: Any
+    chat: Any
+    calls: Calls
+    catalog: Catalog
+    capabilities: Capabilities
+    limits: DataLimits
+    dialect: str
+    work_dir: Path
+    bom: bool = False
+
+
+class OpenAIProtocol:
+    """A provider over the fine-tuning API; what the companies do differently is in the methods that they replace."""
+
+    def __init__(self, account: Account) -> None:
+        """Work with an account."""
+        self._account = account
+        self._client = account.client
+        self._calls = account.calls
+        self._uploads: dict[str, asyncio.Lock] = {}
+        self._series: dict[str, tuple[MetricPoint, ...]] = {}
+        self._misses: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<{self._account.company} provider>"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._account.capabilities
+
+    @property
+    def offer(self) -> Offer:
+        return self._account.catalog.offer
+
+    def model_rules(self, base_model: str) -> ModelRules | None:
+        return self._account.catalog.rules(base_model)
+
+    def model_names(self) -> tuple[str, ...]:
+        return self._account.catalog.names()
+
+    # -- what differs ---------------------------------------------------------------------------------------
+
+    def _key_of(self, job: object) -> str | None:
+        """The key that a job was created with."""
+        raise NotImplementedError
+
+    def _marks(self, request: JobRequest) -> dict[str, Any]:
+        """Arguments of the create call by which the job is found again."""
+        raise NotImplementedError
+
+    def _filter(self, key: str) -> dict[str, Any]:
+        """Arguments of the list call that leave out other jobs, where there are any."""
+        raise NotImplementedError
+
+    async def _ready(self, file: object) -> str:
+        """The id of a file, once jobs can take it."""
+        return text(file, "id")
+
+    # -- checks ---------------------------------------------------------------------------------------------
+
+    async def check(self, base_models: Collection[str]) -> None:
+        """See `Provider.check`; the call is the list of jobs, which needs the permission that fine-tuning needs."""
+        for name in sorted(base_models):
+            if self.model_rules(name) is None:
+                raise PermanentProviderError(
+                    f"base model {name!r} is not known to fine-tune at {self._account.company}; known: "
+                    f"{', '.join(self.model_names())}. Where it does, add it to spec.models of the FinetuneProvider",
+                    field="baseModels",
+                )
+        items(await self._calls.read(lambda: self._client.fine_tuning.jobs.list(limit=1)))
+
+    async def check_data(
+        self, base_model: str, *, training: DatasetFile, validation: DatasetFile | None
+    ) -> None:
+        """See `Provider.check_data`."""
+        limits = self._account.limits
+        await self._calls.in_thread(limits.check, training, field="training")
+        if validation is not None:
+            await self._calls.in_thread(limits.check, validation, field="validation")
+
+    # -- data -----------------------------------------------------------------------------------------------
+
+    async def upload(self, dataset: DatasetFile, *, base_model: str) -> str:
+        """See `Provider.upload`; a file's name says what is in it."""
+        name = upload_name(dataset, dialect=self._account.dialect)
+        async with self._uploads.setdefault(name, asyncio.Lock()):
+            async for file in self._files():
+                if (
+                    getattr(file, "filename", None) == name
+                    and getattr(file, "status", None) not in GONE_FILES
+                ):
+                    return await self._ready(file)
+            return await self._ready(await self._send(dataset, name))
+
+    async def delete_data(self, scope: str) -> None:
+        """See `Provider.delete_data`."""
+        ours = [
+            text(file, "id")
+            async for file in self._files()
+            if str(getattr(file, "filename", "")).startswith(f"{scope}.")
+            and getattr(file, "status", None) not in {"deleting", "deleted"}
+        ]
+        for file_id in ours:
+            await self._unless_gone(partial(self._client.files.delete, file_id))
+
+    async def _send(self, dataset: DatasetFile, name: str) -> object:
+        path = self._account.work_dir / "uploads" / name
+        await self._calls.in_thread(write_converted, dataset, path, converted, bom=self._account.bom)
+        try:
+            content = await self._calls.in_thread(path.open, "rb")
+            try:
+                return await self._calls.read(
+                    lambda: self._client.files.create(
+                        file=(name, content, "application/jsonl"), purpose=PURPOSE
+                    ),
+                    timeout_s=UPLOAD_TIMEOUT_S,
+                )
+            finally:
+                content.close()
+        finally:
+            await self._calls.in_thread(path.unlink, missing_ok=True)
+
+    async def _files(self) -> AsyncIterator[Any]:
+        async for page in self._pages(lambda: self._client.files.list(purpose=PURPOSE)):
+            for file in page:
+                yield file
+
+    # -- jobs -----------------------------------------------------------------------------------------------
+
+    async def submit(self, request: JobRequest) -> JobSnapshot:
+        """See `Provider.submit`."""
+        wanted = native_hyperparameters(request.hyperparameters)
+        arguments = {
+            "model": request.base_model,
+            "training_file": request.training,
+            "method": {"type": "supervised", "supervised": {"hyperparameters": wanted}},
+            "seed": request.seed % _SEED_RANGE,
+            **self._marks(request),
+        }
+        if request.validation is not None:
+            arguments["validation_file"] = request.validation
+
+        async def create() -> JobSnapshot:
+            return self._snapshot(await self._client.fine_tuning.jobs.create(**arguments))
+
+        try:
+            return await self._calls.create(create)
+        except JobNotFound as error:  # it is the model or a file that was not found
+            raise PermanentProviderError(str(error), field=error.field) from None
+
+    async def find(self, key: str) -> tuple[JobSnapshot, ...]:
+        """See `Provider.find`; every job that the list shows is compared here, whatever the server filters."""
+        found = []
+        async for page in self._pages(
+            lambda: self._client.fine_tuning.jobs.list(limit=_PAGE, **self._filter(key))
+        ):
+            found += [self._snapshot(job) for job in page if self._key_of(job) == key]
+        return tuple(found)
+
+    async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
+        """See `Provider.observe`; the list begins with the newest jobs, and older ones are asked one by one."""
+        missing = set(job_ids)
+        seen: dict[str, JobSnapshot] = {}
+        if not missing:
+            return seen
+        async for page in self._pages(
+            lambda: self._client.fine_tuning.jobs.list(limit=_PAGE), most=_OBSERVED_PAGES
+        ):
+            for job in page:
+                if getattr(job, "id", None) in missing:
+                    snapshot = self._snapshot(job)
+                    seen[snapshot.job_id] = snapshot
+                    missing.discard(snapshot.job_id)
+            if not missing:
+                break
+        for job_id in sorted(missing):
+            single = await self._job(job_id)
+            if single is not None:
+                seen[job_id] = single
+        return {job_id: await self._with_series(job) for job_id, job in seen.items()}
+
+    async def cancel(self, job_id: str) -> None:
+        """See `Provider.cancel`; the companies refuse to cancel a job that has ended."""
+        try:
+            await self._calls.read(lambda: self._client.fine_tuning.jobs.cancel(job_id))
+        except JobNotFound:
+            raise JobNotFound(f"{self._account.company} has no fine-tuning job {job_id}") from None
+        except PermanentProviderError:
+            job = await self._job(job_id)
+            if job is None:
+                raise JobNotFound(f"{self._account.company} has no fine-tuning job {job_id}") from None
+            if not job.state.terminal:
+                raise
+
+    async def _job(self, job_id: str) -> JobSnapshot | None:
+        try:
+            job = await self._calls.read(lambda: self._client.fine_tuning.jobs.retrieve(job_id))
+        except JobNotFound:
+            return None
+        return self._snapshot(job)
+
+    def _snapshot(self, job: object) -> JobSnapshot:
+        return snapshot_of(job, key=self._key_of(job))
+
+    async def _with_series(self, job: JobSnapshot) -> JobSnapshot:
+        """A job that succeeded together with its metrics.
+
+        It counts as running while they cannot be read, so that one job's trouble is not every job's; where that
+        lasts, it is shown without them.
+        """
+        if job.state is not JobState.SUCCEEDED:
+            return job
+        if job.job_id not in self._series:
+            try:
+                series = await self._read_series(job.job_id)
+            except PermanentProviderError:
+                series = ()
+            except (TransientProviderError, UnexpectedResponse):
+                self._misses[job.job_id] = self._misses.get(job.job_id, 0) + 1
+                if self._misses[job.job_id] < _SERIES_PATIENCE:
+                    return replace(job, state=JobState.RUNNING, fine_tuned_model=None, finished_at=None)
+                series = ()
+            self._misses.pop(job.job_id, None)
+            self._series[job.job_id] = series
+            if len(self._series) > _SERIES_KEPT:
+                self._series.pop(next(iter(self._series)))
+        return replace(job, series=self._series[job.job_id])
+
+    async def _read_series(self, job_id: str) -> tuple[MetricPoint, ...]:
+        jobs = self._client.fine_tuning.jobs
+        events = self._pages(lambda: jobs.list_events(job_id, limit=_PAGE), most=_EVENT_PAGES)
+        checkpoints = self._pages(lambda: jobs.checkpoints.list(job_id, limit=_PAGE), most=_EVENT_PAGES)
+        return series_of(
+            [event async for page in events for event in page],
+            [checkpoint async for page in checkpoints for checkpoint in page],
+        )
+
+    # -- models ---------------------------------------------------------------------------------------------
+
+    async def deploy(self, model: str, *, name: str) -> Deployment:
+        """See `Provider.deploy`; a model that answers by itself is active at once."""
+        return Deployment(name, DeploymentState.ACTIVE, model)
+
+    async def undeploy(self, name: str) -> None:
+        """See `Provider.undeploy`."""
+
+    def inference(self, model: str) -> AbstractAsyncContextManager[InferenceSession]:
+        """See `Provider.inference`."""
+        return self._session(model)
+
+    @asynccontextmanager
+    async def _session(self, model: str) -> AsyncIterator[InferenceSession]:
+        yield ChatSession(self._account.chat, self._calls, model)
+
+    async def delete_model(self, model: str) -> None:
+        """See `Provider.delete_model`."""
+        await self._unless_gone(lambda: self._client.models.delete(model))
+
+    async def aclose(self) -> None:
+        """See `Provider.aclose`."""
+        await self._client.close()
+        if self._account.chat is not self._client:
+            await self._account.chat.close()
+        self._calls.close()
+
+    # -- calls ----------------------------------------------------------------------------------------------
+
+    async def _unless_gone(self, call: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await self._calls.read(call)
+        except JobNotFound:
+            return
+
+    async def _pages(
+        self, first: Callable[[], Awaitable[Any]], *, most: int | None = None
+    ) -> AsyncIterator[list[Any]]:
+        """The pages of a list, each a call; ends where a page brings nothing new, lest a server repeat itself."""
+        page = await self._calls.read(partial(paged, first))
+        seen: set[object] = set()
+        while True:
+            fresh = [item for item in items(page) if getattr(item, "id", None) not in seen]
+            yield fresh
+            seen.update(getattr(item, "id", None) for item in fresh)
+            most = None if most is None else most - 1
+            if not fresh or most == 0 or not page.has_next_page():
+                return
+            page = await self._calls.read(partial(paged, page.get_next_page))
+
+
+async def paged(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Have the SDK read a page; where the answer is none, it trips over it (3.54, `BasePage._parser`).
+
+    Raises:
+        UnexpectedResponse: The answer is no list.
+    """
+    try:
+        return await call()
+    except (AttributeError, TypeError) as error:
+        raise UnexpectedResponse(f"the answer is no page of a list: {type(error).__name__}") from None
+
+
+def native_hyperparameters(given: Mapping[str, ParameterValue]) -> dict[str, int | float]:
+    """The company's names and types of hyperparameters.
+
+    Raises:
+        PermanentProviderError: There is no such hyperparameter, or the value is no number.
+    """
+    wanted: dict[str, int | float] = {}
+    for name, value in given.items():
+        if name not in NATIVE_NAMES:
+            raise PermanentProviderError(
+                f"hyperparameter {name} is not known to this API; it takes {', '.join(NATIVE_NAMES)}",
+                field=f"parameters.{name}",
+            )
+        if isinstance(value, str):
+            raise PermanentProviderError(
+                f"hyperparameter {name} must be a number, not {value!r}", field=f"parameters.{name}"
+            )
+        whole = name != "learningRateMultiplier"
+        if whole and value != int(value):
+            raise PermanentProviderError(
+                f"hyperparameter {name} must be a whole number, not {value}", field=f"parameters.{name}"
+            )
+        wanted[NATIVE_NAMES[name]] = int(value) if whole else float(value)
+    return wanted

@@ -1,0 +1,121 @@
+"""Models at Vertex AI: their answers and their end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from google.cloud import aiplatform_v1 as api
+from google.rpc import code_pb2
+
+from finetune_providers.base import Conversation
+from finetune_providers.calls import INFERENCE_TIMEOUT_S, READ_TIMEOUT_S
+from finetune_providers.errors import JobNotFound, PermanentProviderError, TransientProviderError
+from finetune_providers.vertex_ai_account import Account, Ask, location_of
+from finetune_providers.vertex_ai_wire import Made, generation_config, text_of, to_contents
+
+DELETION_WAIT_S = 120.0
+
+Sleep = Callable[[float], Awaitable[object]]
+
+_OPTIONS: dict[str, Any] = {"retry": None, "timeout": READ_TIMEOUT_S}
+
+
+class Session:
+    """A model that answers one conversation a call."""
+
+    batch_size = 1
+    concurrency = 4
+
+    def __init__(self, account: Account, resource: str, ask: Ask, *, traits: Mapping[str, str]) -> None:
+        self._ask, self._account, self._resource, self._traits = ask, account, resource, traits
+
+    async def answer(self, conversations: Sequence[Conversation], *, max_output_tokens: int) -> Sequence[str]:
+        return [await self._one(conversation, max_output_tokens) for conversation in conversations]
+
+    async def _one(self, conversation: Conversation, max_output_tokens: int) -> str:
+        converted = to_contents(list(conversation))
+        request = api.GenerateContentRequest(
+            model=self._resource,
+            contents=converted["contents"],
+            system_instruction=converted.get("systemInstruction"),
+            generation_config=generation_config(self._traits, max_output_tokens),
+        )
+        answer = await self._ask(
+            lambda: self._account.prediction(location_of(self._resource)).generate_content(
+                request, retry=None, timeout=INFERENCE_TIMEOUT_S
+            ),
+            timeout_s=INFERENCE_TIMEOUT_S,
+        )
+        return text_of(api.GenerateContentResponse.pb(answer))
+
+
+async def delete_made(account: Account, made: Made, ask: Ask, sleep: Sleep) -> None:
+    """Delete a model and its endpoints, in the order that Vertex AI asks for; what is gone already is no error.
+
+    Raises:
+        TransientProviderError: It takes longer than `DELETION_WAIT_S`; the same call goes on with it.
+    """
+
+    async def gone(start: Callable[[], Any]) -> None:
+        with suppress(JobNotFound):
+            started = await ask(lambda: start().operation.name)
+            await _end_of(account, started, ask, sleep)
+
+    models = {made.model} if made.model else set()
+    for endpoint in made.endpoints:
+        for deployed in await _deployed(account, endpoint, ask):
+            await gone(_undeployment(account, endpoint, deployed.id))
+            models |= {deployed.model} - {""}
+    for name in sorted({each.partition("@")[0] for each in models}):
+        await gone(_deletion(account.models, "delete_model", name))
+    for endpoint in made.endpoints:
+        await gone(_deletion(account.model_endpoints, "delete_endpoint", endpoint))
+
+
+def _undeployment(account: Account, endpoint: str, deployed: str) -> Callable[[], Any]:
+    request = api.UndeployModelRequest(endpoint=endpoint, deployed_model_id=deployed)
+    return lambda: account.model_endpoints(location_of(endpoint)).undeploy_model(request, **_OPTIONS)
+
+
+def _deletion(client: Callable[[str], Any], method: str, name: str) -> Callable[[], Any]:
+    return lambda: getattr(client(location_of(name)), method)(name=name, **_OPTIONS)
+
+
+async def _deployed(account: Account, endpoint: str, ask: Ask) -> Sequence[Any]:
+    try:
+        found = await ask(
+            lambda: account.model_endpoints(location_of(endpoint)).get_endpoint(name=endpoint, **_OPTIONS)
+        )
+    except JobNotFound:
+        return ()
+    return tuple(api.Endpoint.pb(found).deployed_models)
+
+
+async def _end_of(account: Account, operation: str, ask: Ask, sleep: Sleep) -> None:
+    """Wait for a long-running operation's end, and raise what it failed with."""
+    waited, pause = 0.0, 0.1
+    while waited < DELETION_WAIT_S:
+        await sleep(pause)
+        waited, pause = waited + pause, min(2 * pause, 5.0)
+        shown = await ask(lambda: account.plain_json(operation))
+        if shown.get("done"):
+            _check_operation(shown)
+            return
+    raise TransientProviderError(f"operation {operation} has not ended", retry_after_s=60.0)
+
+
+def _check_operation(operation: Mapping[str, Any]) -> None:
+    error = operation.get("error") or {}
+    code, message = error.get("code", code_pb2.OK), str(error.get("message", "it failed"))
+    if code in {code_pb2.OK, code_pb2.NOT_FOUND}:
+        return
+    passing = {
+        code_pb2.UNAVAILABLE,
+        code_pb2.ABORTED,
+        code_pb2.INTERNAL,
+        code_pb2.DEADLINE_EXCEEDED,
+        code_pb2.RESOURCE_EXHAUSTED,
+    }
+    raise (TransientProviderError if code in passing else PermanentProviderError)(message)

@@ -1,0 +1,170 @@
+"""Datasets at providers: uploaded once, deleted at the end, and never a reason to lose a result."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.unit.lifecycle.bench import Bench
+from tests.unit.lifecycle.conftest import MakeBench
+
+from finetune_operator.lifecycle.admission import data_scope
+from finetune_operator.lifecycle.data_life import PATIENCE_AFTER_END_S, PATIENCE_AT_DELETION_S
+from finetune_operator.resources import TrialPhase
+from finetune_providers.base import DatasetFile
+from finetune_providers.errors import NotReached, PermanentProviderError, TransientProviderError
+
+ONE = {"limits": {"maxTrials": 1}}
+THREE = {"limits": {"maxTrials": 3, "parallelTrials": 3}}
+
+
+async def finished(bench: Bench) -> None:
+    await bench.launched()
+    await bench.evaluated()
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+
+
+async def ended(make_bench: MakeBench, **changes: Any) -> Bench:
+    bench = await make_bench(**{**ONE, **changes})
+    await finished(bench)
+    return bench
+
+
+async def test_what_was_uploaded_is_deleted_once_the_result_is_written(make_bench: MakeBench) -> None:
+    bench = await ended(make_bench)
+    assert set(bench.company.files) == {data_scope(bench.store.sweep)}
+    assert bench.store.sweep.has_finalizer
+    await bench.look(bench.sweep_key)
+    assert bench.company.files == {}
+    assert not bench.store.sweep.has_finalizer
+
+
+async def test_a_person_may_keep_the_data(make_bench: MakeBench) -> None:
+    bench = await ended(make_bench, keepData=True)
+    await bench.look(bench.sweep_key)
+    assert bench.company.files
+    assert not bench.store.sweep.has_finalizer
+
+
+async def test_a_provider_that_is_down_does_not_hold_the_result_up_and_is_asked_again(
+    make_bench: MakeBench,
+) -> None:
+    bench = await ended(make_bench)
+    bench.company.delete_data_fault = TransientProviderError("no answer")
+    with pytest.raises(TransientProviderError):
+        await bench.look(bench.sweep_key)
+    assert bench.store.sweep.status.phase == "Succeeded"
+    assert bench.store.sweep.has_finalizer
+    bench.later(PATIENCE_AFTER_END_S + 60)
+    await bench.look(bench.sweep_key)
+    assert not bench.store.sweep.has_finalizer
+    assert bench.events("DataNotDeleted")
+
+
+async def test_data_that_must_not_be_deleted_is_told_of(make_bench: MakeBench) -> None:
+    bench = await ended(make_bench)
+    bench.company.delete_data_fault = PermanentProviderError("the key may not delete files")
+    await bench.look(bench.sweep_key)
+    assert not bench.store.sweep.has_finalizer
+    (message,) = bench.events("DataNotDeleted")
+    assert "the key may not delete files" in message
+    assert data_scope(bench.store.sweep) in message
+
+
+async def test_a_deleted_sweep_takes_its_data_with_it_but_does_not_wait_for_ever(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    await bench.training()
+    await bench.evaluated()
+    bench.delete_sweep()
+    bench.company.delete_data_fault = TransientProviderError("no answer")
+    with pytest.raises(TransientProviderError):
+        await bench.look(bench.sweep_key)
+    bench.later(PATIENCE_AT_DELETION_S + 1)
+    await bench.look(bench.sweep_key)
+    assert await bench.store.get_sweep(bench.sweep_key) is None
+
+
+async def test_jobs_that_go_on_without_their_sweep_keep_their_data(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE, deletionPolicy="Orphan")
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    bench.delete_sweep()
+    await bench.look(bench.sweep_key)
+    assert await bench.store.get_sweep(bench.sweep_key) is None
+    assert bench.company.files
+
+
+async def test_trials_that_begin_together_upload_once(make_bench: MakeBench) -> None:
+    bench = await make_bench(**THREE, search={"method": "Grid"}, candidates=[GRID])
+    bench.company.hold = True
+    uploads: list[DatasetFile] = []
+    bench.company.on_upload = uploads.append
+    await bench.launched()
+    for index in range(3):
+        await bench.training(index)
+    assert len(uploads) == 1
+
+
+GRID = {
+    "name": "small",
+    "providerRef": {"name": "acme"},
+    "baseModels": ["tiny-1"],
+    "parameters": {"epochs": {"values": ["1", "2", "3"]}},
+}
+
+
+async def test_a_dataset_that_a_provider_would_refuse_is_told_of_before_anything_is_sent(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.data_fault = PermanentProviderError("needs at least 10 examples", field="training")
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.condition("Stalled"))
+    accepted = bench.store.sweep.status.condition("Accepted")
+    assert accepted is not None
+    assert "spec.dataset.training" in accepted.message
+    assert "at least 10 examples" in accepted.message
+    assert not bench.company.files
+
+
+async def test_a_provider_that_cannot_be_reached_is_waited_for_and_not_doubted(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.before = [NotReached("no such host")]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: not bench.company.before)
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.reason) == (TrialPhase.PENDING, "ProviderNotReached")
+    wait_s = await bench.look(bench.trial_key())
+    assert wait_s is not None
+    assert 10 < wait_s <= 15
+    bench.later(16)
+    await bench.training()
+    (entry,) = {(await bench.trial()).status.create}
+    assert entry is not None
+    assert entry.attempt == 1
+    assert len(bench.company.purchases) == 1
+
+
+async def test_a_hanging_provider_leaves_workers_free_for_others(make_bench: MakeBench) -> None:
+    bench = await make_bench(limits={"maxTrials": 12, "parallelTrials": 12})
+    await bench.launched()
+    account = await bench.context.accounts.get(bench.sweep_key.namespace, "acme")
+    gate = asyncio.Event()
+
+    async def hang(_: str) -> tuple[()]:
+        await gate.wait()
+        return ()
+
+    account.provider.find = hang  # type: ignore[method-assign]
+    looks = [asyncio.ensure_future(bench.look(bench.trial_key(index))) for index in range(12)]
+    done: set[Any] = set()
+    async with asyncio.timeout(10):
+        while len(done) < 4:
+            done, _ = await asyncio.wait(looks, timeout=0.05)
+    assert all(each.result() == 0.25 for each in done)
+    gate.set()
+    await asyncio.gather(*looks)

@@ -1,0 +1,123 @@
+"""Slots at an account: never too many, and no sweep keeps another out."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.lifecycle.conftest import MakeBench
+
+from finetune_operator.lifecycle.job_slots import JobSlots
+from finetune_operator.lifecycle.purchase import SLOT_AGAIN_S
+from finetune_operator.lifecycle.store import Key
+from finetune_operator.resources import TrialPhase
+
+THREE = {"limits": {"maxTrials": 3, "parallelTrials": 3}}
+
+
+def trial(name: str) -> Key:
+    return Key("FinetuneTrial", "ns", name)
+
+
+def asks(slots: JobSlots, name: str) -> bool:
+    sweep, _, index = name.rpartition("-")
+    return slots.ask(trial(name), sweep=sweep, index=int(index))
+
+
+def test_no_more_than_the_limit_get_a_slot_and_the_next_is_woken_when_one_is_free() -> None:
+    woken: list[Key] = []
+    slots = JobSlots(2, wake=woken.append)
+    assert [asks(slots, f"a-{n}") for n in range(4)] == [True, True, False, False]
+    assert asks(slots, "a-0"), "who has a slot keeps it"
+    assert woken == []
+    slots.give_back(trial("a-1"))
+    assert woken == [trial("a-2")]
+    assert not asks(slots, "a-3"), "it is the turn of a-2"
+    assert asks(slots, "a-2")
+
+
+def test_a_small_sweep_gets_the_next_slot_though_a_large_one_waited_longer() -> None:
+    slots = JobSlots(2, wake=lambda _: None)
+    assert asks(slots, "large-0")
+    assert asks(slots, "large-1")
+    assert not any(asks(slots, f"large-{n}") for n in range(2, 50))
+    assert not asks(slots, "small-0")
+    slots.give_back(trial("large-0"))
+    assert not asks(slots, "large-2")
+    assert asks(slots, "small-0")
+
+
+def test_who_waits_no_longer_keeps_nobody_waiting() -> None:
+    slots = JobSlots(1, wake=lambda _: None)
+    assert asks(slots, "a-0")
+    assert not asks(slots, "b-0")
+    assert not asks(slots, "c-0")
+    slots.give_back(trial("b-0"))  # its sweep is suspended
+    slots.give_back(trial("a-0"))
+    assert asks(slots, "c-0")
+
+
+def test_without_a_limit_everybody_gets_a_slot() -> None:
+    slots = JobSlots(None, wake=lambda _: None)
+    assert all(asks(slots, f"a-{n}") for n in range(100))
+
+
+@given(
+    st.integers(min_value=1, max_value=4),
+    st.lists(
+        st.tuples(st.sampled_from(["ask", "give"]), st.sampled_from("abc"), st.integers(0, 3)), max_size=60
+    ),
+)
+def test_the_limit_holds_and_a_free_slot_goes_to_somebody(
+    limit: int, steps: list[tuple[str, str, int]]
+) -> None:
+    slots = JobSlots(limit, wake=lambda _: None)
+    held: set[str] = set()
+    waiting: set[str] = set()
+    for what, sweep, index in steps:
+        name = f"{sweep}-{index}"
+        if what == "give":
+            slots.give_back(trial(name))
+            held.discard(name)
+            waiting.discard(name)
+        elif asks(slots, name):
+            held.add(name)
+            waiting.discard(name)
+        else:
+            waiting.add(name)
+        assert slots.taken == len(held) <= limit
+        if waiting and len(held) < limit:
+            granted = [each for each in sorted(waiting) if asks(slots, each)]
+            assert granted, "a slot is free, several wait, and nobody gets it"
+            held |= set(granted)
+            waiting -= set(granted)
+            assert slots.taken == len(held) <= limit
+
+
+async def test_trials_beyond_the_account_s_limit_wait_and_say_so(make_bench: MakeBench) -> None:
+    bench = await make_bench(**THREE)
+    bench.company.hold = True
+    bench.edit_provider(max_concurrent_jobs=2)
+    await bench.launched()
+    await bench.training(0)
+    await bench.training(1)
+    assert await bench.look(bench.trial_key(2)) == SLOT_AGAIN_S
+    waiting = await bench.trial(2)
+    assert (waiting.phase, waiting.status.reason) == (TrialPhase.PENDING, "WaitingForSlot")
+    assert "maxConcurrentJobs allows (2)" in str(waiting.status.message)
+    assert len(bench.company.purchases) == 2
+    bench.company.hold = False
+    await bench.evaluated(0)
+    await bench.look(bench.trial_key(0))
+    await bench.training(2)
+    assert len(bench.company.purchases) == 3
+
+
+async def test_jobs_that_train_count_after_a_restart_before_they_are_looked_at(make_bench: MakeBench) -> None:
+    bench = await make_bench(**THREE)
+    bench.company.hold = True
+    bench.edit_provider(max_concurrent_jobs=1)
+    await bench.launched()
+    await bench.training(0)
+    bench.forget_accounts()
+    assert await bench.look(bench.trial_key(1)) == SLOT_AGAIN_S
+    assert len(bench.company.purchases) == 1

@@ -1,0 +1,192 @@
+"""Models that answer only from machines: deployed once, deleted before the trial ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.unit.lifecycle.bench import Bench
+from tests.unit.lifecycle.conftest import MakeBench
+
+from finetune_operator.lifecycle.serving import CREATION_MAY_TAKE_S
+from finetune_operator.lifecycle.store import NotFound
+from finetune_operator.resources import TrialPhase
+from finetune_providers.errors import PermanentProviderError, QuotaExceeded, TransientProviderError
+
+ONE = {"limits": {"maxTrials": 1}}
+THREE = {"limits": {"maxTrials": 3, "parallelTrials": 3}}
+
+
+async def serving_bench(make_bench: MakeBench, **changes: Any) -> Bench:
+    bench = await make_bench(**{**ONE, **changes})
+    bench.company.capabilities = replace(bench.company.capabilities, needs_deployment=True)
+    bench.company.deploy_looks = 2
+    await bench.launched()
+    return bench
+
+
+async def deployed(bench: Bench, index: int = 0) -> None:
+    async def so() -> bool:
+        serving = (await bench.trial(index)).status.serving
+        return serving is not None and serving.state in {"Pending", "Active"}
+
+    await bench.until(bench.trial_key(index), so)
+
+
+async def test_a_model_is_deployed_evaluated_and_its_deployment_deleted(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench)
+    await bench.evaluated()
+    trial = await bench.trial()
+    assert trial.phase is TrialPhase.SUCCEEDED
+    assert trial.status.score == 0.75
+    serving = trial.status.serving
+    assert serving is not None
+    assert (serving.name, serving.state) == (f"{trial.spec.run_key}-serve", "Deleted")
+    assert set(bench.company.deployed) == {serving.name}
+    assert bench.company.deployments == {}
+    assert not trial.has_finalizer
+
+
+async def test_the_deployment_is_journaled_before_it_is_asked_for_and_found_after_a_restart(
+    make_bench: MakeBench,
+) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.deploy_fault = TransientProviderError("no answer")
+    with pytest.raises(TransientProviderError):
+        await bench.evaluated()
+    serving = (await bench.trial()).status.serving
+    assert serving is not None
+    assert serving.state == "Pending"
+    assert not bench.company.deployments
+    bench.company.deploy_fault = None
+    bench.forget_accounts()
+    await bench.evaluated()
+    assert set(bench.company.deployed) == {serving.name}
+    assert (await bench.trial()).phase is TrialPhase.SUCCEEDED
+
+
+async def test_no_trial_ends_while_its_deployment_cannot_be_deleted(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.undeploy_fault = TransientProviderError("no answer")
+    with pytest.raises(TransientProviderError):
+        await bench.evaluated()
+    trial = await bench.trial()
+    assert not trial.terminal
+    assert trial.status.score == 0.75
+    looks = len(bench.company.deployed)
+    bench.company.undeploy_fault = None
+    await (
+        bench.context.background.close()
+    )  # a restart: the evaluation's outcome is known from the status alone
+    bench.forget_accounts()
+    await bench.evaluated()
+    ended = await bench.trial()
+    assert (ended.phase, ended.status.score, ended.status.reason) == (TrialPhase.SUCCEEDED, 0.75, "Succeeded")
+    assert bench.company.deployments == {}
+    assert len(bench.company.deployed) == looks, "it was deployed again though its score was known"
+
+
+async def test_a_refused_deployment_fails_the_trial(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.deploy_fault = PermanentProviderError("the region has no such machines")
+    await bench.evaluated()
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.reason) == (TrialPhase.FAILED, "DeploymentRefused")
+    assert "no such machines" in str(trial.status.message)
+
+
+async def test_a_deployment_beyond_a_quota_waits(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.deploy_fault = QuotaExceeded("10 deployments at a time", retry_after_s=33.0)
+    await deployed(bench)
+    assert await bench.look(bench.trial_key()) == 33.0
+    bench.company.deploy_fault = None
+    await bench.evaluated()
+    assert (await bench.trial()).phase is TrialPhase.SUCCEEDED
+
+
+async def test_a_deployment_that_never_becomes_active_is_deleted_and_fails_the_trial(
+    make_bench: MakeBench,
+) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.deploy_looks = 10_000
+    await deployed(bench)
+    await bench.look(bench.trial_key())
+    bench.later(CREATION_MAY_TAKE_S + 60)
+    await bench.look(bench.trial_key())
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.reason) == (TrialPhase.FAILED, "DeploymentFailed")
+    assert bench.company.deployments == {}
+
+
+async def test_a_deleted_trial_takes_its_deployment_with_it(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench, deletionPolicy="Orphan")
+    bench.company.deploy_looks = 10_000
+    await deployed(bench)
+    await bench.look(bench.trial_key())
+    assert bench.company.deployments
+    await bench.store.delete_trial(await bench.trial())
+    bench.company.undeploy_fault = TransientProviderError("no answer")
+    with pytest.raises(TransientProviderError):
+        await bench.look(bench.trial_key())
+    assert len(await bench.store.list_trials(bench.sweep_key)) == 1
+    bench.company.undeploy_fault = None
+    await bench.look(bench.trial_key())
+    assert bench.company.deployments == {}
+    assert await bench.store.list_trials(bench.sweep_key) == ()
+
+
+async def test_a_deployment_that_nobody_can_delete_holds_its_trial(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.deploy_looks = 10_000
+    await deployed(bench)
+    bench.forget_accounts()
+    bench.store._contents.providers.remove("acme")
+    await bench.store.delete_trial(await bench.trial())
+    with pytest.raises(NotFound):
+        await bench.look(bench.trial_key())
+    assert len(await bench.store.list_trials(bench.sweep_key)) == 1
+
+
+async def test_few_models_are_on_machines_at_once(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench, **THREE)
+    bench.company.deploy_looks = 10_000
+    for index in range(2):
+        await deployed(bench, index)
+    for _ in range(50):
+        await bench.look(bench.trial_key(2))
+    assert (await bench.trial(2)).status.serving is None
+    bench.company.deploy_looks = 0
+    await bench.evaluated(0)
+    await bench.evaluated(2)
+
+
+async def test_hours_on_machines_are_part_of_the_cost(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.capabilities = replace(bench.company.capabilities, needs_deployment=True)
+    bench.company.deploy_looks = 10_000
+    bench.edit_price(serving_per_hour=Decimal("1.70"))
+    await bench.launched()
+    estimate = (await bench.trial()).spec.estimated_cost
+    assert estimate is not None
+    assert estimate >= Decimal("1.70")
+    await deployed(bench)
+    bench.later(2 * 3600)
+    bench.company.deploy_looks = 0
+    await bench.evaluated()
+    status = (await bench.trial()).status
+    assert status.serving_cost == Decimal("3.40")
+    assert status.trained_tokens is not None
+    # 1000.00 for a million trained tokens, as the bench's provider says.
+    assert status.cost == Decimal(status.trained_tokens) / 1000 + Decimal("3.40")
+
+
+async def test_a_budget_needs_the_price_of_serving_too(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE, limits__budget={"maxCost": "100.00"})
+    bench.company.capabilities = replace(bench.company.capabilities, needs_deployment=True)
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.condition("Stalled"))
+    accepted = bench.store.sweep.status.condition("Accepted")
+    assert accepted is not None
+    assert "the price of serving tiny-1" in accepted.message
