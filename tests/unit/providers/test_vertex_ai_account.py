@@ -17,7 +17,7 @@ from google.api_core.exceptions import from_http_response
 from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials
 from tests.contract.provider_contract import KEY, write_dataset
-from tests.fakes.http_server import DROPPED, Fault
+from tests.fakes.http_server import DROPPED, Answer, Fault
 from tests.fakes.vertex_ai_server import PROJECT, VertexAIServer, config_for
 
 from finetune_providers.base import JobRequest
