@@ -55,7 +55,7 @@ def test_every_entry_says_where_it_is_written_and_when_it_was_read(
 
 @pytest.mark.parametrize(("type_name", "entry"), ENTRIES)
 def test_every_entry_holds_only_words_that_are_read(type_name: str, entry: dict[str, Any]) -> None:
-    assert set(entry) <= {"names", "parameters", "traits", "note", "source", "date"}
+    assert set(entry) <= {"names", "parameters", "traits", "exclusive", "note", "source", "date"}
     assert "epochs" in entry["parameters"]
 
 
