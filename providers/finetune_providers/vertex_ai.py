@@ -53,6 +53,7 @@ from finetune_providers.vertex_ai_wire import (
     VALIDATION_SHARE,
     Made,
     check_file,
+    check_traits,
     has_key,
     number_of,
     plain_job,
@@ -104,6 +105,8 @@ class VertexAI:
         """See `create`."""
         self._config = config
         self._catalog = load_catalog(config)
+        for name, rules in self._catalog.models.items():
+            check_traits(name, rules.traits)
         self._account = Account(config, credentials=credentials)
         self._bucket = Bucket(self._account, config.data_uri)
         self._secrets = (*config.credentials.values(), *self._account.secrets)
