@@ -8,6 +8,7 @@ and found by a job's id or by the key given at its creation. No call may block t
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -170,7 +171,9 @@ class ParameterRule:
             return value in self.allowed
         if self.kind == "string":
             return isinstance(value, str)
-        if isinstance(value, str) or (self.kind == "int" and float(value) != int(value)):
+        if isinstance(value, str | bool) or (isinstance(value, float) and not math.isfinite(value)):
+            return False
+        if self.kind == "int" and value != int(value):
             return False
         if self.minimum is not None and (
             value < self.minimum or (self.exclusive_minimum and value == self.minimum)

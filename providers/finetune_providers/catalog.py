@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any, cast
@@ -21,6 +22,8 @@ from finetune_providers.base import (
 from finetune_providers.errors import PermanentProviderError
 
 _TYPES: Mapping[str, type[int] | type[float] | type[str]] = {"int": int, "float": float, "string": str}
+_ENTRY_WORDS = ("like", "note", "parameters", "traits", "exclusive")
+_RULE_WORDS = ("type", "min", "above", "max", "values", "default")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +56,47 @@ def load_catalog(config: ProviderConfig) -> Catalog:
     section = _sections().get(config.type, {})
     models: dict[str, ModelRules] = {}
     for entry in section.get("models", ()):
-        rules = _rules(entry, {})
+        rules = _rules({word: entry[word] for word in _ENTRY_WORDS if word in entry}, {})
         models.update(dict.fromkeys(entry["names"], rules))
-    for name, entry in config.models.items():
-        try:
-            models[name] = _rules(entry, models)
-        except (KeyError, TypeError, ValueError) as error:
-            raise PermanentProviderError(
-                f"base model {name!r} is described wrongly: {error}", field="spec.models"
-            ) from error
+    models.update(_own_models(config.models, models))
     offer = section.get("offer", {})
     if not offer or (config.endpoint is not None and not section.get("offerHoldsBehindEndpoints", True)):
         return Catalog(models, Offer())
     message = f"{offer['message']} ({offer['source']}, {offer['date']})"
     return Catalog(models, Offer(OfferState(offer["state"]), message))
+
+
+def _own_models(
+    written: Mapping[str, Mapping[str, Any]], known: Mapping[str, ModelRules]
+) -> dict[str, ModelRules]:
+    """The account's own models, in whatever order they are written.
+
+    An entry may be like another of its kind; one that is like its own name is like the catalog's model.
+    """
+    own: dict[str, ModelRules] = {}
+    waiting = dict(written)
+    while waiting:
+        ready = [
+            name
+            for name, entry in waiting.items()
+            if _like(entry) in {None, name} or _like(entry) not in waiting
+        ]
+        if not ready:
+            loop = ", ".join(sorted(waiting))
+            raise PermanentProviderError(f"base models are like each other: {loop}", field="spec.models")
+        for name in ready:
+            among = {**known, **{other: rules for other, rules in own.items() if other != name}}
+            try:
+                own[name] = _rules(waiting.pop(name), among)
+            except ValueError as error:
+                raise PermanentProviderError(
+                    f"base model {name!r} is described wrongly: {error}", field="spec.models"
+                ) from error
+    return own
+
+
+def _like(entry: object) -> object:
+    return entry.get("like") if isinstance(entry, Mapping) else None
 
 
 @functools.cache
@@ -76,46 +106,96 @@ def _sections() -> Mapping[str, Any]:
 
 
 def _rules(entry: Mapping[str, Any], known: Mapping[str, ModelRules]) -> ModelRules:
+    """The rules that an entry describes.
+
+    Raises:
+        ValueError: Which field of it is wrong, and what is allowed.
+    """
+    _only_words(entry, _ENTRY_WORDS, "")
     like = entry.get("like")
     if like is not None and like not in known:
         raise ValueError(f"like: {like!r} is not known; known: {', '.join(sorted(known)) or 'none'}")
     start = known[like] if like is not None else ModelRules({})
-    given = {name: _rule(name, rule) for name, rule in (entry.get("parameters") or {}).items()}
+    parameters, traits = entry.get("parameters") or {}, entry.get("traits") or {}
+    for word, written in (("parameters", parameters), ("traits", traits)):
+        if not isinstance(written, Mapping):
+            raise ValueError(f"{word} must be a mapping")
+    given = {name: _rule(name, rule) for name, rule in parameters.items()}
     if not start.parameters and not given:
         raise ValueError("give like, or the parameters that it takes")
+    wrong = next((name for name, value in traits.items() if not isinstance(value, str)), None)
+    if wrong is not None:
+        raise ValueError(f"traits.{wrong} must be text; put it in quotation marks")
     return replace(
         start,
         parameters={**start.parameters, **given},
         note=str(entry.get("note") or start.note),
-        traits={**start.traits, **(entry.get("traits") or {})},
+        traits={**start.traits, **traits},
         exclusive=tuple(tuple(group) for group in entry.get("exclusive") or start.exclusive),
     )
 
 
+def _only_words(written: object, allowed: Collection[str], path: str) -> None:
+    if not isinstance(written, Mapping):
+        raise ValueError(f"{path or 'it'} must be a mapping with {', '.join(allowed)}")
+    for word in written:
+        if word not in allowed:
+            raise ValueError(f"{path + '.' if path else ''}{word} is not known; known: {', '.join(allowed)}")
+
+
 def _rule(name: str, written: Mapping[str, Any]) -> ParameterRule:
+    path = f"parameters.{name}"
+    _only_words(written, _RULE_WORDS, path)
     kind = str(written.get("type", "float"))
     if kind not in _TYPES:
-        raise ValueError(f"parameters.{name}.type must be one of {', '.join(_TYPES)}")
-    as_type = _TYPES[kind]
-
-    def typed(value: Any) -> ParameterValue:
-        try:
-            return as_type(value)
-        except (TypeError, ValueError):
-            raise ValueError(f"parameters.{name}: {value!r} is no {kind}") from None
-
-    def bound(word: str) -> float | None:
-        return None if written.get(word) is None else float(written[word])
-
-    default = written.get("default")
+        raise ValueError(f"{path}.type must be one of {', '.join(_TYPES)}")
+    bounds = {
+        word: _bound(written[word], f"{path}.{word}")
+        for word in ("min", "above", "max")
+        if _given(written, word)
+    }
+    lower = bounds.get("above", bounds.get("min"))
+    if "min" in bounds and "above" in bounds:
+        raise ValueError(f"{path}: give min or above, not both")
+    if kind == "string" and bounds:
+        raise ValueError(f"{path}: a string has no {' and no '.join(bounds)}; give values")
+    if lower is not None and bounds.get("max", lower) < lower:
+        raise ValueError(f"{path}.max must not be below {'above' if 'above' in bounds else 'min'}")
+    values, default = written.get("values") or (), written.get("default")
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"{path}.values must be a list")
     rule = ParameterRule(
         kind,
-        minimum=bound("above") if written.get("above") is not None else bound("min"),
-        maximum=bound("max"),
-        exclusive_minimum=written.get("above") is not None,
-        allowed=tuple(typed(value) for value in written.get("values") or ()),
-        default=None if default is None else typed(default),
+        minimum=lower,
+        maximum=bounds.get("max"),
+        exclusive_minimum="above" in bounds,
+        allowed=tuple(_typed(value, kind, f"{path}.values") for value in values),
+        default=None if default is None else _typed(default, kind, f"{path}.default"),
     )
     if rule.default is not None and not rule.permits(rule.default):
-        raise ValueError(f"parameters.{name}.default: {default} is not {rule.describe()}")
+        raise ValueError(f"{path}.default: {default} is not {rule.describe()}")
     return rule
+
+
+def _given(written: Mapping[str, Any], word: str) -> bool:
+    return written.get(word) is not None
+
+
+def _bound(written: object, path: str) -> float:
+    """A bound as a number; text is read, too, because YAML takes 1e-6 for text."""
+    number = _typed(written, "float", path)
+    return float(number)
+
+
+def _typed(written: object, kind: str, path: str) -> ParameterValue:
+    """A value of the kind; nothing is rounded, and nothing that is no number counts as one."""
+    try:
+        if isinstance(written, bool) or not isinstance(written, int | float | str):
+            raise TypeError
+        value = _TYPES[kind](written)
+        rounded = isinstance(value, int) and isinstance(written, float) and value != written
+        if rounded or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{path}: {written!r} is no {kind}") from None
+    return value

@@ -26,7 +26,7 @@ METHODS = {
     "azure-openai": "Bayesian",
     "vertex-ai": "Bayesian",
     "bedrock": "Bayesian",
-    "google-ai-studio": "Bayesian",
+    "google-ai-studio": "Grid",
     "cohere": "Random",
 }
 """The examples by the method with which they search."""

@@ -13,6 +13,9 @@ from tests.fakes.cohere_server import CohereServer
 from tests.fakes.http_server import DROPPED, Fault, refused
 from tests.unit.providers.cohere_bench import KEY, MODEL, config_of, provider_of, request_of
 
+from finetune_operator.evaluation import check_dataset
+from finetune_operator.resources import FinetuneSweep, load_yaml_documents, parse_resource
+from finetune_providers.base import DatasetFile
 from finetune_providers.cohere import BASE_URL, CohereProvider, create
 from finetune_providers.cohere_wire import native_parameters, options
 from finetune_providers.errors import (
@@ -22,6 +25,8 @@ from finetune_providers.errors import (
     PermanentProviderError,
     TransientProviderError,
 )
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "cohere.yaml"
 
 
 @pytest.fixture
@@ -241,3 +246,25 @@ async def test_the_sdk_repeats_nothing_by_itself(
 
 def test_every_call_has_a_time_out_and_connects_sooner() -> None:
     assert options(60.0) == {"max_retries": 0, "timeout": httpx.Timeout(60.0, connect=10.0)}
+
+
+# -- the example ----------------------------------------------------------------------------------------------
+
+
+async def test_the_example_is_one_that_the_provider_takes(provider: CohereProvider, tmp_path: Path) -> None:
+    account, sweep, data = load_yaml_documents(EXAMPLE.read_text(encoding="utf-8"))
+    assert account["spec"]["type"] == "Cohere"
+    (candidate,) = parse_resource(FinetuneSweep, sweep).spec.candidates
+    await provider.check(candidate.base_models)
+    for model in candidate.base_models:
+        rules = provider.model_rules(model)
+        assert rules is not None
+        assert set(candidate.parameters) <= set(rules.parameters)
+    path = tmp_path / "train.jsonl"
+    path.write_text(data["data"]["train.jsonl"], encoding="utf-8")
+    summary = check_dataset(path, field="training")
+    dataset = DatasetFile(path, summary.content_hash, summary.examples)
+    await provider.check_data(MODEL, training=dataset, validation=None)
+    assert summary.examples >= 10
+    path.write_text(data["data"]["eval.jsonl"], encoding="utf-8")
+    assert check_dataset(path, field="evaluation").examples >= 3

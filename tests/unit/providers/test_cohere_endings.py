@@ -76,6 +76,16 @@ async def test_a_job_that_cannot_be_kept_is_not_deleted(
     assert server.count("delete") == 0
 
 
+async def test_a_finished_job_is_not_deleted_by_a_cancellation(
+    server: CohereServer, provider: CohereProvider, tmp_path: Path
+) -> None:
+    job = await provider.submit(await request_of(provider, tmp_path))
+    server.finish_training()
+    await provider.cancel(job.job_id)
+    assert server.count("delete") == 0
+    assert await provider.chat(f"{job.job_id}-ft", talk("red"), max_output_tokens=3) == "warm"
+
+
 @pytest.mark.parametrize("shows_deleted", [False, True])
 async def test_a_cancelled_job_is_still_found_by_its_key(
     server: CohereServer, provider: CohereProvider, tmp_path: Path, shows_deleted: bool
