@@ -190,11 +190,13 @@ class ModelRules:
         parameters: Rule by canonical name; a name that is absent is not taken at all.
         note: Anything a person should know, such as the day the model is withdrawn.
         traits: What else the provider's code must know of the model, such as its dataset schema.
+        exclusive: Groups of parameters of which a job may have one at most.
     """
 
     parameters: Mapping[str, ParameterRule]
     note: str = ""
     traits: Mapping[str, str] = field(default_factory=dict)
+    exclusive: tuple[tuple[str, ...], ...] = ()
 
 
 class OfferState(enum.StrEnum):

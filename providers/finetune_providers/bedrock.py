@@ -60,7 +60,9 @@ from finetune_providers.errors import (
 
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d")
 _ROLE = re.compile(r"arn:aws(-[^:]+)?:iam::\d{12}:role/.+")
-_DATA_URI = re.compile(r"s3://(?P<bucket>[a-z0-9][-.a-z0-9]{1,61}[a-z0-9])(/(?P<prefix>[-_.a-zA-Z0-9/]*))?")
+_DATA_URI = re.compile(
+    r"s3://(?P<bucket>[a-z0-9][-.a-z0-9]{1,61}[a-z0-9])(/(?P<prefix>[-_.a-zA-Z0-9]+(/[-_.a-zA-Z0-9]+)*))?"
+)
 _TAG_PREFIX = "finetune-operator.dev/"
 _NATIVE = {"epochs": "epochCount"}
 """Canonical hyperparameters that Bedrock calls otherwise; all others it names as we do."""

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -197,11 +197,13 @@ def inner(answer: Any, *names: str) -> Any:
 
 
 def moment_of(answer: Answer, name: str) -> datetime | None:
-    """A time, where there is one."""
+    """A time, where there is one; AWS's are in UTC where they do not say."""
     value = answer.get(name)
-    if value is not None and not (isinstance(value, datetime) and value.tzinfo is not None):
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
         raise UnexpectedResponse(f"an answer of AWS has no time as {name}")
-    return value
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
 def number_of(value: Any) -> float | None:

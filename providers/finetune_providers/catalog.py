@@ -22,7 +22,7 @@ from finetune_providers.base import (
 from finetune_providers.errors import PermanentProviderError
 
 _TYPES: Mapping[str, type[int] | type[float] | type[str]] = {"int": int, "float": float, "string": str}
-_ENTRY_WORDS = ("like", "note", "parameters", "traits")
+_ENTRY_WORDS = ("like", "note", "parameters", "traits", "exclusive")
 _RULE_WORDS = ("type", "min", "above", "max", "values", "default")
 
 
@@ -131,6 +131,7 @@ def _rules(entry: Mapping[str, Any], known: Mapping[str, ModelRules]) -> ModelRu
         parameters={**start.parameters, **given},
         note=str(entry.get("note") or start.note),
         traits={**start.traits, **traits},
+        exclusive=tuple(tuple(group) for group in entry.get("exclusive") or start.exclusive),
     )
 
 

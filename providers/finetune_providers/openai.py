@@ -90,7 +90,7 @@ def _explainer(company: str) -> Explainer:
     return Explainer(
         company,
         credentials="check OPENAI_API_KEY in the Secret, and OPENAI_ORG_ID and OPENAI_PROJECT_ID if they are there",
-        billing=(
+        exhausted=(
             "the account has no credit left or has reached its budget: add credit or raise the budget under "
             "Billing; nothing was bought, and the request is made again until it is accepted"
         ),

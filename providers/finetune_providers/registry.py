@@ -35,6 +35,15 @@ def known_types() -> tuple[str, ...]:
     return tuple(sorted({*_OWN, *(point.name for point in entry_points(group=GROUP))}))
 
 
+def load(name: str) -> None:
+    """Import what a provider type needs. Blocking: some companies' packages take seconds.
+
+    Raises:
+        PermanentProviderError: The type is not known, or its packages are missing.
+    """
+    _factory(name)
+
+
 def create(config: ProviderConfig) -> Provider:
     """Make the provider that a configuration describes.
 

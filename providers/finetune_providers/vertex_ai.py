@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from google.cloud import aiplatform_v1 as api
@@ -33,7 +33,13 @@ from finetune_providers.base import (
 )
 from finetune_providers.calls import CREATE_TIMEOUT_S, READ_TIMEOUT_S, Calls, clean
 from finetune_providers.catalog import load_catalog
-from finetune_providers.errors import JobNotFound, PermanentProviderError, ProviderError
+from finetune_providers.errors import (
+    JobNotFound,
+    NotReached,
+    PermanentProviderError,
+    ProviderError,
+    TransientProviderError,
+)
 from finetune_providers.vertex_ai_account import Account
 from finetune_providers.vertex_ai_bucket import Bucket
 from finetune_providers.vertex_ai_errors import asked, explain
@@ -182,6 +188,11 @@ class VertexAI:
 
     async def submit(self, request: JobRequest) -> JobSnapshot:
         job = tuning_job(request)
+        try:
+            # So that nothing but the purchase itself can take long or be in doubt.
+            await self._read(self._account.log_in)
+        except TransientProviderError as error:
+            raise NotReached(str(error), retry_after_s=error.retry_after_s) from None
 
         def create() -> Any:
             client = self._account.buying()
@@ -212,7 +223,7 @@ class VertexAI:
         self._filter_finds |= bool(found)
         if not found and not self._filter_finds:
             found = await self._with_key(key)
-        return tuple([await self._snapshot(job) for job in found])
+        return tuple([replace(await self._snapshot(job), key=key) for job in found])
 
     async def _with_key(self, key: str, **query: str) -> list[Any]:
         return [job async for job in self._jobs(**query) if has_key(job, key)]
@@ -291,10 +302,8 @@ class VertexAI:
             self._made[endpoint] = made
         metrics = _Metrics()
         if state is JobState.SUCCEEDED and not made.endpoints:
-            state, message = (
-                JobState.FAILED,
-                f"{word} without an endpoint that answers; {message}".rstrip("; "),
-            )
+            state = JobState.FAILED
+            message = f"{word} without an endpoint that answers; {message}".rstrip("; ")
         elif state is JobState.SUCCEEDED:
             metrics = await self._metrics(job)
             state = JobState.SUCCEEDED if metrics.final else JobState.RUNNING
@@ -380,9 +389,12 @@ class VertexAI:
 
     async def delete_model(self, model: str) -> None:
         """Take the model from its endpoint, and delete both."""
-        made = await self._made_with(model)
-        if made is None:
-            made = Made("", "", (model,))
+        if not re.fullmatch(r"projects/[^/]+/locations/[^/]+/endpoints/[^/]+", model):
+            raise PermanentProviderError(
+                f"{model!r} is no endpoint of Vertex AI; a fine-tuned model is named "
+                "projects/<project>/locations/<location>/endpoints/<number>"
+            )
+        made = await self._made_with(model) or Made("", "", (model,))
         await delete_made(self._account, made, self._read, self._sleep)
 
     async def aclose(self) -> None:

@@ -5,6 +5,7 @@ Nothing here knows of trials or jobs. All of it blocks: what is made here is use
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import threading
@@ -13,9 +14,11 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 import google.auth
+import requests
 from google.api_core.exceptions import from_http_response
+from google.auth.credentials import TokenState
 from google.auth.exceptions import GoogleAuthError
-from google.auth.transport.requests import AuthorizedSession
+from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud import storage
 from google.cloud.aiplatform_v1.services.endpoint_service import EndpointServiceClient
 from google.cloud.aiplatform_v1.services.gen_ai_tuning_service import GenAiTuningServiceClient
@@ -97,6 +100,14 @@ class Account:
     def parent(self) -> str:
         """Where jobs are made."""
         return f"projects/{self.project}/locations/{self.region}"
+
+    def log_in(self) -> None:
+        """Have a token that lasts for the next call. Blocking."""
+        with self._lock:
+            credentials = self._credentials()
+        if credentials.token_state != TokenState.FRESH:
+            with requests.Session() as session:
+                credentials.refresh(functools.partial(Request(session), timeout=READ_TIMEOUT_S))
 
     def tuning(self) -> Any:
         """What lists, gets and cancels jobs."""

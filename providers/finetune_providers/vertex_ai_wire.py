@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +16,17 @@ from finetune_providers.base import DatasetFile, JobRequest, JobState, Message, 
 from finetune_providers.conversations import Converted, read_conversations, split_system
 from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
 
+_LOG = logging.getLogger(__name__)
+
 KEY_LABEL = "finetune_key"
 
+# Source: docs.cloud.google.com gemini-supervised-tuning, "Limitations", read 2026-11-23. A least number of examples is
+# recommended there (100), but not asked for.
 MOST_BYTES = 10**9
 MOST_EXAMPLES = 10_000_000
 MOST_VALIDATION_EXAMPLES = 5_000
 FREE_VALIDATION_EXAMPLES = 1_000
 VALIDATION_SHARE = 0.3
-
 
 _LONGEST_DISPLAY_NAME = 128
 _LONGEST_LABEL = 63
@@ -82,8 +86,14 @@ def generation_config(traits: Mapping[str, str], max_output_tokens: int) -> dict
 def text_of(answer: Any) -> str:
     """The text of the first candidate; "" where the content was refused."""
     if answer.candidates:
-        parts = answer.candidates[0].content.parts
-        return "".join(part.text for part in parts if not part.thought)
+        first = answer.candidates[0]
+        text = "".join(part.text for part in first.content.parts if not part.thought)
+        if not text and first.finish_reason == api.Candidate.FinishReason.MAX_TOKENS:
+            _LOG.warning(
+                "an answer ended before its first word: the model spent all tokens on thinking; raise "
+                "spec.models[].traits.thinkingTokens of the FinetuneProvider"
+            )
+        return text
     if answer.HasField("prompt_feedback"):
         return ""
     raise UnexpectedResponse("Vertex AI answered neither with a candidate nor with a reason for having none")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tests.contract.hosted_contract import Connect, HostedContract, Operations
 from tests.fakes.hosted import HostedCompany
-from tests.fakes.vertex_ai_server import BUCKET, PROJECT, REGION, VertexAIServer
+from tests.fakes.vertex_ai_server import VertexAIServer, config_for
 
-from finetune_providers.base import ParameterValue, Provider, ProviderConfig
+from finetune_providers.base import ParameterValue, Provider
 from finetune_providers.vertex_ai import create
 
 
@@ -27,18 +27,7 @@ class TestVertexAI(HostedContract):
     def connect(self, tmp_path: Path) -> Connect:
         def connect(server: HostedCompany) -> Provider:
             assert isinstance(server, VertexAIServer)
-            return create(
-                ProviderConfig(
-                    name="vertex",
-                    type="VertexAI",
-                    work_dir=tmp_path / "work",
-                    credentials={"GOOGLE_APPLICATION_CREDENTIALS_JSON": server.key},
-                    endpoint=server.url,
-                    region=REGION,
-                    project=PROJECT,
-                    data_uri=f"gs://{BUCKET}/sweeps",
-                )
-            )
+            return create(config_for(server, tmp_path / "work"))
 
         return connect
 

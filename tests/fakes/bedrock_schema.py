@@ -17,7 +17,6 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from botocore.loaders import Loader
-
 from tests.fakes.http_server import Request
 
 Shape = Mapping[str, Any]

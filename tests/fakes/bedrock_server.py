@@ -1,87 +1,42 @@
 """Amazon Bedrock, its runtime and S3 for tests, on one port and told apart by the path.
 
-Every request is put together again into an operation's input and held against AWS's own service model, every answer
-as well (`bedrock_schema`); what breaks it is in `violations`. Signatures are checked with code that is not botocore's.
-What AWS does with a repeated token and a repeated name is as its documentation and its users have it:
-the token's first job, and ValidationException "The provided job name is currently in use."
+What AWS does with a repeated token and a repeated name is as its documentation and its users have it: the token's
+first job, and ValidationException "The provided job name is currently in use."
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import json
-import math
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
-from typing import Any, ClassVar
-from urllib.parse import quote, unquote, urlsplit
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
-from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from tests.fakes.bedrock_aws import (
+    ACCOUNT,
+    BUCKET,
+    KEY_ID,
+    REGION,
+    ROLE,
+    SESSION_TOKEN,
+    AwsServer,
+)
+from tests.fakes.bedrock_rules import (
+    TUNABLE,
+    Tunable,
+    check_hyperparameters,
+    check_row,
+    metrics_file,
+    question_and_answer,
+)
+from tests.fakes.bedrock_schema import Violation
+from tests.fakes.hosted import Job, short_hash
+from tests.fakes.http_server import Refusal, Route
 
 from finetune_providers.base import JobState
-from tests.fakes.bedrock_schema import Operation, Violation, check_shape
-from tests.fakes.hosted import HostedCompany, Job, short_hash
-from tests.fakes.http_server import Answer, Fault, Refusal, Request, Route
 
-ACCOUNT, REGION, BUCKET = "123456789012", "us-east-1", "acme-tuning"
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/bedrock-tuning"
-KEY_ID, SESSION_TOKEN = "AKIAFAKEFAKEFAKE0001", "a-session-token-that-nobody-may-see-0815"
-
-_CODES = {
-    400: "ValidationException",
-    401: "UnrecognizedClientException",
-    403: "AccessDeniedException",
-    404: "ResourceNotFoundException",
-    409: "ConflictException",
-    422: "ValidationException",
-    429: "ThrottlingException",
-    500: "InternalServerException",
-    503: "ServiceUnavailableException",
-}
-
-
-@dataclass(frozen=True)
-class Tunable:
-    """What the company demands of one base model.
-
-    Attributes:
-        parameters: Lower and upper bound by native name.
-        dialect: Of its datasets.
-        least: Records in training and validation data together.
-        validation: Whether it takes validation data.
-        on_demand: Whether a fine-tuned model can be deployed by the token.
-    """
-
-    parameters: Mapping[str, tuple[float, float]]
-    dialect: str = "conversation"
-    least: int = 8
-    validation: bool = True
-    on_demand: bool = True
-
-
-_NOVA = {"epochCount": (1, 5), "learningRate": (1e-6, 1e-4), "learningRateWarmupSteps": (0, 100)}
-_LLAMA = {"epochCount": (1, 10), "batchSize": (1, 1), "learningRate": (5e-6, 0.1)}
-_HAIKU = {
-    "epochCount": (1, 10),
-    "batchSize": (4, 256),
-    "learningRateMultiplier": (0.1, 2),
-    "earlyStoppingThreshold": (0, 0.1),
-    "earlyStoppingPatience": (1, 10),
-}
-TUNABLE: Mapping[str, Tunable] = {
-    "amazon.nova-lite-v1:0:300k": Tunable(_NOVA),
-    "amazon.nova-micro-v1:0:128k": Tunable(_NOVA),
-    "amazon.nova-2-lite-v1:0:256k": Tunable(_NOVA, least=200, validation=False),
-    "meta.llama3-1-8b-instruct-v1:0:128k": Tunable(_LLAMA, "prompt-completion", 100, on_demand=False),
-    "meta.llama3-3-70b-instruct-v1:0:128k": Tunable(_LLAMA, least=100),
-    "anthropic.claude-3-haiku-20240307-v1:0:200k": Tunable(_HAIKU, "messages", 32, on_demand=False),
-}
+__all__ = ["BUCKET", "KEY_ID", "REGION", "ROLE", "SESSION_TOKEN", "BedrockServer"]
 
 
 @dataclass
@@ -94,18 +49,15 @@ class Deployed:
     provisioned: bool = False
 
 
-class BedrockServer(HostedCompany):
+class BedrockServer(AwsServer):
     """Bedrock in one region of one account.
 
     Attributes:
-        objects: What lies in S3, by bucket and key.
-        violations: What broke AWS's service model, or the fake.
         deploy_s: How long a deployment takes.
-        session_token: Demanded of every request where it is set.
         forgets_tokens: A repeated clientRequestToken is not recognised, as long after the first.
-        buys_by_name: Takes no notice of names either: every create call buys a job, to see that none is repeated.
+        next_deployment_fails: The deployments that are made from now on fail.
         writes_metrics: Whether jobs leave their CSV files in S3.
-        denied: Operations that the credentials may not use.
+        rows_per_step: Rows in their file for each step of training.
         stop_reason: Of every answer of a model.
     """
 
@@ -113,159 +65,72 @@ class BedrockServer(HostedCompany):
 
     def __init__(self, *, speed: float = 0.0) -> None:
         super().__init__(speed=speed)
-        self.objects: dict[tuple[str, str], bytes] = {}
-        self.buckets = {BUCKET}
-        self.violations: list[str] = []
         self.tokens: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self.deployments: dict[str, Deployed] = {}
         self.deploy_s = 300.0
         self.next_deployment_fails = False
         self.failed_deployments: set[str] = set()
-        self.session_token: str | None = None
         self.forgets_tokens = False
         self.writes_metrics = True
         self.rows_per_step = 1
-        self.denied: set[str] = set()
         self.stop_reason = "end_turn"
-        self._local = threading.local()
 
     # -- the way in and out -------------------------------------------------------------------------------------
 
     def routes(self) -> Sequence[Route]:
         jobs, deployments = "/model-customization-jobs", "/model-customization/custom-model-deployments"
         return (
-            self._route_to("models", "GET", "/foundation-models", "ListFoundationModels", self._models),
-            self._route_to("create", "POST", jobs, "CreateModelCustomizationJob", self._create),
-            self._route_to("list", "GET", jobs, "ListModelCustomizationJobs", self._list),
-            self._route_to("stop", "POST", f"{jobs}/.+/stop", "StopModelCustomizationJob", self._stop),
-            self._route_to("get", "GET", f"{jobs}/.+", "GetModelCustomizationJob", self._get),
-            self._route_to("delete-model", "DELETE", "/custom-models/.+", "DeleteCustomModel", self._delete_model),
-            self._route_to("deploy", "POST", deployments, "CreateCustomModelDeployment", self._deploy),
-            self._route_to("deployment", "GET", f"{deployments}/.+", "GetCustomModelDeployment", self._deployment),
-            self._route_to(
+            self.route_to("models", "GET", "/foundation-models", "ListFoundationModels", self._models),
+            self.route_to("create", "POST", jobs, "CreateModelCustomizationJob", self._create),
+            self.route_to("list", "GET", jobs, "ListModelCustomizationJobs", self._list),
+            self.route_to("stop", "POST", f"{jobs}/.+/stop", "StopModelCustomizationJob", self._stop),
+            self.route_to("get", "GET", f"{jobs}/.+", "GetModelCustomizationJob", self._get),
+            self.route_to(
+                "delete-model", "DELETE", "/custom-models/.+", "DeleteCustomModel", self._delete_model
+            ),
+            self.route_to("deploy", "POST", deployments, "CreateCustomModelDeployment", self._deploy),
+            self.route_to(
+                "deployment", "GET", f"{deployments}/.+", "GetCustomModelDeployment", self._deployment
+            ),
+            self.route_to(
                 "undeploy", "DELETE", f"{deployments}/.+", "DeleteCustomModelDeployment", self._undeploy
             ),
-            self._route_to(
+            self.route_to(
                 "provision",
                 "POST",
                 "/provisioned-model-throughput",
                 "CreateProvisionedModelThroughput",
                 self._provision,
             ),
-            self._route_to(
+            self.route_to(
                 "provisioned",
                 "GET",
                 "/provisioned-model-throughput/.+",
                 "GetProvisionedModelThroughput",
                 self._provisioned,
             ),
-            self._route_to(
+            self.route_to(
                 "unprovision",
                 "DELETE",
                 "/provisioned-model-throughput/.+",
                 "DeleteProvisionedModelThroughput",
                 self._unprovision,
             ),
-            self._route_to(
-                "converse", "POST", "/model/.+/converse", "Converse", self._converse, service="bedrock-runtime"
+            self.route_to(
+                "converse",
+                "POST",
+                "/model/.+/converse",
+                "Converse",
+                self._converse,
+                service="bedrock-runtime",
             ),
-            self._route_to("head-bucket", "HEAD", "/[^/]+", "HeadBucket", self._head_bucket, service="s3"),
-            self._route_to("objects", "GET", "/[^/]+", "ListObjectsV2", self._objects, service="s3"),
-            self._route_to("head", "HEAD", "/[^/]+/.+", "HeadObject", self._head, service="s3"),
-            self._route_to("put", "PUT", "/[^/]+/.+", "PutObject", self._put, service="s3"),
-            self._route_to("read", "GET", "/[^/]+/.+", "GetObject", self._read, service="s3"),
-            self._route_to("delete", "DELETE", "/[^/]+/.+", "DeleteObject", self._delete, service="s3"),
+            self.route_to("head-bucket", "HEAD", "/[^/]+", "HeadBucket", self._head_bucket, service="s3"),
+            self.route_to("objects", "GET", "/[^/]+", "ListObjectsV2", self._objects, service="s3"),
+            self.route_to("head", "HEAD", "/[^/]+/.+", "HeadObject", self._head, service="s3"),
+            self.route_to("put", "PUT", "/[^/]+/.+", "PutObject", self._put, service="s3"),
+            self.route_to("read", "GET", "/[^/]+/.+", "GetObject", self._read, service="s3"),
+            self.route_to("delete", "DELETE", "/[^/]+/.+", "DeleteObject", self._delete, service="s3"),
         )
-
-    def _route_to(
-        self,
-        operation: str,
-        method: str,
-        pattern: str,
-        name: str,
-        handler: Callable[[Mapping[str, Any]], Any],
-        *,
-        service: str = "bedrock",
-    ) -> Route:
-        model = Operation(service, name)
-
-        def handle(request: Request) -> Answer:
-            try:
-                parameters = model.input_of(request, self._local.raw)
-                if operation in self.denied:
-                    message = f"User is not authorized to perform: {service}:{name}"
-                    raise Refusal(403, message, code="AccessDeniedException")
-                self._write_metrics()
-                answer = handler(parameters)
-                if service == "s3":
-                    return self._of_storage(model, answer)
-                native = [job.native_state for job in self.jobs.values() if job.native_state]
-                model.check_output(answer, allow=native)
-                return Answer(answer, model.status)
-            except Refusal:
-                raise
-            except Exception as error:
-                self.violations.append(f"{name}: {type(error).__name__}: {error}")
-                return self.error(500, str(error))
-
-        return Route(operation, method, pattern, handle)
-
-    def _of_storage(self, model: Operation, answer: Answer | Mapping[str, Any]) -> Answer:
-        if isinstance(answer, Answer):
-            answer.headers = {"Content-Type": "binary/octet-stream", **answer.headers}
-            return answer
-        model.check_output(answer)
-        return Answer(model.xml(answer), headers={"Content-Type": "application/xml"})
-
-    def _handle(self, handler: BaseHTTPRequestHandler) -> None:
-        self._local.raw = urlsplit(handler.path).path
-        self._local.query = urlsplit(handler.path).query
-        super()._handle(handler)
-
-    def error(self, status: int, message: str, *, code: str = "") -> Answer:
-        raw = getattr(self._local, "raw", "/")
-        code = code or _CODES.get(status, f"Status{status}")
-        if raw.split("/")[1] in self.buckets | {"no-such-bucket"}:
-            text = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
-            return Answer(text, status, {"Content-Type": "application/xml"})
-        return Answer({"message": message}, status, {"x-amzn-ErrorType": f"{code}:http://internal.amazon.com/"})
-
-    def _spoiled(self, fault: Fault) -> Answer | None:
-        return super()._spoiled(fault)
-
-    # -- signatures: AWS Signature Version 4, docs.aws.amazon.com/IAM create-signed-request ------------------------
-
-    def authorize(self, request: Request) -> None:
-        said = request.headers.get("Authorization", "")
-        scheme, _, rest = said.partition(" ")
-        if scheme != "AWS4-HMAC-SHA256":
-            raise Refusal(403, "Missing Authentication Token", code="MissingAuthenticationTokenException")
-        parts = dict(part.strip().split("=", 1) for part in rest.split(","))
-        key_id, date, region, service, _ = parts["Credential"].split("/")
-        if key_id != KEY_ID or request.headers.get("x-amz-security-token") != self.session_token:
-            message = "The security token included in the request is invalid."
-            raise Refusal(403, message, code="UnrecognizedClientException")
-        if region != REGION:
-            raise Refusal(403, f"Credential should be scoped to {REGION}", code="InvalidSignatureException")
-        key = f"AWS4{self.secret}".encode()
-        for step in (date, region, service, "aws4_request"):
-            key = hmac.new(key, step.encode(), hashlib.sha256).digest()
-        text = self._to_sign(request, parts["SignedHeaders"], f"{date}/{region}/{service}/aws4_request")
-        if hmac.new(key, text.encode(), hashlib.sha256).hexdigest() != parts["Signature"]:
-            message = "The request signature we calculated does not match the signature you provided."
-            raise Refusal(403, message, code="InvalidSignatureException")
-
-    def _to_sign(self, request: Request, signed: str, scope: str) -> str:
-        raw = self._local.raw
-        path = raw if "/s3/" in f"/{scope}/" else quote(raw, safe="/-_.~")
-        query = "&".join(sorted(part if "=" in part else f"{part}=" for part in self._local.query.split("&") if part))
-        headers = "".join(f"{name}:{' '.join(request.headers[name].split())}\n" for name in signed.split(";"))
-        digest = request.headers.get("x-amz-content-sha256", hashlib.sha256(request.body).hexdigest())
-        if digest != hashlib.sha256(request.body).hexdigest():
-            raise Refusal(400, "The provided x-amz-content-sha256 does not match.", code="XAmzContentSHA256Mismatch")
-        canonical = "\n".join((request.method, path, query, headers, signed, digest))
-        hashed = hashlib.sha256(canonical.encode()).hexdigest()
-        return "\n".join(("AWS4-HMAC-SHA256", request.headers["X-Amz-Date"], scope, hashed))
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 
@@ -299,7 +164,7 @@ class BedrockServer(HostedCompany):
         if asked["roleArn"] != ROLE:
             raise Refusal(400, "Could not assume the provided role.")
         hyperparameters = asked.get("hyperParameters", {})
-        _check_hyperparameters(model, hyperparameters)
+        check_hyperparameters(model, hyperparameters)
         lessons = self._check_data(model, asked)
         number = len(self.jobs) + 1
         name = asked["baseModelIdentifier"]
@@ -361,7 +226,9 @@ class BedrockServer(HostedCompany):
             "baseModelArn": f"arn:aws:bedrock:{REGION}::foundation-model/{job.base_model}",
             "status": job.native_state or words[state],
             "statusDetails": {
-                "dataProcessingDetails": {"status": "InProgress" if training == "NotStarted" else "Completed"},
+                "dataProcessingDetails": {
+                    "status": "InProgress" if training == "NotStarted" else "Completed"
+                },
                 "trainingDetails": {"status": training},
             },
             "creationTime": self._time(job.created_s),
@@ -401,7 +268,9 @@ class BedrockServer(HostedCompany):
     def _stop(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         job = self._job(asked["jobIdentifier"])
         if self.state(job).terminal:
-            raise Refusal(400, "The job is not in a state in which it can be stopped.", code="ConflictException")
+            raise Refusal(
+                400, "The job is not in a state in which it can be stopped.", code="ConflictException"
+            )
         self.cancel(job)
         return {}
 
@@ -411,31 +280,37 @@ class BedrockServer(HostedCompany):
                 return job
         raise Refusal(404, "The provided job identifier was not found.")
 
-    def _write_metrics(self) -> None:
+    def look(self) -> None:
         """Leave each finished job's files in S3, as soon as anybody looks."""
         for job in self.jobs.values():
-            if self.state(job) is not JobState.SUCCEEDED or job.more.get("written") or not self.writes_metrics:
+            if (
+                self.state(job) is not JobState.SUCCEEDED
+                or job.more.get("written")
+                or not self.writes_metrics
+            ):
                 continue
             job.more["written"] = True
             uri = job.body["outputDataConfig"]["s3Uri"].removeprefix("s3://")
             bucket, _, prefix = uri.partition("/")
             folder = f"{prefix}/model-customization-job-{job.job_id.rpartition('/')[2]}"
             steps = int(job.hyperparameters["epochCount"]) * 3
-            rows = [(step, step // 3, 2 / (step + 1)) for step in range(steps) for _ in range(self.rows_per_step)]
+            rows = [
+                (step, step // 3, 2 / (step + 1)) for step in range(steps) for _ in range(self.rows_per_step)
+            ]
             training = f"{folder}/training_artifacts/step_wise_training_metrics.csv"
-            self.objects[bucket, training] = _csv("training_loss", rows)
+            self.objects[bucket, training] = metrics_file("training_loss", rows)
             if self._validators(job):
                 rows = [(epoch * 3 + 2, epoch, 1 / (epoch + 1)) for epoch in range(steps // 3)]
-                validation = f"{folder}/validation_artifacts/post_fine_tuning_validation/validation_metrics.csv"
-                self.objects[bucket, validation] = _csv("validation_loss", rows)
+                validation = (
+                    f"{folder}/validation_artifacts/post_fine_tuning_validation/validation_metrics.csv"
+                )
+                self.objects[bucket, validation] = metrics_file("validation_loss", rows)
 
     def _validators(self, job: Job) -> Sequence[Any]:
         validators: Sequence[Any] = job.body.get("validationDataConfig", {"validators": []})["validators"]
         return validators
 
     def _time(self, seconds: float) -> str:
-        from datetime import timedelta
-
         return (self.clock.now() - timedelta(seconds=self.clock.elapsed() - seconds)).isoformat()
 
     # -- models -------------------------------------------------------------------------------------------------
@@ -548,7 +423,7 @@ class BedrockServer(HostedCompany):
         if not all(block.get("text", "").strip() for turn in turns for block in turn["content"]):
             raise Refusal(400, "The text field in the ContentBlock object is blank.")
         said = self.reply(turns[-1]["content"][0]["text"], job)
-        content = [{"text": said}] if self.stop_reason == "end_turn" else []
+        content = [{"text": said if self.stop_reason == "end_turn" else "The output was blocked."}]
         return {
             "output": {"message": {"role": "assistant", "content": content}},
             "stopReason": self.stop_reason,
@@ -569,131 +444,3 @@ class BedrockServer(HostedCompany):
         if model.removeprefix("us.") not in bases:
             raise Refusal(400, "The provided model identifier is invalid.")
         return None
-
-    # -- S3 -----------------------------------------------------------------------------------------------------
-
-    def _head_bucket(self, asked: Mapping[str, Any]) -> Answer:
-        if asked["Bucket"] not in self.buckets:
-            return Answer(None, 404)
-        return Answer(None, 200)
-
-    def _head(self, asked: Mapping[str, Any]) -> Answer:
-        content = self.objects.get((asked["Bucket"], asked["Key"]))
-        return Answer(None, 404 if content is None else 200)
-
-    def _put(self, asked: Mapping[str, Any]) -> Answer:
-        if asked["Bucket"] not in self.buckets:
-            raise Refusal(404, "The specified bucket does not exist", code="NoSuchBucket")
-        checksum = asked.get("ChecksumCRC32")
-        if checksum and base64.b64decode(checksum) != binascii.crc32(asked["Body"]).to_bytes(4, "big"):
-            raise Refusal(400, "The checksum did not match.", code="BadDigest")
-        self.objects[asked["Bucket"], asked["Key"]] = asked["Body"]
-        return Answer(None, headers={"ETag": f'"{hashlib.md5(asked["Body"]).hexdigest()}"'})
-
-    def _read(self, asked: Mapping[str, Any]) -> Answer:
-        content = self.objects.get((asked["Bucket"], asked["Key"]))
-        if content is None:
-            raise Refusal(404, "The specified key does not exist.", code="NoSuchKey")
-        return Answer(content)
-
-    def _delete(self, asked: Mapping[str, Any]) -> Answer:
-        self.objects.pop((asked["Bucket"], asked["Key"]), None)
-        return Answer(None, 204)
-
-    def _objects(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        prefix, bucket = asked.get("Prefix", ""), asked["Bucket"]
-        keys = sorted(key for place, key in self.objects if place == bucket and key.startswith(prefix))
-        # Keys may be deleted between two pages: the next one goes on after a name, not after a number.
-        keys = [key for key in keys if key > asked.get("ContinuationToken", "")]
-        shown = keys[: self.page_size]
-        answer: dict[str, Any] = {
-            "IsTruncated": len(keys) > len(shown),
-            "Name": bucket,
-            "Prefix": prefix,
-            "KeyCount": len(shown),
-        }
-        if shown:
-            answer["Contents"] = [{"Key": key, "Size": len(self.objects[bucket, key])} for key in shown]
-        if len(keys) > len(shown):
-            answer["NextContinuationToken"] = shown[-1]
-        return answer
-
-
-def _csv(column: str, rows: Sequence[tuple[int, int, float]]) -> bytes:
-    lines = [f"{step},{epoch},{loss},{math.exp(loss)}" for step, epoch, loss in rows]
-    return "\n".join([f"step_number,epoch_number,{column},perplexity", *lines, ""]).encode()
-
-
-def _check_hyperparameters(model: Tunable, given: Mapping[str, str]) -> None:
-    for name, text in given.items():
-        if name not in model.parameters:
-            raise Refusal(400, f"Hyperparameter {name} is not supported.")
-        low, high = model.parameters[name]
-        whole = name not in {"learningRate", "learningRateMultiplier", "earlyStoppingThreshold"}
-        try:
-            value = int(text) if whole else float(text)
-        except ValueError:
-            raise Refusal(400, f"Hyperparameter {name} is malformed: {text}") from None
-        if "e" in text.lower() or not low <= value <= high:
-            raise Refusal(400, f"Hyperparameter {name} must be from {low} to {high}: {text}")
-
-
-# -- datasets, by AWS's documentation (preparing-text-data) and the shapes of the Converse API -----------------------
-
-_TEXT = {"type": "string", "minLength": 1}
-_PAIR = {
-    "type": "object",
-    "required": ["prompt", "completion"],
-    "additionalProperties": False,
-    "properties": {"prompt": _TEXT, "completion": _TEXT},
-}
-_HAIKU_ROW = {
-    "type": "object",
-    "required": ["messages"],
-    "additionalProperties": False,
-    "properties": {
-        "system": _TEXT,
-        "messages": {
-            "type": "array",
-            "minItems": 2,
-            "items": {
-                "type": "object",
-                "required": ["role", "content"],
-                "additionalProperties": False,
-                "properties": {"role": {"enum": ["user", "assistant"]}, "content": _TEXT},
-            },
-        },
-    },
-}
-
-
-def check_row(dialect: str, row: Any) -> None:
-    """Hold one record of a dataset against its dialect.
-
-    Raises:
-        jsonschema.ValidationError, Violation: It is not in the dialect.
-    """
-    if dialect == "prompt-completion":
-        Draft202012Validator(_PAIR).validate(row)
-        return
-    if dialect == "messages":
-        Draft202012Validator(_HAIKU_ROW).validate(row)
-    else:
-        if row.keys() - {"schemaVersion", "system", "messages"} or row.get("schemaVersion") != (
-            "bedrock-conversation-2024"
-        ):
-            raise Violation(f"a record has the members {sorted(row)}")
-        check_shape("bedrock-runtime", "Messages", row["messages"])
-        check_shape("bedrock-runtime", "SystemContentBlocks", row.get("system", []))
-    roles = [turn["role"] for turn in row["messages"]]
-    if roles != ["user", "assistant"] * (len(roles) // 2) or not roles:
-        raise Violation(f"the roles are {roles}")
-
-
-def question_and_answer(dialect: str, row: Any) -> tuple[str, str]:
-    """The last question of a record, with its answer."""
-    if dialect == "prompt-completion":
-        return row["prompt"], row["completion"]
-    if dialect == "messages":
-        return row["messages"][-2]["content"], row["messages"][-1]["content"]
-    return row["messages"][-2]["content"][0]["text"], row["messages"][-1]["content"][0]["text"]

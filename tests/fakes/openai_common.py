@@ -166,7 +166,7 @@ class OpenAICompany(HostedCompany):
     def check_content(self, content: bytes) -> None:
         """Refuse what is no training data."""
         try:
-            lines = [json.loads(line) for line in content.decode().splitlines()]
+            lines = [json.loads(line) for line in lines_of(content)]
         except ValueError as error:
             self.refuse(400, f"The file is no JSON Lines: {error}", param="file")
         for number, line in enumerate(lines, start=1):
@@ -403,9 +403,14 @@ def parse_form(request: Request) -> dict[str, tuple[str, bytes]]:
     return form
 
 
+def lines_of(content: bytes) -> list[str]:
+    """The lines of a file; `str.splitlines` would also part a text at characters such as U+2028."""
+    return [line for line in content.decode("utf-8-sig").split("\n") if line]
+
+
 def parse_examples(content: bytes) -> list[list[Json]]:
     """The conversations of a file."""
-    return [json.loads(line)["messages"] for line in content.decode("utf-8-sig").splitlines()]
+    return [json.loads(line)["messages"] for line in lines_of(content)]
 
 
 def lessons_of(examples: Sequence[Sequence[Json]]) -> dict[str, str]:

@@ -12,8 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from email import message_from_bytes
-from email.policy import HTTP
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -31,7 +30,7 @@ from tests.fakes.vertex_ai_schema import (
     in_words,
 )
 
-from finetune_providers.base import JobState
+from finetune_providers.base import JobState, ProviderConfig
 
 PROJECT, NUMBER, REGION, BUCKET = "acme-models", "123456789012", "us-central1", "acme-datasets"
 MODELS = {
@@ -97,6 +96,8 @@ class VertexAIServer(HostedCompany):
         ends_in: The word for a job that has ended well.
         without_endpoint: A job ends well, but nothing was deployed.
         serves_in: The location in which tuned models answer.
+        operation_error: What long-running operations fail with.
+        endpoints_deleted: Ids of the jobs whose endpoints are gone.
     """
 
     def __init__(self, *, speed: float = 0.0) -> None:
@@ -117,8 +118,9 @@ class VertexAIServer(HostedCompany):
         self.ends_in = "JOB_STATE_SUCCEEDED"
         self.without_endpoint = False
         self.serves_in = REGION
+        self.operation_error: dict[str, Any] | None = None
         self._undeployed: set[str] = set()
-        self._endpoints_deleted: set[str] = set()
+        self.endpoints_deleted: set[str] = set()
         self._operations: dict[str, list[Any]] = {}
         self._sessions: dict[str, tuple[str, bytes]] = {}
 
@@ -249,18 +251,11 @@ class VertexAIServer(HostedCompany):
             return Answer(None, headers={"Location": address})
         if request.one("uploadType") != "multipart":
             raise Refusal(400, "uploadType must be multipart or resumable")
-        kind = request.headers["Content-Type"].encode()
-        whole = message_from_bytes(b"Content-Type: " + kind + b"\r\n\r\n" + request.body, policy=HTTP)
-        description, media = whole.iter_parts()
-        described = json.loads(description.get_payload(decode=True))
+        boundary = request.headers["Content-Type"].partition("boundary=")[2].strip('"').encode()
+        _, description, media, _ = request.body.split(b"--" + boundary)
+        described = json.loads(description.partition(b"\r\n\r\n")[2])
         document("storage.v1").check("Object", described, sent=True)
-        content = media.get_payload(decode=True)
-        assert isinstance(content, bytes)
-        # Line ends at the end of a part belong to the boundary for the parser, and to the file for us.
-        match = re.search(
-            rb"\r\n\r\n(\{.*?)\r\n--[^\n]*?--\r?\n?$", request.body[request.body.find(b"--", 2) :], re.S
-        )
-        content = match[1] if match else content
+        content = media.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
         if "crc32c" in described and described["crc32c"] != _crc32c(content):
             raise Refusal(400, "Provided CRC32C does not match")
         self.objects[described["name"]] = content
@@ -483,7 +478,7 @@ class VertexAIServer(HostedCompany):
         name = f"{request.parts['parent']}/endpoints/{request.parts['id']}"
         for job in self.jobs.values():
             made = self.state(job) is JobState.SUCCEEDED and not self.without_endpoint
-            if made and self._endpoint(job) == name and job.job_id not in self._endpoints_deleted:
+            if made and self._endpoint(job) == name and job.job_id not in self.endpoints_deleted:
                 return job
         return None
 
@@ -513,7 +508,7 @@ class VertexAIServer(HostedCompany):
         job = self._there(request)
         if job.job_id not in self._undeployed:
             raise Refusal(400, "The endpoint has deployed models.", code="FAILED_PRECONDITION")
-        return self._started(self._endpoint(job), lambda: self._endpoints_deleted.add(job.job_id))
+        return self._started(self._endpoint(job), lambda: self.endpoints_deleted.add(job.job_id))
 
     def _delete_model(self, request: Request) -> Answer:
         name = f"{request.parts['parent']}/models/{request.parts['id']}"
@@ -537,6 +532,10 @@ class VertexAIServer(HostedCompany):
         state[0] -= 1
         if state[0] > 0:
             return Answer({"name": name, "done": False})
+        if self.operation_error is not None:
+            if self.operation_error["code"] == 5:  # not found: somebody else was faster
+                state[1]()
+            return Answer({"name": name, "done": True, "error": self.operation_error})
         state[1]()
         return Answer(
             {"name": name, "done": True, "response": {"@type": "type.googleapis.com/google.protobuf.Empty"}}
@@ -591,6 +590,21 @@ class VertexAIServer(HostedCompany):
     def _time(self, seconds: float) -> str:
         moment = self.clock.now() + timedelta(seconds=seconds - self.clock.elapsed())
         return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def config_for(server: VertexAIServer, work_dir: Path, **changes: Any) -> ProviderConfig:
+    """The account of a FinetuneProvider whose Secret holds the server's key."""
+    given: dict[str, Any] = {
+        "name": "vertex",
+        "type": "VertexAI",
+        "work_dir": work_dir,
+        "credentials": {"GOOGLE_APPLICATION_CREDENTIALS_JSON": server.key},
+        "endpoint": server.url,
+        "region": REGION,
+        "project": PROJECT,
+        "data_uri": f"gs://{BUCKET}/sweeps",
+    }
+    return ProviderConfig(**{**given, **changes})
 
 
 def _experiment(job: Job) -> str:

@@ -8,7 +8,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from finetune_operator.lifecycle.store import Key, NotFound, Store
 from finetune_operator.lifecycle.watcher import JobWatcher
 from finetune_operator.resources import FinetuneProvider
 from finetune_providers.base import Provider, ProviderConfig
+from finetune_providers.errors import PermanentProviderError
 
 ProviderFactory = Callable[[ProviderConfig], Provider]
 
@@ -79,13 +80,24 @@ class Accounts:
         *,
         changed: Callable[[Key], None],
         clock: Callable[[], float] = time.monotonic,
+        load: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Make an empty set; `changed` gets the trial whose job ended."""
+        """Make an empty set.
+
+        Args:
+            store: Where providers and Secrets are.
+            work_dir: Folder in which each account gets its own.
+            make_provider: Makes providers from their configuration.
+            changed: Is told the trial whose job ended, or whose turn it is.
+            clock: Monotonic seconds.
+            load: Imports what a type of provider needs; blocking. What it refuses, `make_provider` refuses too.
+        """
         self._store = store
         self._work_dir = work_dir
         self._make_provider = make_provider
         self._changed = changed
         self._clock = clock
+        self._load = load
         self._open: dict[Key, Account] = {}
         # One for each account: a Secret that is slow to read holds up nobody else's trials.
         self._locks: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -111,6 +123,8 @@ class Accounts:
             if account is not None and account.fingerprint == fingerprint:
                 account.resource, account.secret_read_at = resource, read_at
                 return account
+            with suppress(PermanentProviderError):
+                await asyncio.to_thread(self._load, resource.spec.type)
             provider = self._make_provider(self._config(key, resource, credentials))
             watcher = JobWatcher(provider, self._changed)
             slots = await self._slots(key, resource, account)

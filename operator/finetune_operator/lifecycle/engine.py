@@ -53,6 +53,7 @@ class Engine:
         store: Store,
         work_dir: Path,
         make_provider: ProviderFactory = registry.create,
+        load_provider: Callable[[str], None] = registry.load,
         allowed_schemes: Collection[str] = SCHEMES,
         reference_grace_s: float = 0.0,
         now: Callable[[], datetime] = utc_now,
@@ -63,6 +64,7 @@ class Engine:
             store: Where the resources are.
             work_dir: Folder for datasets, answers and providers that work on this machine.
             make_provider: Makes providers from their configuration.
+            load_provider: Imports what a type of provider needs; called in a thread before.
             allowed_schemes: Where datasets may come from.
             reference_grace_s: For how long a new sweep may wait for what it refers to, in seconds.
             now: The time, timezone-aware.
@@ -70,7 +72,7 @@ class Engine:
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._background = BackgroundWork()
         self._complaints = Complaints(store, time.monotonic)
-        accounts = Accounts(store, work_dir, make_provider, changed=self.enqueue)
+        accounts = Accounts(store, work_dir, make_provider, changed=self.enqueue, load=load_provider)
         self._context = Context(
             store=store,
             accounts=accounts,

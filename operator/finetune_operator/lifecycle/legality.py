@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from finetune_operator.decisions.costs import ModelPrice
 from finetune_operator.errors import Problem
 from finetune_operator.lifecycle.accounts import Account
@@ -29,10 +31,21 @@ def candidate_problems(candidate: Candidate, path: str, provider: Provider) -> l
                 message += f"; it knows {', '.join(names)}, and spec.models of the FinetuneProvider adds further ones"
             problems[Problem(f"{path}.baseModels[{number}]", message)] = None
             continue
+        for problem in _together(candidate, rules, path, base_model):
+            problems[problem] = None
         for name, spec in candidate.parameters.items():
             for problem in _parameter_problems(name, spec, rules, f"{path}.parameters.{name}", base_model):
                 problems[problem] = None
     return list(problems)
+
+
+def _together(candidate: Candidate, rules: ModelRules, path: str, base_model: str) -> Iterator[Problem]:
+    """Parameters that exclude each other and are given both."""
+    for group in rules.exclusive:
+        given = [name for name in group if name in candidate.parameters]
+        if len(given) > 1:
+            message = f"{base_model} takes one of {' and '.join(group)} at most; leave {given[1]} out"
+            yield Problem(f"{path}.parameters.{given[1]}", message)
 
 
 def price_of(account: Account, base_model: str, currency: str) -> ModelPrice | None:

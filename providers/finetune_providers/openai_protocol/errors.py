@@ -20,8 +20,10 @@ from finetune_providers.errors import (
     UnexpectedResponse,
 )
 
-BILLING = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-"""Codes that say there is no money left, whatever their status: 429, 400 and 429."""
+EXHAUSTED = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quotaExceeded"}
+)
+"""Codes that say that waiting alone does not help, whatever their status; the last one is Azure's."""
 
 NOT_YET = "must point to a completed file import"
 """Azure's message, with status 400, for a job whose file it is still reading."""
@@ -48,12 +50,12 @@ class Explainer:
     Attributes:
         company: Who answers, as people call it.
         credentials: What to look at where the credentials are refused.
-        billing: What to do where there is no money left.
+        exhausted: What to do where there is no money or no quota left.
     """
 
     company: str
     credentials: str
-    billing: str
+    exhausted: str
 
     def __call__(self, error: Exception) -> ProviderError | None:
         """What an exception means; None where it is no failure of a call."""
@@ -78,8 +80,8 @@ class Explainer:
     def _refusal(self, error: openai.APIStatusError) -> ProviderError:
         status, code, said = error.status_code, told(error, "code"), self._said(error)
         wait_s = retry_after_s(error.response.headers.get("retry-after"))
-        if code in BILLING:
-            return QuotaExceeded(f"{said}; {self.billing}", retry_after_s=wait_s)
+        if code in EXHAUSTED:
+            return QuotaExceeded(f"{said}; {self.exhausted}", retry_after_s=wait_s)
         if status == 429 or (status == 400 and NOT_YET in said):
             return QuotaExceeded(said, retry_after_s=wait_s)
         if status >= 500 or status in {408, 409}:
@@ -87,7 +89,7 @@ class Explainer:
         if status == 401:
             return PermanentProviderError(f"{said}; {self.credentials}", field="spec.credentialsSecretRef")
         if status == 403:
-            return Forbidden(said, field="spec.credentialsSecretRef")
+            return Forbidden(f"{said}; {self.credentials}", field="spec.credentialsSecretRef")
         field = "baseModels" if code == "model_not_found" else field_of(told(error, "param"))
         if status == 404:
             return JobNotFound(said, field=field)

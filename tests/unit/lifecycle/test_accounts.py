@@ -12,7 +12,7 @@ from tests.fakes.company import Company, factory
 
 from finetune_operator.lifecycle.accounts import Account, Accounts
 from finetune_operator.lifecycle.store import Key
-from finetune_operator.resources import FinetuneProvider, parse_resource
+from finetune_operator.resources import FinetuneProvider, FinetuneTrial, parse_resource
 from finetune_providers.base import Provider, ProviderConfig
 from samples import GOOD
 
@@ -32,6 +32,9 @@ class OneProvider:
             "resourceVersion": str(self.edits),
         }
         return parse_resource(FinetuneProvider, {**self.manifest, "metadata": metadata})
+
+    async def list_account_trials(self, provider: Key) -> tuple[FinetuneTrial, ...]:
+        return ()
 
     async def get_secret(self, namespace: str, name: str) -> Mapping[str, str]:
         return {"key": f"{namespace}/{name}"}

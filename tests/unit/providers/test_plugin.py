@@ -16,7 +16,8 @@ from tests.contract.plugin_package import PACKAGE, install_plugin
 
 import finetune_operator
 import finetune_providers
-from finetune_providers.base import ProviderConfig
+from finetune_providers import errors
+from finetune_providers.base import Capabilities, Provider, ProviderConfig
 from finetune_providers.errors import PermanentProviderError
 from finetune_providers.registry import create, known_types
 
@@ -99,3 +100,12 @@ def test_the_entry_point_is_the_one_that_the_manifest_names() -> None:
     provider, *_ = yaml.safe_load_all((PACKAGE / "sweep.yaml").read_text("utf-8"))
     points = (PACKAGE / "pyproject.toml").read_text("utf-8").partition("finetune_operator.providers")[2]
     assert f"{provider['spec']['type']} = " in points
+
+
+@pytest.mark.parametrize("owner", [Provider, Capabilities, errors], ids=["methods", "capabilities", "errors"])
+def test_the_guide_names_all_that_a_provider_has_to_know(owner: Any) -> None:
+    guide = (PACKAGE.parents[1] / "docs" / "adding-a-provider.md").read_text("utf-8")
+    told_elsewhere = {"annotations", "metrics", "poll_interval_s", "deletes_models", "ProviderError"}
+    names = {name for name in vars(owner) if not name.startswith("_")} - told_elsewhere
+    assert len(names) >= 5
+    assert not [name for name in sorted(names) if f"`{name}`" not in guide]

@@ -39,16 +39,31 @@ Config = Callable[..., ProviderConfig]
         ({"data_uri": None}, "spec.dataUri", "missing.*s3://bucket/folder"),
         ({"data_uri": "gs://bucket/folder"}, "spec.dataUri", "gs://bucket"),
         ({"data_uri": "s3://bucket/a folder"}, "spec.dataUri", "a folder"),
+        ({"data_uri": "s3://bucket//folder"}, "spec.dataUri", "bucket//folder"),
         ({"options": {"roleArn": ""}}, "spec.bedrock.roleArn", "missing.*arn:aws:iam"),
         ({"options": {"roleArn": "tuning"}}, "spec.bedrock.roleArn", "'tuning' is not right"),
         ({"options": {"pollIntervalSeconds": "soon"}}, "spec.options.pollIntervalSeconds", "above 0"),
         ({"options": {"pollIntervalSeconds": "-1"}}, "spec.options.pollIntervalSeconds", "above 0"),
-        ({"options": {"provisionedThroughput": "yes"}}, "spec.options.provisionedThroughput", '"Allow" or "Never"'),
-        ({"credentials": {"AWS_ACCESS_KEY_ID": "AKIA"}}, "spec.credentialsSecretRef", "no AWS_SECRET_ACCESS_KEY;"),
-        ({"credentials": {"api-key": "x"}}, "spec.credentialsSecretRef", "no AWS_ACCESS_KEY_ID and no AWS_SECRET"),
+        (
+            {"options": {"provisionedThroughput": "yes"}},
+            "spec.options.provisionedThroughput",
+            '"Allow" or "Never"',
+        ),
+        (
+            {"credentials": {"AWS_ACCESS_KEY_ID": "AKIA"}},
+            "spec.credentialsSecretRef",
+            "no AWS_SECRET_ACCESS_KEY;",
+        ),
+        (
+            {"credentials": {"api-key": "x"}},
+            "spec.credentialsSecretRef",
+            "no AWS_ACCESS_KEY_ID and no AWS_SECRET",
+        ),
     ],
 )
-def test_what_the_resource_lacks_is_said_with_its_field(config: Config, changes: Any, field: str, what: str) -> None:
+def test_what_the_resource_lacks_is_said_with_its_field(
+    config: Config, changes: Any, field: str, what: str
+) -> None:
     with pytest.raises(PermanentProviderError, match=what) as caught:
         create(config(**changes))
     assert caught.value.field == field
@@ -71,7 +86,9 @@ async def test_nothing_of_this_machine_mixes_with_a_secret(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     """The server checks key id, signature, region and the absence of a session token."""
-    (tmp_path / "no-config").write_text("[profile other]\nregion = eu-west-1\nendpoint_url = http://127.0.0.1:1\n")
+    (tmp_path / "no-config").write_text(
+        "[profile other]\nregion = eu-west-1\nendpoint_url = http://127.0.0.1:1\n"
+    )
     for name, value in {
         "AWS_PROFILE": "a-profile-that-is-not-there",
         "AWS_ACCESS_KEY_ID": "AKIAOFTHEMACHINE",
@@ -96,7 +113,9 @@ async def test_without_a_secret_the_machine_s_own_identity_is_used(
 
 
 async def test_without_any_credentials_it_is_said_where_they_come_from(connect: Connect) -> None:
-    with pytest.raises(PermanentProviderError, match="no AWS credentials were found: name a Secret") as caught:
+    with pytest.raises(
+        PermanentProviderError, match="no AWS credentials were found: name a Secret"
+    ) as caught:
         await connect(credentials={}).check([NOVA])
     assert caught.value.field == "spec.credentialsSecretRef"
 
@@ -123,7 +142,9 @@ async def test_no_debug_log_holds_a_session_token_or_data(
     provider = connect(credentials={**credentials, "AWS_SESSION_TOKEN": SESSION_TOKEN})
     await provider.check([NOVA])
     async with provider.inference(NOVA) as session:
-        await session.answer([[{"role": "user", "content": "a question nobody may log"}]], max_output_tokens=4)
+        await session.answer(
+            [[{"role": "user", "content": "a question nobody may log"}]], max_output_tokens=4
+        )
     assert not [text for text in (SESSION_TOKEN, server.secret, "nobody may log") if text in caplog.text]
 
 
@@ -145,7 +166,10 @@ async def test_each_service_may_have_an_endpoint_of_its_own(server: BedrockServe
         ("s3", "https://s3.us-west-2.amazonaws.com"),
     ],
 )
-def test_without_an_endpoint_aws_s_own_are_used(config: Config, service: str, host: str) -> None:
+def test_without_an_endpoint_aws_s_own_are_used(
+    config: Config, monkeypatch: pytest.MonkeyPatch, service: str, host: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     clients = Clients(config(endpoint=None, region="us-west-2"))
     assert clients._client(service).meta.endpoint_url == host
     assert clients._client(service).meta.config.retries["total_max_attempts"] == 1
@@ -155,9 +179,13 @@ def test_without_an_endpoint_aws_s_own_are_used(config: Config, service: str, ho
 # -- check ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_model_that_the_region_does_not_fine_tune_is_refused_with_what_it_does(connect: Connect) -> None:
+async def test_a_model_that_the_region_does_not_fine_tune_is_refused_with_what_it_does(
+    connect: Connect,
+) -> None:
     provider = connect(models={"own.model-v1:0": {"like": NOVA}})
-    with pytest.raises(PermanentProviderError, match=r"own.model-v1:0 .* in us-east-1; .*nova-micro") as caught:
+    with pytest.raises(
+        PermanentProviderError, match=r"own.model-v1:0 .* in us-east-1; .*nova-micro"
+    ) as caught:
         await provider.check(["own.model-v1:0"])
     assert caught.value.field == "baseModels"
 
@@ -182,7 +210,9 @@ async def test_a_bucket_that_is_not_there_is_found_before_anything_is_bought(con
 
 async def test_a_permission_that_is_missing_is_named(server: BedrockServer, provider: Provider) -> None:
     server.denied = {"models"}
-    with pytest.raises(PermanentProviderError, match="not authorized .*ListFoundationModels.*allow it in the IAM"):
+    with pytest.raises(
+        PermanentProviderError, match=r"not authorized .*ListFoundationModels.*allow it in the IAM"
+    ):
         await provider.check([NOVA])
 
 
@@ -194,7 +224,12 @@ def answered(code: str, status: int, message: str = "", retry_after: str | None 
     return aws.ClientError(
         {
             "Error": {"Code": code, "Message": message},
-            "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": headers, "RequestId": "", "RetryAttempts": 0},
+            "ResponseMetadata": {
+                "HTTPStatusCode": status,
+                "HTTPHeaders": headers,
+                "RequestId": "",
+                "RetryAttempts": 0,
+            },
         },
         "CreateModelCustomizationJob",
     )

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes.bedrock_server import BUCKET, BedrockServer, check_row, question_and_answer
+from tests.fakes.bedrock_rules import check_row, question_and_answer
+from tests.fakes.bedrock_server import BUCKET, BedrockServer
 from tests.fakes.http_server import refused
 from tests.unit.providers.bedrock.conftest import NOVA, Connect, Write
 
@@ -67,7 +68,9 @@ def test_one_question_with_its_answer_becomes_prompt_and_completion(conversation
 
 
 def test_an_unknown_dialect_is_the_catalog_s_fault() -> None:
-    with pytest.raises(PermanentProviderError, match="allowed: conversation, messages, prompt-completion") as caught:
+    with pytest.raises(
+        PermanentProviderError, match="allowed: conversation, messages, prompt-completion"
+    ) as caught:
         converter("m", ModelRules({}, traits={"dialect": "sonnet"}))
     assert caught.value.field == "spec.models"
 
@@ -83,9 +86,17 @@ SYSTEM = Message(role="system", content="be kind")
         (LLAMA_3_1, [USER, ANSWER, USER, ANSWER], "line 3 of the training data has several turns"),
         (NOVA, [USER, USER, ANSWER], "line 3 of the training data must be"),
         (NOVA, [USER, ANSWER, ANSWER], "line 3 of the training data must be"),
-        (NOVA, [USER, {"role": "assistant", "content": "  "}], "line 3 of the training data has an empty message"),
+        (
+            NOVA,
+            [USER, {"role": "assistant", "content": "  "}],
+            "line 3 of the training data has an empty message",
+        ),
         (NOVA, [{"role": "user", "content": "see <image>"}, ANSWER], "line 3 .* has '<image>' in a prompt"),
-        (NOVA, [{"role": "system", "content": "Bot: answers"}, USER, ANSWER], "line 3 .* has 'Bot:' in a prompt"),
+        (
+            NOVA,
+            [{"role": "system", "content": "Bot: answers"}, USER, ANSWER],
+            "line 3 .* has 'Bot:' in a prompt",
+        ),
         (HAIKU, [ANSWER, USER], "line 3 of the training data must be"),
     ],
 )
@@ -123,7 +134,13 @@ async def test_reserved_words_may_stand_in_answers_and_where_no_model_reserves_t
         (NOVA, 7, None, "takes at least 8 training examples, not 7", "training"),
         (NOVA_2, 199, None, "at least 200 training examples, not 199", "training"),
         (NOVA_2, 200, 1, "without validation data", "validation"),
-        (LLAMA_3_3, 90, 9, "at least 100 and at most 10000 training and validation examples together, not 99", "training"),
+        (
+            LLAMA_3_3,
+            90,
+            9,
+            "at least 100 and at most 10000 training and validation examples together, not 99",
+            "training",
+        ),
         (HAIKU, 31, None, "at least 32 and at most 10000 training examples, not 31", "training"),
         (HAIKU, 32, 1001, "takes at most 1000 validation examples, not 1001", "validation"),
     ],
@@ -138,7 +155,9 @@ async def test_numbers_of_examples_beyond_a_model_s_limits(
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize(("model", "training", "validation"), [(NOVA, 8, 1), (LLAMA_3_3, 90, 10), (HAIKU, 32, None)])
+@pytest.mark.parametrize(
+    ("model", "training", "validation"), [(NOVA, 8, 1), (LLAMA_3_3, 90, 10), (HAIKU, 32, None)]
+)
 async def test_numbers_of_examples_at_the_limits(
     provider: Provider, write: Write, model: str, training: int, validation: int | None
 ) -> None:
@@ -170,7 +189,9 @@ async def test_an_upload_lies_under_its_scope_its_dialect_and_its_content(
     assert list((tmp_path / "work").iterdir()) == []
 
 
-async def test_data_may_lie_at_the_top_of_a_bucket(server: BedrockServer, connect: Connect, write: Write) -> None:
+async def test_data_may_lie_at_the_top_of_a_bucket(
+    server: BedrockServer, connect: Connect, write: Write
+) -> None:
     provider = connect(data_uri=f"s3://{BUCKET}")
     uri = await provider.upload(write(), base_model=NOVA)
     assert uri.startswith(f"s3://{BUCKET}/fts-1.conversation.")
@@ -209,7 +230,9 @@ async def test_a_look_that_fails_is_no_reason_to_upload(
 
 
 def test_metrics_are_joined_by_step_and_a_step_s_rows_are_averaged() -> None:
-    training = "step_number,epoch_number,training_loss,perplexity\n0,0,4,1\n1,0,1,1\n1,0,3,1\nx,0,9,1\n2,1,nan,1\n"
+    training = (
+        "step_number,epoch_number,training_loss,perplexity\n0,0,4,1\n1,0,1,1\n1,0,3,1\nx,0,9,1\n2,1,nan,1\n"
+    )
     validation = "step_number,epoch_number,validation_loss,perplexity\n1,0,2.5,1\n"
     assert read_series(training, validation, final_validation=9.0) == (
         MetricPoint(0, {"trainingLoss": 4.0}),
@@ -236,7 +259,8 @@ def test_no_content_of_a_file_is_an_error(training: str, validation: str) -> Non
 )
 def test_a_thinned_series_keeps_order_ends_and_bound(count: int, validated: set[int], longest: int) -> None:
     points = [
-        MetricPoint(step, {"validationLoss" if step in validated else "trainingLoss": 1.0}) for step in range(count)
+        MetricPoint(step, {"validationLoss" if step in validated else "trainingLoss": 1.0})
+        for step in range(count)
     ]
     kept = thinned(points, longest)
     steps = [point.step for point in kept]

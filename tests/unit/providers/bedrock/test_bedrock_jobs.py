@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.fakes.bedrock_rules import TUNABLE
 from tests.fakes.bedrock_schema import check_shape
-from tests.fakes.bedrock_server import BUCKET, ROLE, TUNABLE, BedrockServer
+from tests.fakes.bedrock_server import BUCKET, ROLE, BedrockServer
 from tests.fakes.http_server import DONE_THEN_DROPPED, Fault, done_then, refused
 from tests.unit.providers.bedrock.conftest import KEY, NOVA, Connect, Write
 
@@ -67,14 +68,24 @@ async def test_what_is_not_given_is_not_sent_and_a_key_for_the_model_is(
         ("meta.llama3-3-70b-instruct-v1:0:128k", "batchSize", 1, {"batchSize": "1"}),
         ("meta.llama3-3-70b-instruct-v1:0:128k", "learningRate", 0.1, {"learningRate": "0.1"}),
         ("anthropic.claude-3-haiku-20240307-v1:0:200k", "batchSize", 256, {"batchSize": "256"}),
-        ("anthropic.claude-3-haiku-20240307-v1:0:200k", "learningRateMultiplier", 2.0, {"learningRateMultiplier": "2"}),
+        (
+            "anthropic.claude-3-haiku-20240307-v1:0:200k",
+            "learningRateMultiplier",
+            2.0,
+            {"learningRateMultiplier": "2"},
+        ),
         (
             "anthropic.claude-3-haiku-20240307-v1:0:200k",
             "earlyStoppingThreshold",
             0.001,
             {"earlyStoppingThreshold": "0.001"},
         ),
-        ("anthropic.claude-3-haiku-20240307-v1:0:200k", "earlyStoppingPatience", 10, {"earlyStoppingPatience": "10"}),
+        (
+            "anthropic.claude-3-haiku-20240307-v1:0:200k",
+            "earlyStoppingPatience",
+            10,
+            {"earlyStoppingPatience": "10"},
+        ),
     ],
 )
 async def test_each_hyperparameter_goes_by_its_own_name_as_plain_text(
@@ -95,7 +106,9 @@ def test_the_catalog_and_the_company_agree_on_names_and_ranges(provider: Provide
             continue  # published nowhere
         for name, (low, high) in tunable.parameters.items():
             rule = names[name]
-            allowed = (rule.minimum, rule.maximum) if not rule.allowed else (min(rule.allowed), max(rule.allowed))
+            allowed = (
+                (rule.minimum, rule.maximum) if not rule.allowed else (min(rule.allowed), max(rule.allowed))
+            )
             assert allowed == (low, high), (model, name)
 
 
@@ -213,7 +226,12 @@ async def test_an_answer_without_the_job_s_arn_is_ambiguous(
     ],
 )
 async def test_states(
-    server: BedrockServer, provider: Provider, request_nova: JobRequest, native: str, training: str, state: JobState
+    server: BedrockServer,
+    provider: Provider,
+    request_nova: JobRequest,
+    native: str,
+    training: str,
+    state: JobState,
 ) -> None:
     job = await provider.submit(request_nova)
     if training != "NotStarted":
@@ -253,7 +271,7 @@ async def test_a_job_that_the_list_does_not_show_yet_is_asked_for(
         ("list", b'{"modelCustomizationJobSummaries": [{"jobArn": "%ARN%", "jobName": "x", "status": 7}]}'),
         ("list", b'{"modelCustomizationJobSummaries": [{"creationTime": "yesterday"}]}'),
         ("get", b'{"status": "Completed"}'),
-        ("get", b'[1, 2]'),
+        ("get", b"[1, 2]"),
         ("get", b'{"statusDetails": "none"}'),
     ],
 )

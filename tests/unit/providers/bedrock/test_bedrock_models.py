@@ -88,7 +88,9 @@ async def test_a_deployment_that_is_not_to_be_seen_yet_is_being_made(
     assert (await provider.deploy(model, name=NAME)).state is DeploymentState.CREATING
 
 
-async def test_a_deployment_that_fails_says_why(server: BedrockServer, provider: Provider, write: Write) -> None:
+async def test_a_deployment_that_fails_says_why(
+    server: BedrockServer, provider: Provider, write: Write
+) -> None:
     model = await tuned(server, provider, write)
     server.next_deployment_fails = True
     failed = await provider.deploy(model, name=NAME)
@@ -104,14 +106,18 @@ async def test_a_name_of_another_model_s_deployment_is_not_used(
         await provider.deploy(model[:-1] + "0", name=NAME)
 
 
-async def test_a_deployment_beyond_a_quota_waits(server: BedrockServer, provider: Provider, write: Write) -> None:
+async def test_a_deployment_beyond_a_quota_waits(
+    server: BedrockServer, provider: Provider, write: Write
+) -> None:
     model = await tuned(server, provider, write)
     server.fault("deploy", refused(400, code="ServiceQuotaExceededException"))
     with pytest.raises(QuotaExceeded):
         await provider.deploy(model, name=NAME)
 
 
-async def test_a_model_in_use_is_deleted_later(server: BedrockServer, provider: Provider, write: Write) -> None:
+async def test_a_model_in_use_is_deleted_later(
+    server: BedrockServer, provider: Provider, write: Write
+) -> None:
     model = await tuned(server, provider, write)
     await provider.deploy(model, name=NAME)
     with pytest.raises(TransientProviderError, match="in use"):
@@ -126,7 +132,9 @@ async def test_a_model_in_use_is_deleted_later(server: BedrockServer, provider: 
 async def test_a_model_that_costs_by_the_hour_is_refused_until_somebody_says_so(
     server: BedrockServer, provider: Provider, connect: Connect, write: Write
 ) -> None:
-    with pytest.raises(PermanentProviderError, match=r"billed by the hour; set .*provisionedThroughput") as caught:
+    with pytest.raises(
+        PermanentProviderError, match=r"billed by the hour; set .*provisionedThroughput"
+    ) as caught:
         await provider.check([LLAMA])
     assert caught.value.field == "baseModels"
     never = connect(options={"provisionedThroughput": "Never"})
@@ -172,10 +180,13 @@ async def test_who_may_not_buy_throughput_need_not_be_allowed_to_give_it_back(
 # -- answers ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_base_model_answers_under_the_name_of_its_catalog(server: BedrockServer, provider: Provider) -> None:
+async def test_a_base_model_answers_under_the_name_of_its_catalog(
+    server: BedrockServer, provider: Provider
+) -> None:
     async with provider.inference(NOVA) as session:
         await session.answer(
-            [[{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]], max_output_tokens=7
+            [[{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]],
+            max_output_tokens=7,
         )
     (request,) = [request for request in server.requests if request.operation == "converse"]
     assert request.path == "/model/amazon.nova-lite-v1:0/converse"
@@ -187,7 +198,9 @@ async def test_a_base_model_answers_under_the_name_of_its_catalog(server: Bedroc
 
 
 @pytest.mark.parametrize("reason", ["content_filtered", "guardrail_intervened"])
-async def test_an_answer_that_is_filtered_is_empty(server: BedrockServer, provider: Provider, reason: str) -> None:
+async def test_an_answer_that_is_filtered_is_empty(
+    server: BedrockServer, provider: Provider, reason: str
+) -> None:
     server.stop_reason = reason
     async with provider.inference(NOVA) as session:
         assert await session.answer([HELLO], max_output_tokens=4) == [""]
@@ -212,7 +225,9 @@ async def test_texts_are_joined_and_thoughts_left_out(
         assert await session.answer([HELLO], max_output_tokens=4) == [said]
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"stopReason": "end_turn"}', b'{"stopReason": "end_turn", "output": []}'])
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"stopReason": "end_turn"}', b'{"stopReason": "end_turn", "output": []}']
+)
 async def test_an_answer_without_a_message_is_unexpected(
     server: BedrockServer, provider: Provider, body: bytes
 ) -> None:
