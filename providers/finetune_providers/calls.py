@@ -6,10 +6,16 @@ Each provider wraps its SDK's calls in one `Calls`, and says once, in a function
 from __future__ import annotations
 
 import asyncio
+import json
+import math
+import re
 import time
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import ParamSpec, TypeVar
+from urllib.parse import quote, quote_plus
 
 from finetune_providers.errors import (
     AmbiguousProviderError,
@@ -32,8 +38,10 @@ INFERENCE_TIMEOUT_S = 120.0
 UPLOAD_TIMEOUT_S = 900.0
 CONNECT_TIMEOUT_S = 10.0
 
+_LONGEST_HOLD_S = 3600.0
 _LONGEST_MESSAGE = 600
 _SHORTEST_SECRET = 4
+_SHORTEST_LINE = 16
 
 
 class RequestPacer:
@@ -51,18 +59,24 @@ class RequestPacer:
         self._clock = clock
         self._sleep = sleep
         self._next = 0.0
+        self._held_until = 0.0
 
     async def turn(self) -> None:
         """Wait until a call may be made."""
-        now = self._clock()
-        due = max(now, self._next)
-        self._next = due + self._interval_s
-        if due > now:
-            await self._sleep(due - now)
+        due = self._reserve()
+        while (wait_s := due - self._clock()) > 0:
+            await self._sleep(wait_s)
+            if due < self._held_until:  # the provider asked to wait in the meantime
+                due = self._reserve()
 
     def hold(self, seconds: float) -> None:
-        """Make no further call for some seconds: the provider asked for it."""
-        self._next = max(self._next, self._clock() + seconds)
+        """Make no further call for some seconds, an hour at most, those that wait already included."""
+        self._held_until = max(self._held_until, self._clock() + min(seconds, _LONGEST_HOLD_S))
+
+    def _reserve(self) -> float:
+        due = max(self._clock(), self._next, self._held_until)
+        self._next = due + self._interval_s
+        return due
 
 
 class Calls:
@@ -83,7 +97,7 @@ class Calls:
     ) -> None:
         """Make calls whose failures `explain` names; `secrets` are blotted out of every message."""
         self._explain = explain
-        self._secrets = tuple(sorted(filter(None, secrets), key=len, reverse=True))
+        self._secrets = frozenset(secrets)
         self._pacer = pacer or RequestPacer(requests_per_minute)
         # Threads of its own: a provider that hangs takes none away from the others.
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="provider")
@@ -100,7 +114,8 @@ class Calls:
                 return await call()
         except TimeoutError as error:
             raise TransientProviderError(f"no answer within {timeout_s:g} s") from error
-        except ProviderError:
+        except ProviderError as error:
+            error.args = (clean(str(error), self._secrets),)
             raise
         except Exception as error:  # noqa: BLE001  what is no provider's failure is raised again as it is
             raise self._named(error) from None  # the SDK's exception may hold headers and data
@@ -139,12 +154,34 @@ class Calls:
 
 
 def clean(message: str, secrets: Collection[str]) -> str:
-    """A message without any secret, on one line and of bounded length."""
-    for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            message = message.replace(secret, "[hidden]")
-    line = " ".join(message.split())
+    """A message without any part of a secret, on one line and of bounded length.
+
+    A secret is found as it is, without the space around it, in the forms that it has within JSON, Python's text and
+    an address, and by each of its longer lines. Where secrets overlap, all that belongs to one of them is hidden.
+    """
+    hidden = bytearray(len(message))
+    for form in {form for secret in secrets for form in _forms(secret)}:
+        start = message.find(form)
+        while start >= 0:
+            hidden[start : start + len(form)] = b"x" * len(form)
+            start = message.find(form, start + 1)
+    parts, end = [], 0
+    for span in re.finditer(b"x+", hidden):
+        parts += [message[end : span.start()], "[hidden]"]
+        end = span.end()
+    parts.append(message[end:])
+    line = " ".join("".join(parts).split())
     return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
+
+
+def _forms(secret: str) -> set[str]:
+    """How a secret may be written; what is too short to be one would hide half of every message."""
+    bare = secret.strip()
+    forms = {secret, bare, json.dumps(bare)[1:-1], repr(bare)[1:-1], quote(bare, safe=""), quote_plus(bare)}
+    lines = {line.strip() for line in bare.splitlines()}
+    return {form for form in forms if len(form) >= _SHORTEST_SECRET} | {
+        line for line in lines if len(line) >= _SHORTEST_LINE
+    }
 
 
 def retry_after_s(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:
@@ -155,12 +192,16 @@ def retry_after_s(value: str | None, *, now: Callable[[], float] = time.time) ->
     if not value:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
-    from email.utils import parsedate_to_datetime
+        seconds = _seconds_until(value, now())
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
+
+def _seconds_until(date: str, now: float) -> float:
+    """Seconds until a date as HTTP writes it, which is always GMT; NaN where it is none."""
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now())
-    except (TypeError, ValueError):
-        return None
+        moment = parsedate_to_datetime(date)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return math.nan
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() - now

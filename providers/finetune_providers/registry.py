@@ -61,8 +61,10 @@ def _factory(name: str) -> Factory:
         except ImportError as error:
             if not extra or (error.name or "").startswith("finetune_"):
                 raise
+            missing = isinstance(error, ModuleNotFoundError)
             raise PermanentProviderError(
-                f"provider type {name} needs package {error.name}, which is not installed; "
+                f"provider type {name} needs package {error.name}, "
+                f"which is {'not installed' if missing else 'installed in another version'}; "
                 f'install "finetune-operator[{extra}]"',
                 field="spec.type",
             ) from error
@@ -78,9 +80,15 @@ def _factory(name: str) -> Factory:
             f"provider type {name!r} is offered by several packages: {packages}; uninstall all but one",
             field="spec.type",
         )
+    return _loaded(points[0])
+
+
+def _loaded(point: EntryPoint) -> Factory:
+    told = f"provider type {point.name!r} could not be loaded from {point.value}"
     try:
-        return cast("Factory", points[0].load())
-    except (ImportError, AttributeError) as error:
-        raise PermanentProviderError(
-            f"provider type {name!r} could not be loaded from {points[0].value}: {error}", field="spec.type"
-        ) from error
+        factory = point.load()
+    except Exception as error:  # another's package may fail in any way, and ours goes on without it
+        raise PermanentProviderError(f"{told}: {type(error).__name__}: {error}", field="spec.type") from error
+    if not callable(factory):
+        raise PermanentProviderError(f"{told}: it is no function that makes a provider", field="spec.type")
+    return cast("Factory", factory)
