@@ -120,6 +120,10 @@ class Example:
     def sweep_manifest(self) -> Manifest:
         return next(each for each in self.manifests if each["kind"] == "FinetuneSweep")
 
+    @property
+    def provider_manifest(self) -> Manifest:
+        return next(each for each in self.manifests if each["kind"] == "FinetuneProvider")
+
     def close(self) -> None:
         """Stop the servers."""
         for server in self.servers.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -171,3 +172,29 @@ async def test_an_operator_that_dies_again_and_again_buys_each_job_once(
         await world.start()
     sweep = await world.team.finished(its.sweep)
     assert len(its.server.jobs) == sweep.status.trials.succeeded == sweep.spec.limits.max_trials
+
+
+async def test_two_sweeps_of_one_account_take_turns_within_its_limit(
+    world: HostedWorld, example: LoadExample
+) -> None:
+    its = example("openai")
+    its.provider_manifest["spec"]["maxConcurrentJobs"] = 2
+    its.server.training_s = 1000.0
+    large, small = its.sweep_manifest, copy.deepcopy(its.sweep_manifest)
+    small["metadata"]["name"] = "small"
+    small["spec"].pop("output")
+    for manifest, trials in ((large, 8), (small, 2)):
+        manifest["spec"]["search"] = {"method": "Random", "seed": trials}
+        manifest["spec"]["limits"] = {"maxTrials": trials, "parallelTrials": trials}
+    world.team.apply(*its.manifests)
+    await world.team.until(its.sweep, lambda _, trials: len(trials) == 8)
+    world.team.apply(small)
+    await world.team.finished("small")
+    assert not (await world.team.sweep(its.sweep)).status.finished, "the small sweep waited for the large one"
+    await world.team.finished(its.sweep)
+    jobs = list(its.server.jobs.values())
+    assert len(jobs) == 10
+    for job in jobs:
+        began = job.created_s
+        at_once = sum(other.created_s <= began < other.created_s + its.server.training_s for other in jobs)
+        assert at_once <= 2
