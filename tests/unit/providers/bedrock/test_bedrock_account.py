@@ -14,8 +14,8 @@ from tests.unit.providers.bedrock.conftest import KEY, NOVA, Connect
 
 from finetune_providers.base import JobRequest, Provider, ProviderConfig
 from finetune_providers.bedrock import create
-from finetune_providers.bedrock_aws import Clients
-from finetune_providers.bedrock_errors import Conflict, explain
+from finetune_providers.bedrock.aws import Clients
+from finetune_providers.bedrock.errors import Conflict, explain
 from finetune_providers.errors import (
     JobNotFound,
     NotReached,

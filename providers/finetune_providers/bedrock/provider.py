@@ -32,7 +32,7 @@ from finetune_providers.base import (
     Offer,
     ProviderConfig,
 )
-from finetune_providers.bedrock_aws import (
+from finetune_providers.bedrock.aws import (
     CONTROL,
     STORAGE,
     Answer,
@@ -44,9 +44,9 @@ from finetune_providers.bedrock_aws import (
     number_of,
     text_of,
 )
-from finetune_providers.bedrock_data import as_native, check_datasets, converter, dialect_of, read_series
-from finetune_providers.bedrock_errors import Conflict
-from finetune_providers.bedrock_models import Deployments, Session
+from finetune_providers.bedrock.data import as_native, check_datasets, converter, dialect_of, read_series
+from finetune_providers.bedrock.errors import Conflict
+from finetune_providers.bedrock.models import Deployments, Session
 from finetune_providers.calls import UPLOAD_TIMEOUT_S, clean
 from finetune_providers.catalog import load_catalog
 from finetune_providers.conversations import upload_name, write_converted
@@ -456,9 +456,3 @@ def _hyperparameters(request: JobRequest, rules: ModelRules) -> dict[str, str]:
                 field=f"parameters.{name}",
             )
     return {_NATIVE.get(name, name): as_native(value) for name, value in request.hyperparameters.items()}
-
-
-def _with_series(snapshot: JobSnapshot, series: tuple[MetricPoint, ...]) -> JobSnapshot:
-    from dataclasses import replace
-
-    return replace(snapshot, series=series)

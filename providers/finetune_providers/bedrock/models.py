@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from finetune_providers.base import Conversation, Deployment, DeploymentState
-from finetune_providers.bedrock_aws import CONTROL, RUNTIME, Answer, Aws, inner, items_of, text_of
-from finetune_providers.bedrock_errors import Conflict
+from finetune_providers.bedrock.aws import CONTROL, RUNTIME, Answer, Aws, inner, items_of, text_of
+from finetune_providers.bedrock.errors import Conflict
 from finetune_providers.calls import INFERENCE_TIMEOUT_S, clean
 from finetune_providers.catalog import Catalog
 from finetune_providers.conversations import split_system
