@@ -45,7 +45,7 @@ from finetune_providers.bedrock.aws import (
     text_of,
 )
 from finetune_providers.bedrock.data import as_native, check_datasets, converter, dialect_of, read_series
-from finetune_providers.bedrock.errors import Conflict
+from finetune_providers.bedrock.errors import SECRET_FIELD, Conflict, OutOfDate
 from finetune_providers.bedrock.models import Deployments, Session
 from finetune_providers.calls import UPLOAD_TIMEOUT_S, clean
 from finetune_providers.catalog import load_catalog
@@ -200,6 +200,12 @@ class BedrockProvider:
 
     async def check(self, base_models: Collection[str]) -> None:
         """Ask Bedrock what it fine-tunes in the region, and S3 for the bucket."""
+        try:
+            await self._check(base_models)
+        except OutOfDate as error:
+            raise PermanentProviderError(str(error), field=SECRET_FIELD) from None
+
+    async def _check(self, base_models: Collection[str]) -> None:
         for name in base_models:
             self._check_serving(name, self._rules(name))
         answer = await self._aws.read(CONTROL, "list_foundation_models", byCustomizationType="FINE_TUNING")

@@ -253,7 +253,7 @@ def answered(code: str, status: int, message: str = "", retry_after: str | None 
         (answered("ValidationException", 400, "too long"), PermanentProviderError),
         (answered("ValidationException", 500, "too long"), PermanentProviderError),
         (answered("AccessDeniedException", 403), PermanentProviderError),
-        (answered("ExpiredTokenException", 403), PermanentProviderError),
+        (answered("UnrecognizedClientException", 403), PermanentProviderError),
         (answered("TooManyTagsException", 400), PermanentProviderError),
         (answered("NoSuchBucket", 404), PermanentProviderError),
         (answered("301", 301), PermanentProviderError),
