@@ -28,6 +28,10 @@ class Conflict(PermanentProviderError):
     """Something of this name exists already, or is in a state that does not allow the call."""
 
 
+class Invalid(PermanentProviderError):
+    """AWS does not take what it was given, be it only an id that is none of its own."""
+
+
 class OutOfDate(NotReached):
     """The signature is too old: AWS did nothing, and takes the same call with new credentials or a right clock."""
 
@@ -135,9 +139,11 @@ def _explain_answer(error: Any) -> ProviderError:
     if code == "AccessDenied":  # S3's word, and STS's
         hint, field = _HINTS["AccessDeniedException"] if "Assume" in error.operation_name else _BUCKET
         return PermanentProviderError(f"{message}; {hint}", field=field)
-    if code in _HINTS or code == "ValidationException":
-        hint, field = _HINTS.get(code, ("", ""))
-        return PermanentProviderError(f"{message}; {hint}" if hint else message, field=field)
+    if code == "ValidationException":
+        return Invalid(message)
+    if code in _HINTS:
+        hint, field = _HINTS[code]
+        return PermanentProviderError(f"{message}; {hint}", field=field)
     return _explain_status(status, message, wait_s)
 
 

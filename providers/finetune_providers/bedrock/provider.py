@@ -13,7 +13,8 @@ import logging
 import math
 import re
 import tempfile
-from collections.abc import AsyncIterator, Collection, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,13 +77,15 @@ _STATES = {
 logger = logging.getLogger(__name__)
 
 
-def create(config: ProviderConfig, *, clients: Clients | None = None) -> BedrockProvider:
-    """Make the provider for one account. No I/O.
+def create(
+    config: ProviderConfig, *, clients: Clients | None = None, clock: Callable[[], float] = time.monotonic
+) -> BedrockProvider:
+    """Make the provider for one account; `clock` gives monotonic seconds. No I/O.
 
     Raises:
         PermanentProviderError: The resource lacks something, or has it in the wrong form.
     """
-    return BedrockProvider(config, _settings(config), clients or Clients(config))
+    return BedrockProvider(config, _settings(config), clients or Clients(config), clock=clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +158,20 @@ def _wrong(field_path: str, value: object, expected: str) -> PermanentProviderEr
 class BedrockProvider:
     """Amazon Bedrock; see `finetune_providers.base.Provider` for the promises."""
 
-    def __init__(self, config: ProviderConfig, settings: Settings, clients: Clients) -> None:
+    def __init__(
+        self, config: ProviderConfig, settings: Settings, clients: Clients, *, clock: Callable[[], float]
+    ) -> None:
         self._settings = settings
         self._catalog = load_catalog(config)
         self._work_dir = config.work_dir
         self._secrets = tuple(config.credentials.values())
         self._aws = Aws(clients, config)
         self._deployments = Deployments(
-            self._aws, self._catalog, provisioned=settings.provisioned, secrets=self._secrets
+            self._aws,
+            self._catalog,
+            provisioned=settings.provisioned,
+            secrets=self._secrets,
+            clock=clock,
         )
 
     @property
