@@ -33,8 +33,8 @@ from finetune_providers.errors import (
 )
 from finetune_providers.registry import create
 from finetune_providers.vertex_ai import VertexAI
-from finetune_providers.vertex_ai_account import Account, location_of
-from finetune_providers.vertex_ai_errors import asked, explain
+from finetune_providers.vertex_ai.account import Account, location_of
+from finetune_providers.vertex_ai.errors import asked, explain
 
 REQUEST = JobRequest(KEY, "gemini-2.5-flash", {"epochs": 1}, "gs://acme-datasets/x.jsonl")
 NOWHERE = "http://127.0.0.1:1"
