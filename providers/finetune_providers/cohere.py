@@ -38,7 +38,6 @@ from finetune_providers.base import (
 from finetune_providers.calls import CREATE_TIMEOUT_S, INFERENCE_TIMEOUT_S, READ_TIMEOUT_S, Calls
 from finetune_providers.catalog import load_catalog
 from finetune_providers.cohere_datasets import MIN_TRAINING_EXAMPLES, Datasets, check_dataset
-from finetune_providers.cohere_tombstones import Tombstones
 from finetune_providers.cohere_wire import (
     API_KEY,
     ASLEEP,
@@ -62,6 +61,7 @@ from finetune_providers.errors import (
     TransientProviderError,
     UnexpectedResponse,
 )
+from finetune_providers.tombstones import Tombstones
 
 BASE_URL = "https://api.cohere.com"
 
@@ -122,7 +122,7 @@ class CohereProvider:
             log_warning_experimental_features=False,
         )
         self._calls = Calls(explain, requests_per_minute=config.requests_per_minute, secrets=[key])
-        self._tombstones = Tombstones(config.work_dir / "deleted-jobs")
+        self._tombstones = Tombstones(config.work_dir / "deleted-jobs", named_by_key=True)
         self._poll_interval_s = _poll_interval_s(config)
         self._datasets = Datasets(
             self._client,

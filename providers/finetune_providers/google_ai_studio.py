@@ -13,13 +13,10 @@ ai.google.dev/gemini-api/docs/model-tuning in copies of 2024 and 2025.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +33,6 @@ from finetune_providers.base import (
     JobRequest,
     JobSnapshot,
     JobState,
-    MetricPoint,
     ModelRules,
     Offer,
     ProviderConfig,
@@ -59,7 +55,6 @@ from finetune_providers.google_ai_studio_wire import (
     contents,
     hyperparameters,
     model_path,
-    moment,
     objects,
     pair,
     possible_id,
@@ -67,6 +62,7 @@ from finetune_providers.google_ai_studio_wire import (
     take,
     tuned_model_id,
 )
+from finetune_providers.tombstones import Tombstones
 
 Json = Mapping[str, Any]
 
@@ -120,7 +116,7 @@ class GoogleAIStudio:
         """Use `create`."""
         self._catalog, self._calls, self._rest = catalog, calls, rest
         self._datasets = work_dir / "datasets"
-        self._deleted = _Deleted(work_dir / "deleted")
+        self._deleted = Tombstones(work_dir / "deleted", named_by_key=False)
         self._poll_interval_s = poll_interval_s
         self._reasons: dict[str, str] = {}
 
@@ -307,12 +303,7 @@ class GoogleAIStudio:
         if not job.state.terminal:
             now = datetime.now(UTC).replace(microsecond=0)
             job = replace(job, state=JobState.CANCELLED, native_state="DELETED", finished_at=now)
-        try:
-            await self._calls.in_thread(self._deleted.write, job)
-        except OSError as error:
-            raise TransientProviderError(
-                f"{job.job_id} is not deleted, as that cannot be written down here: {error.strerror}"
-            ) from None
+        await self._calls.in_thread(self._deleted.write, job)
         try:
             await self._read("DELETE", f"tunedModels/{job.job_id}")
         except JobNotFound:
@@ -355,7 +346,7 @@ class GoogleAIStudio:
     # -- reading --------------------------------------------------------------------------------------------
 
     async def _record(self, job_id: str) -> JobSnapshot | None:
-        return await self._calls.in_thread(self._deleted.read, job_id)
+        return await self._calls.in_thread(self._deleted.of_job, job_id)
 
     async def _read(self, method: str, path: str, *, query: Mapping[str, str] | None = None) -> Json:
         return await self._calls.read(lambda: self._rest.send(method, path, query=query))
@@ -422,37 +413,3 @@ class _Session:
             )
         parts = objects(take(candidates[0], "content", dict, {}), "parts")
         return "".join(take(part, "text", str, "") for part in parts if not part.get("thought"))
-
-
-class _Deleted:
-    """What was deleted at Google from here: a file for each job, on the disk before Google is asked."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def write(self, job: JobSnapshot) -> None:
-        """Keep a job as it was last seen. Blocking; returns once it is on the disk."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".new-")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(job), file, default=datetime.isoformat)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(self._folder / f"{job.job_id}.json")
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-    def read(self, job_id: str) -> JobSnapshot | None:
-        """A job as it was last seen, with what became of it; None where nothing readable is there. Blocking."""
-        if not possible_id(job_id):
-            return None
-        try:
-            record = json.loads((self._folder / f"{job_id}.json").read_text(encoding="utf-8"))
-            times = {name: moment(record, name) for name in ("created_at", "finished_at")}
-            series = tuple(MetricPoint(**point) for point in record["series"])
-            return JobSnapshot(**{**record, "state": JobState(record["state"]), "series": series, **times})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
