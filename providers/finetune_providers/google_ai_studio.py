@@ -352,8 +352,12 @@ class GoogleAIStudio:
         return await self._calls.read(lambda: self._rest.send(method, path, query=query))
 
     async def _listed(self) -> AsyncIterator[Json]:
-        """All tuned models, page by page."""
-        token = ""
+        """All tuned models, page by page.
+
+        Raises:
+            UnexpectedResponse: A page is told to follow that was there before.
+        """
+        token, before = "", {""}
         while True:
             query = {"pageSize": str(_PAGE_SIZE), **({"pageToken": token} if token else {})}
             page = await self._read("GET", "tunedModels", query=query)
@@ -362,6 +366,9 @@ class GoogleAIStudio:
             token = take(page, "nextPageToken", str, "")
             if not token:
                 return
+            if token in before:
+                raise UnexpectedResponse(f"{COMPANY}: the list of tuned models has no end")
+            before.add(token)
 
     async def _resource(self, name: str) -> Json | None:
         """A tuned model; None where there is none.

@@ -1,0 +1,82 @@
+"""A Gemini API that answers oddly holds up no watch, ends every call, and is not misunderstood."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.contract.provider_contract import KEY, write_dataset
+from tests.fakes.google_ai_studio_server import BASE_MODEL, GoogleAIStudioServer
+from tests.fakes.http_server import DROPPED, MALFORMED, Answer, Fault, refused
+
+from finetune_providers.base import JobRequest, JobState, ProviderConfig
+from finetune_providers.errors import JobNotFound, PermanentProviderError, ProviderError, UnexpectedResponse
+from finetune_providers.google_ai_studio import GoogleAIStudio, create
+
+OTHER_KEY = "ft-00112233445566778899-a1"
+Make = Callable[..., GoogleAIStudio]
+
+
+@pytest.fixture
+def server() -> Iterator[GoogleAIStudioServer]:
+    with GoogleAIStudioServer() as server:
+        yield server
+    assert not server.violations
+
+
+@pytest.fixture
+def config(server: GoogleAIStudioServer, tmp_path: Path) -> ProviderConfig:
+    return ProviderConfig(
+        name="studio",
+        type="GoogleAIStudio",
+        work_dir=tmp_path / "work",
+        credentials={"GEMINI_API_KEY": server.secret},
+        endpoint=server.url,
+    )
+
+
+@pytest.fixture
+async def provider(config: ProviderConfig) -> AsyncIterator[GoogleAIStudio]:
+    provider = create(config)
+    yield provider
+    await provider.aclose()
+
+
+@pytest.fixture
+async def bought(provider: GoogleAIStudio, tmp_path: Path) -> JobRequest:
+    training = await provider.upload(write_dataset(tmp_path / "train.jsonl", repeat=4), base_model=BASE_MODEL)
+    request = JobRequest(KEY, BASE_MODEL, hyperparameters={"epochs": 3, "batchSize": 4}, training=training)
+    await provider.submit(request)
+    return request
+
+
+async def test_a_list_without_an_end_is_not_followed(
+    server: GoogleAIStudioServer, provider: GoogleAIStudio
+) -> None:
+    server.always("list", Fault(body=b'{"nextPageToken": "again"}'))
+    async with asyncio.timeout(10):
+        with pytest.raises(UnexpectedResponse, match="no end"):
+            await provider.observe([KEY])
+
+
+@pytest.mark.parametrize(
+    "fault", [refused(403), refused(404), refused(503), DROPPED, MALFORMED, Fault(body=b'{"operations": 1}')]
+)
+async def test_a_failure_whose_reason_cannot_be_read_holds_up_no_other_job(
+    server: GoogleAIStudioServer, provider: GoogleAIStudio, bought: JobRequest, fault: Fault
+) -> None:
+    server.next_failure = "unreadable"
+    await provider.submit(replace(bought, key=OTHER_KEY))
+    server.finish_training()
+    server.always("operations", fault)
+    seen = await provider.observe([KEY, OTHER_KEY])
+    assert (seen[KEY].state, seen[OTHER_KEY].state) == (JobState.SUCCEEDED, JobState.FAILED)
+    assert "reason cannot be read" in seen[OTHER_KEY].message
+    await provider.delete_model(f"tunedModels/{OTHER_KEY}")
+    assert server.count("delete") == 1
+
+
