@@ -313,16 +313,23 @@ class GoogleAIStudio:
             raise TransientProviderError(str(error)) from None
 
     async def _job(self, resource: Json) -> JobSnapshot:
-        """A tuned model as a job; why it failed is asked for, as it is written nowhere but in its operation."""
+        """A tuned model as a job, with why it failed; that this cannot be read holds up no other job."""
         job = snapshot(resource)
         if job.state is not JobState.FAILED:
             return job
         if job.job_id not in self._reasons:
-            listed = await self._read("GET", f"tunedModels/{job.job_id}/operations")
-            errors = [take(each, "error", dict, {}) for each in objects(listed, "operations")]
-            told = [str(error["message"]) for error in errors if error.get("message")]
-            self._reasons[job.job_id] = told[0] if told else f"{COMPANY} gives no reason"
+            try:
+                self._reasons[job.job_id] = await self._reason(job.job_id)
+            except ProviderError as error:
+                return replace(job, message=f"{COMPANY} says that it failed; the reason cannot be read: {error}")
         return replace(job, message=self._reasons[job.job_id])
+
+    async def _reason(self, job_id: str) -> str:
+        """Why a job failed, which is written nowhere but in its operation."""
+        listed = await self._read("GET", f"tunedModels/{job_id}/operations")
+        errors = [take(each, "error", dict, {}) for each in objects(listed, "operations")]
+        told = [str(error["message"]) for error in errors if error.get("message")]
+        return told[0] if told else f"{COMPANY} gives no reason"
 
     # -- answers --------------------------------------------------------------------------------------------
 
