@@ -164,13 +164,17 @@ def snapshot(resource: Json) -> JobSnapshot:
 
 
 def _series(task: Json) -> tuple[MetricPoint, ...]:
-    """The training loss by step; numbers that are zero are left out of Google's JSON."""
+    """The training loss by step; numbers that are zero are left out of Google's JSON.
+
+    What cannot be read is left out, too: no metrics are worth that a job's end is not seen.
+    """
     losses: dict[int, float] = {}
-    for point in objects(task, "snapshots"):
+    shown = task.get("snapshots")
+    for point in shown if isinstance(shown, list) else ():
         try:
             losses[int(point.get("step", 0))] = float(point.get("meanLoss", 0.0))  # a string where it is NaN
-        except (TypeError, ValueError, OverflowError):
-            raise UnexpectedResponse(f"{COMPANY}: a snapshot of the tuning without numbers") from None
+        except (AttributeError, TypeError, ValueError, OverflowError):
+            continue
     steps = sorted(losses)
     if len(steps) > _SERIES_POINTS:
         last = len(steps) - 1

@@ -80,3 +80,23 @@ async def test_a_failure_whose_reason_cannot_be_read_holds_up_no_other_job(
     assert server.count("delete") == 1
 
 
+@pytest.mark.parametrize(
+    "snapshots", [7, [None], [{"step": 1, "meanLoss": None}], [{"step": "one"}], [{"step": [], "meanLoss": 2}]]
+)
+async def test_snapshots_that_cannot_be_read_hide_no_end(
+    server: GoogleAIStudioServer,
+    provider: GoogleAIStudio,
+    bought: JobRequest,
+    snapshots: object,
+) -> None:
+    good = {"step": 5, "meanLoss": 1.5}
+    shown = [good, *snapshots] if isinstance(snapshots, list) else snapshots
+    server.finish_training()
+    body = server._tuned_model(server.jobs[KEY])
+    body["tuningTask"]["snapshots"] = shown
+    server.always("list", Fault(body=json.dumps({"tunedModels": [body]}).encode()))
+    seen = (await provider.observe([KEY]))[KEY]
+    assert seen.state is JobState.SUCCEEDED
+    assert [point.step for point in seen.series] == ([5] if isinstance(snapshots, list) else [])
+
+
