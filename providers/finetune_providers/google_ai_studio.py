@@ -13,6 +13,7 @@ ai.google.dev/gemini-api/docs/model-tuning in copies of 2024 and 2025.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -95,9 +96,11 @@ def create(config: ProviderConfig, *, session: aiohttp.ClientSession | None = No
     try:
         poll_interval_s = float(str(written))
     except ValueError:
+        poll_interval_s = math.nan
+    if not 0 < poll_interval_s < math.inf:
         raise PermanentProviderError(
-            f"{written!r} is no number of seconds", field="spec.options.pollIntervalSeconds"
-        ) from None
+            f"{written!r} is no number of seconds above 0", field="spec.options.pollIntervalSeconds"
+        )
     return GoogleAIStudio(
         load_catalog(config),
         Calls(explain, requests_per_minute=config.requests_per_minute, secrets=[key]),

@@ -100,3 +100,10 @@ async def test_snapshots_that_cannot_be_read_hide_no_end(
     assert [point.step for point in seen.series] == ([5] if isinstance(snapshots, list) else [])
 
 
+@pytest.mark.parametrize("written", ["0", "-1", "inf", "nan", "often"])
+def test_a_poll_interval_that_is_none_is_refused(config: ProviderConfig, written: str) -> None:
+    with pytest.raises(PermanentProviderError, match="number of seconds") as caught:
+        create(replace(config, options={"pollIntervalSeconds": written}))
+    assert caught.value.field == "spec.options.pollIntervalSeconds"
+
+
