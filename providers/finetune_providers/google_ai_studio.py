@@ -218,23 +218,21 @@ class GoogleAIStudio:
         try:
             return await self._calls.create(post)
         except AlreadyExists:
-            return await self._first(job_id, request.key, body["baseModel"])
+            return await self._first(job_id, request.key)
         except JobNotFound as error:
             raise PermanentProviderError(str(error), field="baseModels") from None
 
-    async def _first(self, job_id: str, key: str, base_model: str) -> JobSnapshot:
+    async def _first(self, job_id: str, key: str) -> JobSnapshot:
         """The job that an earlier create call with the same key has made."""
         try:
             resource = await self._resource(job_id)
             job = None if resource is None else await self._job(resource)
         except ProviderError as error:
             raise AmbiguousProviderError(f"tuned model {job_id} is there, but unreadable: {error}") from None
-        if resource is None or job is None:
+        if job is None:
             raise AmbiguousProviderError(f"tuned model {job_id} is there, but is not shown")
-        if job.key != key or resource.get("baseModel") != base_model:
-            raise PermanentProviderError(
-                f"there is a tuned model {job_id} already, of {resource.get('baseModel')}, that is not this trial's"
-            )
+        if job.key != key:
+            raise PermanentProviderError(f"there is a tuned model {job_id} already that is not this trial's")
         return job
 
     def _tuned_model(self, request: JobRequest) -> dict[str, Any]:

@@ -107,3 +107,11 @@ def test_a_poll_interval_that_is_none_is_refused(config: ProviderConfig, written
     assert caught.value.field == "spec.options.pollIntervalSeconds"
 
 
+async def test_a_job_of_ours_whose_base_model_google_spells_out_is_adopted(
+    server: GoogleAIStudioServer, provider: GoogleAIStudio, bought: JobRequest
+) -> None:
+    server.jobs[KEY].body["baseModel"] = f"models/{BASE_MODEL}-of-a-version"  # where an alias was asked for
+    assert (await provider.submit(bought)).job_id == KEY
+    assert len(server.jobs) == 1
+
+
