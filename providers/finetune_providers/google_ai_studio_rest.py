@@ -58,11 +58,22 @@ class Refused(Exception):
         word: Google's own word for the error, such as RESOURCE_EXHAUSTED.
         about: Everything else that the error's details name.
         retry_after_s: Seconds that Google asks to wait.
+        by_google: It has the form of Google's errors; else it may be of somebody in between.
     """
 
-    def __init__(self, status: int, message: str, word: str, about: str, retry_after_s: float | None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        word: str,
+        about: str,
+        retry_after_s: float | None,
+        *,
+        by_google: bool,
+    ) -> None:
         super().__init__(message)
         self.status, self.word, self.about, self.retry_after_s = status, word, about, retry_after_s
+        self.by_google = by_google
 
 
 class Rest:
@@ -149,6 +160,11 @@ def _meaning(refused: Refused) -> ProviderError:
         return QuotaExceeded(message, retry_after_s=wait_s)
     if status in {401, 403} or "API_KEY" in refused.about:
         return Forbidden(message + _ADVICE, field="spec.credentialsSecretRef")
+    if status == 404 and not refused.by_google:
+        return PermanentProviderError(
+            f"{message}, which is not how the API says it: see whether spec.endpoint leads to it",
+            field="spec.endpoint",
+        )
     if status == 404:
         return JobNotFound(message)
     if word == "ALREADY_EXISTS":
@@ -186,6 +202,7 @@ def _refused(status: int, content: bytes, header: str | None) -> Refused:
         str(error.get("status") or ""),
         " ".join(text for _, text in told),
         retry_after_s(header) if header else retry_after_s(delay),
+        by_google=bool(error),
     )
 
 

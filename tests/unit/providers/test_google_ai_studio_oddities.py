@@ -115,3 +115,34 @@ async def test_a_job_of_ours_whose_base_model_google_spells_out_is_adopted(
     assert len(server.jobs) == 1
 
 
+async def test_a_page_that_is_not_google_s_is_no_proof_that_a_job_is_gone(
+    server: GoogleAIStudioServer, provider: GoogleAIStudio, bought: JobRequest
+) -> None:
+    # What stands between, such as a gateway without a route, knows nothing of jobs.
+    server.error = lambda status, message, *, code="": Answer(b"<html>404</html>", status)  # type: ignore[method-assign]
+    for operation in ("get", "list"):
+        server.always(operation, refused(404))
+    for call in (provider.cancel(KEY), provider.find(KEY), provider.observe([KEY]), provider.check([BASE_MODEL])):
+        with pytest.raises(PermanentProviderError, match=r"spec\.endpoint") as caught:
+            await call
+        assert not isinstance(caught.value, JobNotFound)
+        assert caught.value.field == "spec.endpoint"
+
+
+async def test_a_body_has_no_more_bytes_than_its_text(
+    server: GoogleAIStudioServer, provider: GoogleAIStudio, bought: JobRequest, tmp_path: Path
+) -> None:
+    path = tmp_path / "train.jsonl"
+    text = "ありがとう" * 2000
+    line = {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "thanks"}]}
+    path.write_text(json.dumps(line), encoding="utf-8")
+    dataset = replace(write_dataset(tmp_path / "other.jsonl"), path=path, content_hash="cd" * 32)
+    await provider.check_data(BASE_MODEL, training=dataset, validation=None)
+    training = await provider.upload(dataset, base_model=BASE_MODEL)
+    await provider.submit(replace(bought, key=OTHER_KEY, training=training))
+    sent = server.requests[-1]
+    assert server.jobs[OTHER_KEY].lessons == {text: "thanks"}
+    assert sent.headers["Content-Type"] == "application/json"
+    assert len(sent.body) < len(text.encode()) + 1000  # what was checked is what is sent
+
+
