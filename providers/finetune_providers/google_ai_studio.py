@@ -322,7 +322,9 @@ class GoogleAIStudio:
             try:
                 self._reasons[job.job_id] = await self._reason(job.job_id)
             except ProviderError as error:
-                return replace(job, message=f"{COMPANY} says that it failed; the reason cannot be read: {error}")
+                return replace(
+                    job, message=f"{COMPANY} says that it failed; the reason cannot be read: {error}"
+                )
         return replace(job, message=self._reasons[job.job_id])
 
     async def _reason(self, job_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -103,24 +104,25 @@ class Rest:
             Refused, aiohttp.ClientError: What `explain` explains.
             NotReached, UnexpectedResponse: As they say.
         """
+        headers = {"x-goog-api-key": self._key}  # in a header: a URL is written into logs on its way
+        content: io.BytesIO | None = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            # No more bytes than its texts have; as a file, which is sent piece by piece.
+            content = io.BytesIO(json.dumps(body, ensure_ascii=False).encode())
         url = URL(f"{self._base}/v1beta/{path}", encoded=True).update_query(query or {})
         try:
             async with self._open().request(
-                method,
-                url,
-                # In a header: a URL is written into logs on its way.
-                headers={"x-goog-api-key": self._key},
-                json=body,
-                allow_redirects=False,
+                method, url, headers=headers, data=content, allow_redirects=False
             ) as answer:
-                content = await answer.read()
-                status, headers = answer.status, answer.headers
+                told = await answer.read()
+                status, wait = answer.status, answer.headers.get("Retry-After")
         except aiohttp.ConnectionTimeoutError:
             raise NotReached(f"{COMPANY}: no connection within {CONNECT_TIMEOUT_S:g} s") from None
         if not 200 <= status < 300:
-            raise _refused(status, content, headers.get("Retry-After"))
+            raise _refused(status, told, wait)
         try:
-            parsed = json.loads(content)
+            parsed = json.loads(told)
         except ValueError:
             parsed = None
         if not isinstance(parsed, dict):

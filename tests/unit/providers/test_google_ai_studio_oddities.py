@@ -14,7 +14,7 @@ from tests.fakes.google_ai_studio_server import BASE_MODEL, GoogleAIStudioServer
 from tests.fakes.http_server import DROPPED, MALFORMED, Answer, Fault, refused
 
 from finetune_providers.base import JobRequest, JobState, ProviderConfig
-from finetune_providers.errors import JobNotFound, PermanentProviderError, ProviderError, UnexpectedResponse
+from finetune_providers.errors import JobNotFound, PermanentProviderError, UnexpectedResponse
 from finetune_providers.google_ai_studio import GoogleAIStudio, create
 
 OTHER_KEY = "ft-00112233445566778899-a1"
@@ -81,7 +81,8 @@ async def test_a_failure_whose_reason_cannot_be_read_holds_up_no_other_job(
 
 
 @pytest.mark.parametrize(
-    "snapshots", [7, [None], [{"step": 1, "meanLoss": None}], [{"step": "one"}], [{"step": [], "meanLoss": 2}]]
+    "snapshots",
+    [7, [None], [{"step": 1, "meanLoss": None}], [{"step": "one"}], [{"step": [], "meanLoss": 2}]],
 )
 async def test_snapshots_that_cannot_be_read_hide_no_end(
     server: GoogleAIStudioServer,
@@ -122,7 +123,12 @@ async def test_a_page_that_is_not_google_s_is_no_proof_that_a_job_is_gone(
     server.error = lambda status, message, *, code="": Answer(b"<html>404</html>", status)  # type: ignore[method-assign]
     for operation in ("get", "list"):
         server.always(operation, refused(404))
-    for call in (provider.cancel(KEY), provider.find(KEY), provider.observe([KEY]), provider.check([BASE_MODEL])):
+    for call in (
+        provider.cancel(KEY),
+        provider.find(KEY),
+        provider.observe([KEY]),
+        provider.check([BASE_MODEL]),
+    ):
         with pytest.raises(PermanentProviderError, match=r"spec\.endpoint") as caught:
             await call
         assert not isinstance(caught.value, JobNotFound)
@@ -133,16 +139,19 @@ async def test_a_body_has_no_more_bytes_than_its_text(
     server: GoogleAIStudioServer, provider: GoogleAIStudio, bought: JobRequest, tmp_path: Path
 ) -> None:
     path = tmp_path / "train.jsonl"
-    text = "ありがとう" * 2000
-    line = {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "thanks"}]}
-    path.write_text(json.dumps(line), encoding="utf-8")
+    texts = [f"{number} " + "ありがとう" * 2000 for number in range(40)]
+    lines = [
+        {"messages": [{"role": "user", "content": each}, {"role": "assistant", "content": "a"}]}
+        for each in texts
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     dataset = replace(write_dataset(tmp_path / "other.jsonl"), path=path, content_hash="cd" * 32)
     await provider.check_data(BASE_MODEL, training=dataset, validation=None)
     training = await provider.upload(dataset, base_model=BASE_MODEL)
     await provider.submit(replace(bought, key=OTHER_KEY, training=training))
     sent = server.requests[-1]
-    assert server.jobs[OTHER_KEY].lessons == {text: "thanks"}
+    assert server.jobs[OTHER_KEY].lessons == dict.fromkeys(texts, "a")
     assert sent.headers["Content-Type"] == "application/json"
-    assert len(sent.body) < len(text.encode()) + 1000  # what was checked is what is sent
-
-
+    assert len(sent.body) < sum(
+        len(each.encode()) + 100 for each in texts
+    )  # what was checked is what is sent
