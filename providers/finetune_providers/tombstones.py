@@ -6,6 +6,7 @@ written here before it is deleted: the disk is asked for it where the provider s
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import os
@@ -56,26 +57,43 @@ class Tombstones:
             ) from error
 
     def of_job(self, job_id: str) -> JobSnapshot | None:
-        """The last state of a deleted job; None where it was not deleted from here."""
+        """The last state of a deleted job; None where it was not deleted from here.
+
+        Raises:
+            TransientProviderError: The disk does not say so.
+        """
         pattern = f"*-{_short(job_id)}" if self._named_by_key else _named(job_id)
         return next((job for job in self._read(pattern) if job.job_id == job_id), None)
 
     def of_key(self, key: str) -> tuple[JobSnapshot, ...]:
-        """The last states of the deleted jobs that were created with a key."""
+        """The last states of the deleted jobs that were created with a key.
+
+        Raises:
+            TransientProviderError: The disk does not say so.
+        """
         pattern = f"{_short(key)}-*" if self._named_by_key else "*"
         return tuple(job for job in self._read(pattern) if job.key == key)
 
     def _read(self, pattern: str) -> list[JobSnapshot]:
         """What can be read of the records; a folder that was half restored must not hide all other jobs."""
-        found = (_parsed(path) for path in sorted(self._folder.glob(f"{pattern}.json")))
+        try:
+            # Not `glob`, to which a folder that cannot be read is an empty one.
+            names = fnmatch.filter(sorted(os.listdir(self._folder)), f"{pattern}.json")
+            found = [_parsed((self._folder / name).read_bytes()) for name in names]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            # What was deleted must not be taken for what never was: it would be bought again.
+            raise TransientProviderError(
+                f"it is not known which jobs were deleted, because {self._folder} cannot be read: {error.strerror}"
+            ) from error
         return [job for job in found if job is not None]
 
 
-def _parsed(path: Path) -> JobSnapshot | None:
+def _parsed(written: bytes) -> JobSnapshot | None:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return _job(record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _job(json.loads(written))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

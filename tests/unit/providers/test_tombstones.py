@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,3 +73,24 @@ def test_what_cannot_be_written_leaves_nothing_behind(tombstones: Tombstones, tm
     with pytest.raises(TransientProviderError, match=r"is not deleted, because .* cannot be written"):
         tombstones.write(CANCELLED)
     assert [path.name for path in tmp_path.iterdir()] == ["deleted"]
+
+
+def test_records_that_the_disk_does_not_give_are_not_taken_for_none(
+    tombstones: Tombstones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tombstones.write(CANCELLED)
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", _fails)
+        for look in (lambda: tombstones.of_job(CANCELLED.job_id), lambda: tombstones.of_key("k")):
+            with pytest.raises(TransientProviderError, match="Input/output error"):
+                look()
+    with monkeypatch.context() as broken:
+        broken.setattr("os.listdir", _fails)
+        for look in (lambda: tombstones.of_job(CANCELLED.job_id), lambda: tombstones.of_key("k")):
+            with pytest.raises(TransientProviderError, match="Input/output error"):
+                look()
+    assert tombstones.of_job(CANCELLED.job_id) == CANCELLED
+
+
+def _fails(*_: object, **__: object) -> str:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
