@@ -129,6 +129,12 @@ def _refusal(error: ApiError) -> ProviderError:
         return PermanentProviderError(
             f"Cohere does not accept the API key ({said}); check {API_KEY} in the Secret",
         )
+    if status == 404 and not _by_cohere(error.body):
+        return PermanentProviderError(
+            f"{said}, which is not how Cohere says that something is missing: see whether spec.endpoint leads to its "
+            "API (Cohere itself ended fine-tuning on 2025-09-15)",
+            field="spec.endpoint",
+        )
     if status == 404:
         return JobNotFound(f"Cohere has no such thing ({said})")
     if status >= 400:
@@ -140,8 +146,13 @@ def _refusal(error: ApiError) -> ProviderError:
     return UnexpectedResponse(f"Cohere's answer could not be read ({said})")
 
 
+def _by_cohere(body: object) -> bool:
+    """Whether an error's body is Cohere's; else it may be of somebody in between."""
+    return isinstance(body, dict) and isinstance(body.get("message"), str)
+
+
 def _message(body: object) -> str:
-    if isinstance(body, dict) and isinstance(body.get("message"), str):
+    if isinstance(body, dict) and _by_cohere(body):
         return str(body["message"])
     return str(body)[:200] if body else "no message"
 
