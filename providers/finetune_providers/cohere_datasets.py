@@ -108,9 +108,12 @@ class Datasets:
     async def _validated(self, dataset_id: str) -> str:
         """Wait until Cohere has checked a dataset, for some minutes at most."""
         for _ in range(math.ceil(PATIENCE_S / self._poll_s)):
-            answer = await self._calls.read(
-                lambda: self._client.datasets.get(id=dataset_id, request_options=options())
-            )
+            try:
+                answer = await self._calls.read(
+                    lambda: self._client.datasets.get(id=dataset_id, request_options=options())
+                )
+            except JobNotFound as error:  # not shown yet, or deleted meanwhile
+                raise TransientProviderError(f"dataset {dataset_id} is not shown: {error}") from None
             dataset = present(answer, "dataset")
             status = text(dataset, "validation_status")
             if status == "validated":
