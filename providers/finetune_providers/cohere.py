@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -184,7 +184,8 @@ class CohereProvider:
         """
         await self._calls.in_thread(check_dataset, training, "training", least=MIN_TRAINING_EXAMPLES)
         if validation is not None:
-            await self._calls.in_thread(check_dataset, validation, "validation", least=1)
+            # It is never trained on, but made a dataset of its own, of which Cohere wants as much.
+            await self._calls.in_thread(check_dataset, validation, "validation", least=MIN_TRAINING_EXAMPLES)
 
     async def upload(self, dataset: DatasetFile, *, base_model: str) -> str:
         return await self._datasets.upload(dataset)
@@ -240,13 +241,14 @@ class CohereProvider:
                 jobs[job_id] = job
         return {job_id: await self._with_series(job) for job_id, job in jobs.items()}
 
-    async def _listed(self, wanted: Collection[str]) -> Mapping[str, Any]:
+    async def _listed(self, wanted: Set[str]) -> Mapping[str, Any]:
         """What the list shows of some jobs, as far as that takes fewer calls than asking for each of them."""
         found: dict[str, Any] = {}
         page, seen = _Page((), "", None), 0
         while len(found) < len(wanted) and page.token is not None:
             page = await self._page(page.token)
-            found.update({native.id: native for native in page.models if native.id in wanted})
+            shown = {native.id: native for native in page.models if isinstance(native.id, str)}
+            found.update({job_id: shown[job_id] for job_id in shown.keys() & wanted})
             seen += len(page.models)
             if page.total is not None and page.models:
                 pages_left = math.ceil((page.total - seen) / len(page.models))
