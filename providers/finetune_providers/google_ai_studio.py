@@ -193,8 +193,18 @@ class GoogleAIStudio:
         return reference
 
     async def delete_data(self, scope: str) -> None:
-        """Delete the copies of a scope."""
-        await self._calls.in_thread(shutil.rmtree, self._datasets / scope, ignore_errors=True)
+        """Delete the copies of a scope.
+
+        Raises:
+            TransientProviderError: They are still there.
+        """
+        try:
+            await self._calls.in_thread(shutil.rmtree, self._datasets / scope)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            message = f"{self._datasets / scope} cannot be deleted: {error.strerror}"
+            raise TransientProviderError(message) from error
 
     # -- jobs -----------------------------------------------------------------------------------------------
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,12 @@ from tests.fakes.google_ai_studio_server import BASE_MODEL, GoogleAIStudioServer
 from tests.fakes.http_server import DROPPED, MALFORMED, Answer, Fault, refused
 
 from finetune_providers.base import JobRequest, JobState, ProviderConfig
-from finetune_providers.errors import JobNotFound, PermanentProviderError, UnexpectedResponse
+from finetune_providers.errors import (
+    JobNotFound,
+    PermanentProviderError,
+    TransientProviderError,
+    UnexpectedResponse,
+)
 from finetune_providers.google_ai_studio import GoogleAIStudio, create
 
 OTHER_KEY = "ft-00112233445566778899-a1"
@@ -155,3 +162,22 @@ async def test_a_body_has_no_more_bytes_than_its_text(
     assert len(sent.body) < sum(
         len(each.encode()) + 100 for each in texts
     )  # what was checked is what is sent
+
+
+async def test_data_that_cannot_be_deleted_is_not_called_deleted(
+    provider: GoogleAIStudio, bought: JobRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scope = bought.training.partition("/")[0]
+    folder = tmp_path / "work" / "datasets" / scope
+    with monkeypatch.context() as broken:
+        broken.setattr("os.unlink", _busy)
+        with pytest.raises(TransientProviderError, match="cannot be deleted"):
+            await provider.delete_data(scope)
+    assert folder.exists()
+    await provider.delete_data(scope)
+    assert not folder.exists()
+    await provider.delete_data(scope)
+
+
+def _busy(*_: object, **__: object) -> None:
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
