@@ -154,7 +154,7 @@ def _by_cohere(body: object) -> bool:
 def _message(body: object) -> str:
     if isinstance(body, dict) and _by_cohere(body):
         return str(body["message"])
-    return str(body)[:200] if body else "no message"
+    return str(body) if body else "no message"  # cut once it is cleaned, so that no part of a key stays
 
 
 def snapshot(native: Any) -> JobSnapshot:

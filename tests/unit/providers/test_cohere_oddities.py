@@ -95,3 +95,16 @@ async def test_an_entry_without_an_id_holds_up_no_job(
     server.always("list", Fault(body=body))
     assert set(await provider.observe([job.job_id])) == {job.job_id}
     assert await provider.find(KEY) == ()
+
+
+async def test_a_key_that_is_echoed_is_hidden_wherever_it_stands(
+    server: CohereServer, provider: CohereProvider
+) -> None:
+    # A message that is cut before it is cleaned would show a part of the key.
+    for before in range(170, 200):
+        body = f"{'x' * before}{server.secret} is not welcome".encode()
+        server.error = lambda status, message, *, code="", body=body: Answer(body, status)  # type: ignore[method-assign]
+        server.always("list", refused(403))
+        with pytest.raises(PermanentProviderError, match="hidden") as caught:
+            await provider.check([MODEL])
+        assert server.secret[:8] not in str(caught.value)
