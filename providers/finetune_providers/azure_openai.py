@@ -53,7 +53,7 @@ from finetune_providers.openai_protocol import (
 )
 from finetune_providers.openai_protocol.chat import ChatSession
 from finetune_providers.openai_protocol.client import checked_url, patience
-from finetune_providers.openai_protocol.parsing import METRICS, text
+from finetune_providers.openai_protocol.parsing import METRICS, NATIVE_STATES, text
 from finetune_providers.openai_protocol.provider import GONE_FILES
 
 COMPANY = "Azure OpenAI"
@@ -218,6 +218,7 @@ def _capabilities(config: ProviderConfig) -> Capabilities:
         metrics=METRICS,
         poll_interval_s=float(str(config.options.get("pollIntervalSeconds", 30))),
         deletes_models=True,
+        native_states=NATIVE_STATES,
         appears_within_s=_APPEARS_WITHIN_S,
         needs_deployment=True,
     )

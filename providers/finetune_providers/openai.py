@@ -25,7 +25,7 @@ from finetune_providers.openai_protocol import (
     client_of,
 )
 from finetune_providers.openai_protocol.client import checked_url
-from finetune_providers.openai_protocol.parsing import METRICS
+from finetune_providers.openai_protocol.parsing import METRICS, NATIVE_STATES
 
 BASE_URL = "https://api.openai.com/v1"
 KEY = "finetune-operator/key"
@@ -105,6 +105,7 @@ def _capabilities(options: Mapping[str, object]) -> Capabilities:
         metrics=METRICS,
         poll_interval_s=float(str(options.get("pollIntervalSeconds", 30))),
         deletes_models=True,
+        native_states=NATIVE_STATES,
         appears_within_s=300.0,
     )
 

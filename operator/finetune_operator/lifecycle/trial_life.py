@@ -113,6 +113,9 @@ async def _train(
     if snapshot is not None and snapshot.state.terminal:
         account.watcher.unwatch(job_id)
         return await _job_ended(context, trial, sweep, account, snapshot)
+    if strange := account.watcher.take_strange_state(job_id):
+        message = f'the provider says that job {job_id} is "{strange}", which is not known here: it counts as training'
+        await context.store.record_event(trial, "UnknownJobState", message, warning=True)
     if account.watcher.gone(job_id):
         if (wait_s := purchase.may_still_appear_s(context, trial, account)) > 0:
             return wait_s

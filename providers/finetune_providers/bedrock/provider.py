@@ -183,6 +183,7 @@ class BedrockProvider:
             metrics=frozenset({"trainingLoss", "validationLoss"}),
             poll_interval_s=self._settings.poll_interval_s,
             deletes_models=True,
+            native_states=frozenset(_STATES),
             appears_within_s=300.0,
             needs_deployment=True,
         )

@@ -22,12 +22,14 @@ _STATES = {
     "validating_files": JobState.PENDING,
     "queued": JobState.PENDING,
     "running": JobState.RUNNING,
+    "paused": JobState.RUNNING,
     "succeeded": JobState.SUCCEEDED,
     "failed": JobState.FAILED,
     "cancelled": JobState.CANCELLED,
     "canceled": JobState.CANCELLED,
 }
-"""OpenAI's states and Azure's (api-version 2025-04-01-preview); paused ones and all others count as running."""
+"""OpenAI's states and Azure's (api-version 2025-04-01-preview); any other counts as running."""
+NATIVE_STATES = frozenset(_STATES)
 
 _METRICS = {
     "trainingLoss": ("train_loss",),

@@ -128,6 +128,7 @@ class VertexAI:
             metrics=frozenset(METRICS.values()),
             poll_interval_s=float(cast("str", self._config.options.get("pollIntervalSeconds", 30))),
             deletes_models=True,
+            native_states=frozenset(state.name for state in STATES),
             appears_within_s=300.0,
         )
 
