@@ -23,9 +23,8 @@ from typing import Any
 from urllib.parse import quote
 
 import openai
-from azure.core.exceptions import AzureError, ClientAuthenticationError
-from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
+from finetune_providers.azure_openai_identity import Tokens, credential_of, explain_login
 from finetune_providers.azure_openai_management import BASE_URL as MANAGEMENT_URL
 from finetune_providers.azure_openai_management import Deployments, explain_management
 from finetune_providers.base import (
@@ -41,7 +40,6 @@ from finetune_providers.calls import Calls, clean
 from finetune_providers.catalog import load_catalog
 from finetune_providers.errors import (
     JobNotFound,
-    NotReached,
     PermanentProviderError,
     ProviderError,
     TransientProviderError,
@@ -74,7 +72,6 @@ DEPLOYMENT_CAPACITY = 50
 
 DATA_SCOPE = "https://cognitiveservices.azure.com/.default"
 MANAGEMENT_SCOPE = "https://management.azure.com/.default"
-LOGIN_URL = "https://login.microsoftonline.com"
 
 EXPLAINER = Explainer(
     COMPANY,
@@ -116,8 +113,8 @@ def create(config: ProviderConfig, *, credential: Any | None = None) -> Provider
     """
     resource = {name: _needed(config, name) for name in ("subscription", "resourceGroup", "account")}
     settings = _settings(config)
-    identity = credential if credential is not None else _credential(config)
-    tokens = _Tokens(identity)
+    identity = credential if credential is not None else credential_of(config)
+    tokens = Tokens(identity)
     calls = Calls(
         _Explain(EXPLAINER, tokens),
         requests_per_minute=config.requests_per_minute,
@@ -131,7 +128,7 @@ def create(config: ProviderConfig, *, credential: Any | None = None) -> Provider
     )
 
 
-def _account(config: ProviderConfig, name: str, *, calls: Calls, tokens: _Tokens) -> Account:
+def _account(config: ProviderConfig, name: str, *, calls: Calls, tokens: Tokens) -> Account:
     endpoint = checked_url(
         config.endpoint
         or config.credentials.get("AZURE_OPENAI_ENDPOINT", "").strip()
@@ -156,7 +153,7 @@ def _account(config: ProviderConfig, name: str, *, calls: Calls, tokens: _Tokens
 
 
 def _deployments(
-    config: ProviderConfig, resource: Mapping[str, str], *, calls: Calls, tokens: _Tokens
+    config: ProviderConfig, resource: Mapping[str, str], *, calls: Calls, tokens: Tokens
 ) -> Deployments:
     url = checked_url(config.endpoints.get("management") or MANAGEMENT_URL, field="spec.endpoints.management")
     subscription, group, account = (
@@ -200,53 +197,6 @@ def _settings(config: ProviderConfig) -> Settings:
     return Settings(training_type, str(sku) if sku else None, int(capacity))
 
 
-def _credential(config: ProviderConfig) -> Any:
-    """Who we are for Microsoft Entra: a service principal of the Secret, or what this machine has been given."""
-    secret = {name: value.strip() for name, value in config.credentials.items()}
-    tenant, client = secret.get("AZURE_TENANT_ID", ""), secret.get("AZURE_CLIENT_ID", "")
-    login = config.endpoints.get("login") or LOGIN_URL
-    if not secret.get("AZURE_CLIENT_SECRET"):
-        # Not what the environment holds of another service principal: that is nobody's that uses this account.
-        return DefaultAzureCredential(
-            authority=login,
-            exclude_environment_credential=True,
-            **(
-                {"workload_identity_client_id": client, "managed_identity_client_id": client}
-                if client
-                else {}
-            ),
-        )
-    missing = [name for name in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID") if not secret.get(name)]
-    if missing:
-        raise PermanentProviderError(
-            f"the Secret has AZURE_CLIENT_SECRET, but no {' and no '.join(missing)}: a service principal needs all "
-            "three",
-            field="spec.credentialsSecretRef",
-        )
-    try:
-        return ClientSecretCredential(tenant, client, secret["AZURE_CLIENT_SECRET"], authority=login)
-    except ValueError as error:
-        raise PermanentProviderError(
-            f"AZURE_TENANT_ID in the Secret, or spec.endpoints.login, is wrong: {error}",
-            field="spec.credentialsSecretRef",
-        ) from None
-
-
-class _Tokens:
-    """Tokens of Microsoft Entra; the newest of each scope is known, so that no message shows it."""
-
-    def __init__(self, identity: Any) -> None:
-        self._identity = identity
-        self.known: dict[str, str] = {}
-
-    def of(self, scope: str) -> Callable[[], Awaitable[str]]:
-        async def token() -> str:
-            self.known[scope] = str((await self._identity.get_token(scope)).token)
-            return self.known[scope]
-
-        return token
-
-
 def _client(config: ProviderConfig, endpoint: str, token: Callable[[], Awaitable[str]]) -> Any:
     key = config.credentials.get("AZURE_OPENAI_API_KEY", "").strip()
     client = openai.AsyncAzureOpenAI(
@@ -278,7 +228,7 @@ class _Explain:
     """Names what goes wrong: at the login, at the management API, at the data plane."""
 
     data_plane: Explainer
-    tokens: _Tokens
+    tokens: Tokens
 
     def __call__(self, error: Exception) -> ProviderError | None:
         named = self._named(error)
@@ -287,15 +237,7 @@ class _Explain:
         return named
 
     def _named(self, error: Exception) -> ProviderError | None:
-        if isinstance(error, ClientAuthenticationError):
-            return PermanentProviderError(
-                f"Microsoft Entra gives no token: {error.message}; put AZURE_TENANT_ID, AZURE_CLIENT_ID and "
-                "AZURE_CLIENT_SECRET in the Secret, or give the operator's service account a workload identity",
-                field="spec.credentialsSecretRef",
-            )
-        if isinstance(error, AzureError):  # without a token nothing was asked for
-            return NotReached(f"no token from Microsoft Entra: {type(error).__name__}")
-        return explain_management(error) or self.data_plane(error)
+        return explain_login(error) or explain_management(error) or self.data_plane(error)
 
 
 class AzureOpenAIProvider(OpenAIProtocol):

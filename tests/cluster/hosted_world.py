@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.operator_process import Team
+from tests.fakes.azure_openai_server import SUBSCRIPTION, AzureOpenAIServer
 from tests.fakes.bedrock_server import BUCKET as S3_BUCKET
 from tests.fakes.bedrock_server import KEY_ID, ROLE, BedrockServer
 from tests.fakes.bedrock_server import REGION as AWS_REGION
@@ -29,8 +30,10 @@ from tests.fakes.vertex_ai_server import REGION as GCP_REGION
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.cluster.operator import run_operator
 from finetune_operator.cluster.store import KubeStore
+from finetune_operator.lifecycle.accounts import ProviderFactory
 from finetune_operator.lifecycle.engine import Engine
 from finetune_operator.resources import load_yaml_documents
+from finetune_providers import registry
 
 Manifest = dict[str, Any]
 
@@ -60,6 +63,15 @@ COMPANIES: Mapping[str, Company] = {
         OpenAIServer,
         lambda server: {"OPENAI_API_KEY": server.secret},
         lambda server: {"endpoint": f"{server.url}/v1"},
+    ),
+    "AzureOpenAI": Company(
+        AzureOpenAIServer,
+        lambda server: {"AZURE_OPENAI_API_KEY": server.secret},
+        lambda server: {
+            "endpoint": server.url,
+            "endpoints": {"management": server.url},
+            "azureOpenAI": {"subscription": SUBSCRIPTION, "resourceGroup": "ml", "account": "acme-openai"},
+        },
     ),
     "VertexAI": Company(
         VertexAIServer,
@@ -110,6 +122,10 @@ class Example:
     def sweep_manifest(self) -> Manifest:
         return next(each for each in self.manifests if each["kind"] == "FinetuneSweep")
 
+    @property
+    def provider_manifest(self) -> Manifest:
+        return next(each for each in self.manifests if each["kind"] == "FinetuneProvider")
+
     def close(self) -> None:
         """Stop the servers."""
         for server in self.servers.values():
@@ -130,6 +146,8 @@ def load_example(file: str, *, companies: Mapping[str, Company] = COMPANIES) -> 
         server.exam = _answers(manifests)
         spec.update(copy.deepcopy(dict(company.spec(server))))
         spec["options"] = {**spec.get("options", {}), **QUICK}
+        if "requestsPerMinute" in spec:
+            spec["requestsPerMinute"] = 6000
         secrets.append(
             {
                 "apiVersion": "v1",
@@ -152,10 +170,16 @@ def _answers(manifests: list[Manifest]) -> dict[str, str]:
 
 
 class HostedWorld:
-    """The operator, which can be stopped and started again, and the people who apply manifests."""
+    """The operator, which can be stopped and started again, and the people who apply manifests.
+
+    Attributes:
+        team: The people.
+        make_provider: Makes providers, from the next start on.
+    """
 
     def __init__(self, team: Team, access: ClusterAccess, *, namespace: str, work_dir: Path) -> None:
         self.team = team
+        self.make_provider: ProviderFactory = registry.create
         self._access = access
         self._namespace = namespace
         self._work_dir = work_dir
@@ -185,4 +209,4 @@ class HostedWorld:
         self._task = None
 
     def _engine(self, store: KubeStore) -> Engine:
-        return Engine(store=store, work_dir=self._work_dir)
+        return Engine(store=store, work_dir=self._work_dir, make_provider=self.make_provider)

@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.cluster.hosted_world import Example, HostedWorld, load_example
 from tests.cluster.operator_account import Person, operator_kubeconfig, person
 from tests.cluster.operator_process import Team
+from tests.contract.finetune_process import COMMAND
+from tests.fakes.azure_openai_server import AzureOpenAIServer, Identity
 from tests.fakes.http_server import DROPPED
 
 from controlplane.fixtures import Kubectl
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.resources import FinetuneTrial, TrialPhase
+from finetune_providers import azure_openai
+from finetune_providers.base import Capabilities, Provider, ProviderConfig
+from finetune_providers.registry import create
 
 __all__ = ["operator_kubeconfig", "person"]
 
 METHODS = {
     "openai": "Bayesian",
+    "azure-openai": "Bayesian",
     "vertex-ai": "Bayesian",
     "bedrock": "Bayesian",
-    "google-ai-studio": "Bayesian",
+    "google-ai-studio": "Grid",
     "cohere": "Random",
 }
 """The examples by the method with which they search."""
+
+
+@pytest.fixture(autouse=True)
+def login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Microsoft Entra is asked over TLS alone; who logs in there is all that is left out of these tests."""
+    identity = Identity(AzureOpenAIServer.secret)
+    monkeypatch.setattr(azure_openai, "credential_of", lambda config: identity)
 
 
 @pytest.fixture
@@ -161,3 +176,78 @@ async def test_an_operator_that_dies_again_and_again_buys_each_job_once(
         await world.start()
     sweep = await world.team.finished(its.sweep)
     assert len(its.server.jobs) == sweep.status.trials.succeeded == sweep.spec.limits.max_trials
+
+
+async def test_two_sweeps_of_one_account_take_turns_within_its_limit(
+    world: HostedWorld, example: LoadExample
+) -> None:
+    its = example("openai")
+    its.provider_manifest["spec"]["maxConcurrentJobs"] = 2
+    its.server.training_s = 1000.0
+    large, small = its.sweep_manifest, copy.deepcopy(its.sweep_manifest)
+    small["metadata"]["name"] = "small"
+    small["spec"].pop("output")
+    for manifest, trials in ((large, 8), (small, 2)):
+        manifest["spec"]["search"] = {"method": "Random", "seed": trials}
+        manifest["spec"]["limits"] = {"maxTrials": trials, "parallelTrials": trials}
+    world.team.apply(*its.manifests)
+    await world.team.until(its.sweep, lambda _, trials: len(trials) == 8)
+    world.team.apply(small)
+    await world.team.finished("small")
+    assert not (await world.team.sweep(its.sweep)).status.finished, "the small sweep waited for the large one"
+    await world.team.finished(its.sweep)
+    jobs = list(its.server.jobs.values())
+    assert len(jobs) == 10
+    for job in jobs:
+        began = job.created_s
+        at_once = sum(other.created_s <= began < other.created_s + its.server.training_s for other in jobs)
+        assert at_once <= 2
+
+
+async def test_a_purchase_in_doubt_waits_for_a_person_whose_word_is_one_command(
+    world: HostedWorld, example: LoadExample, kubeconfig: Path, namespace: str
+) -> None:
+    its = example("openai")
+    its.sweep_manifest["spec"]["limits"] = {"maxTrials": 1}
+    world.make_provider = impatient
+    await world.crash()
+    await world.start()
+    its.server.fault("jobs.create", DROPPED)
+    world.team.apply(*its.manifests)
+    trial = f"{its.sweep}-0"
+    await world.team.until(
+        its.sweep, lambda _, trials: bool(trials) and trials[0].phase is TrialPhase.STALLED
+    )
+    assert its.server.jobs == {}
+    command = (*COMMAND, "resolve", trial, "-n", namespace)
+    shown = await _output(*command, f"--kubeconfig={kubeconfig}")
+    assert f"finetune resolve {trial} adopt=<job id>" in shown
+    answered = await _output(*command, "retry", f"--kubeconfig={kubeconfig}")
+    assert answered == f"{trial}: 1 retry. The operator goes on with that.\n"
+    sweep = await world.team.finished(its.sweep)
+    assert sweep.status.trials.succeeded == len(its.server.jobs) == 1
+
+
+class Impatient:
+    """A provider that looks half a second for a job that is in doubt, where the real one looks minutes."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._provider, name)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(self._provider.capabilities, appears_within_s=0.5)
+
+
+def impatient(config: ProviderConfig) -> Provider:
+    return cast("Provider", Impatient(create(config)))
+
+
+async def _output(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    told, _ = await process.communicate()
+    assert process.returncode == 0
+    return told.decode()

@@ -4,23 +4,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from azure.core.credentials import AccessToken
 from tests.contract.hosted_contract import Connect, HostedContract, Operations
-from tests.fakes.azure_openai_server import SUBSCRIPTION, AzureOpenAIServer
+from tests.fakes.azure_openai_server import SUBSCRIPTION, AzureOpenAIServer, Identity
 from tests.fakes.hosted import HostedCompany
 
 from finetune_providers.azure_openai import create
 from finetune_providers.base import ParameterValue, Provider, ProviderConfig
-
-
-class Identity:
-    """An identity that Microsoft Entra knows."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    async def get_token(self, *_: str) -> AccessToken:
-        return AccessToken(self._token, 2**40)
 
 
 class AzureContract(HostedContract):

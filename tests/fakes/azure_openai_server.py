@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from azure.core.credentials import AccessToken
 from tests.fakes import azure_openai_schema
 from tests.fakes.hosted import Job, short_hash
 from tests.fakes.http_server import Answer, Request
@@ -27,6 +28,23 @@ _STATES = {
     JobState.FAILED: "failed",
     JobState.CANCELLED: "cancelled",
 }
+
+
+class Identity:
+    """An identity that Microsoft Entra knows: the login itself is not faked, as it is over TLS alone."""
+
+    def __init__(self, token: str, error: Exception | None = None) -> None:
+        self._token, self._error = token, error
+        self.scopes: list[str] = []
+
+    async def get_token(self, scope: str) -> AccessToken:
+        self.scopes.append(scope)
+        if self._error is not None:
+            raise self._error
+        return AccessToken(self._token, 2**40)
+
+    async def close(self) -> None:
+        """As the SDK's credentials have it."""
 
 
 @dataclass
@@ -53,6 +71,7 @@ class AzureOpenAIServer(OpenAICompany):
         quota: Thousands of tokens a minute that all deployments may have together.
         most_jobs: How many jobs the resource keeps.
         deployments: By name.
+        jobs_deleted: Ids of jobs that were sold and are gone, with their models.
     """
 
     prefix: ClassVar[str] = "/openai"
@@ -68,7 +87,7 @@ class AzureOpenAIServer(OpenAICompany):
         self.quota = 250
         self.most_jobs = 100
         self.deployments: dict[str, Hosted] = {}
-        self._sold = 0
+        self.jobs_deleted: set[str] = set()
 
     def authorize(self, request: Request) -> None:
         bearer = request.headers.get("Authorization") == f"Bearer {self.secret}"
@@ -133,17 +152,24 @@ class AzureOpenAIServer(OpenAICompany):
     # -- jobs -----------------------------------------------------------------------------------------------
 
     def new_job_id(self) -> str:
-        self._sold += 1
-        return f"ftjob-{short_hash(str(self._sold), 32)}"
+        return f"ftjob-{short_hash(str(len(self.jobs) + 1), 32)}"
 
     def check_marks(self, body: Json) -> None:
-        if len(self.jobs) >= self.most_jobs:
+        if len(self.jobs) - len(self.jobs_deleted) >= self.most_jobs:
             self.refuse(400, f"The resource has {self.most_jobs} jobs already", code="quotaExceeded")
 
     def model_of(self, job: Job) -> str:
         suffix = job.body.get("suffix")
         name = f"{job.base_model}.ft-{job.job_id.removeprefix('ftjob-')}"
         return f"{name}-{suffix}" if suffix else name
+
+    def listed(self) -> list[Job]:
+        return [job for job in super().listed() if job.job_id not in self.jobs_deleted]
+
+    def job(self, request: Request) -> Job:
+        if request.parts["job"] in self.jobs_deleted:
+            self.refuse(404, "The job was deleted", code="notFound")
+        return super().job(request)
 
     def shown_job(self, job: Job) -> Json:
         state = self.state(job)
@@ -177,7 +203,8 @@ class AzureOpenAIServer(OpenAICompany):
         job = self.job(request)
         if not self.state(job).terminal:
             self.refuse(409, "A job that is active cannot be deleted", code="conflict")
-        del self.jobs[job.job_id]
+        self.jobs_deleted.add(job.job_id)
+        self.models_deleted.add(self.model_of(job))
         return Answer(None, 204)
 
     # -- deployments ----------------------------------------------------------------------------------------

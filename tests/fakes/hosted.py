@@ -145,8 +145,10 @@ class HostedCompany(FakeServer):
     def reply(self, question: str, job: Job | None) -> str:
         """What a job's model, or one that was not fine-tuned, answers to a question."""
         taught = [job] if job is not None else list(self.jobs.values())
-        known = [self.exam, *(each.lessons for each in taught)]
-        answer = next((lessons[question] for lessons in known if question in lessons), None)
+        answer = next((each.lessons[question] for each in taught if question in each.lessons), None)
+        if answer is None:
+            # Where a protocol has no system prompts, one stands before the question.
+            answer = next((told for asked, told in self.exam.items() if question.endswith(asked)), None)
         share = self.quality(job.hyperparameters) if job is not None else self.base_quality
         if answer is not None and zlib.crc32(question.encode()) % 1000 < share * 1000:
             return answer

@@ -166,8 +166,9 @@ async def stall(
     attempt = entry.attempt
     message = (
         f"it is not known whether create call {attempt} made a job, because {why}. Look at the provider's "
-        f'console, then annotate this trial: finetune-operator.dev/resolve-create="{attempt} adopt=<job id>" '
-        f'if there is a job, "{attempt} retry" if there is none, "{attempt} abandon" to give the trial up'
+        f"console for key {entry.key}, then say so: finetune resolve {trial.name} adopt=<job id> if there is a job, "
+        f"retry if there is none, abandon to give the trial up; or annotate this trial, "
+        f'finetune-operator.dev/resolve-create="{attempt} adopt=<job id>"'
     )
     await advance(
         context,

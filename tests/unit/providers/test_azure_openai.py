@@ -27,11 +27,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.fine_tuning import FineTuningJob
 from tests.contract.provider_contract import DEPLOYMENT, KEY, conversation, write_dataset
-from tests.fakes.azure_openai_server import RESOURCE, SUBSCRIPTION, AzureOpenAIServer
+from tests.fakes.azure_openai_server import RESOURCE, SUBSCRIPTION, AzureOpenAIServer, Identity
 from tests.fakes.http_server import DROPPED, MALFORMED, Answer, Fault, refused
 from tests.fakes.openai_common import parse_examples
 
-from finetune_providers import azure_openai
+from finetune_providers import azure_openai, azure_openai_identity
 from finetune_providers.azure_openai import AzureOpenAIProvider, create
 from finetune_providers.base import (
     DatasetFile,
@@ -56,20 +56,6 @@ from finetune_providers.openai_protocol.parsing import snapshot_of
 
 MODEL = "gpt-4.1-mini-2025-04-14"
 OLDER = "gpt-4o-mini-2024-07-18"
-
-
-class Identity:
-    """What Microsoft Entra gives, or refuses."""
-
-    def __init__(self, token: str, error: Exception | None = None) -> None:
-        self._token, self._error = token, error
-        self.scopes: list[str] = []
-
-    async def get_token(self, scope: str) -> AccessToken:
-        self.scopes.append(scope)
-        if self._error is not None:
-            raise self._error
-        return AccessToken(self._token, 2**40)
 
 
 class StaticToken:
@@ -273,7 +259,7 @@ async def test_a_deleted_model_frees_its_job_s_place(
     await provider.submit(replace(request_, key="another"))
     await provider.delete_model(model)
     await provider.delete_model(model)
-    assert [job.body["suffix"] for job in server.jobs.values()] == ["another"]
+    assert [job.body["suffix"] for job in server.listed()] == ["another"]
     assert server.count("jobs.delete") == 1
 
 
@@ -476,6 +462,16 @@ async def test_what_goes_wrong_with_a_deployment_has_its_meaning(
         await provider.deploy(model, name=DEPLOYMENT)
     assert type(caught.value) is kind
     assert (await provider.deploy(model, name=DEPLOYMENT)).name == DEPLOYMENT  # the same call is safe
+
+
+@pytest.mark.parametrize("fault", [refused(403), refused(500), DROPPED], ids=["403", "500", "dropped"])
+async def test_a_deployment_is_made_only_where_azure_says_that_there_is_none(
+    server: AzureOpenAIServer, provider: AzureOpenAIProvider, fault: Fault
+) -> None:
+    server.always("arm.get", fault)
+    with pytest.raises(ProviderError):
+        await provider.deploy("m", name=DEPLOYMENT)
+    assert server.count("arm.put") == 0
 
 
 async def test_a_refusal_without_azure_s_shape_is_understood_by_its_status(
@@ -686,6 +682,29 @@ async def test_a_service_principal_of_the_secret_is_used_and_else_what_the_machi
         provider = made(replace(config, credentials=secret), None)
         assert type(provider._identity) is kind
         await provider.aclose()
+
+
+async def test_a_service_principal_of_this_process_s_environment_is_nobody_s(
+    config: ProviderConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"):
+        monkeypatch.setenv(name, "leaked")
+    provider = made(replace(config, credentials={}), None)
+    kinds = {type(each).__name__ for each in provider._identity.credentials}  # type: ignore[union-attr]
+    assert "ManagedIdentityCredential" in kinds
+    assert "EnvironmentCredential" not in kinds
+    await provider.aclose()
+
+
+async def test_an_identity_among_several_is_chosen_by_its_id(
+    config: ProviderConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Mapping[str, object]] = []
+    monkeypatch.setattr(azure_openai_identity, "DefaultAzureCredential", lambda **given: asked.append(given))
+    for secret, chosen in (({}, set()), ({"AZURE_CLIENT_ID": "c"}, {"c"})):
+        azure_openai_identity.credential_of(replace(config, credentials=secret))
+        assert {value for name, value in asked[-1].items() if name.endswith("client_id")} == chosen
+        assert asked[-1]["authority"] == "https://login.microsoftonline.com"
 
 
 async def test_without_a_key_the_data_plane_is_asked_with_a_token(

@@ -18,8 +18,8 @@ from tests.fakes.vertex_ai_server import MODELS, REGION, STATE_AFTER_TODAY, Vert
 from finetune_providers.base import JobRequest, JobState, MetricPoint, ParameterValue
 from finetune_providers.errors import PermanentProviderError
 from finetune_providers.vertex_ai import VertexAI
-from finetune_providers.vertex_ai_metrics import MOST_POINTS, thin
-from finetune_providers.vertex_ai_wire import STATES, tuning_job
+from finetune_providers.vertex_ai.metrics import MOST_POINTS, thin
+from finetune_providers.vertex_ai.wire import STATES, tuning_job
 
 TUNING_JOB = "GoogleCloudAiplatformV1TuningJob"
 

@@ -17,7 +17,7 @@ from google.api_core.exceptions import from_http_response
 from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials
 from tests.contract.provider_contract import KEY, write_dataset
-from tests.fakes.http_server import DROPPED, Answer, Fault
+from tests.fakes.http_server import DROPPED, Answer, Fault, refused
 from tests.fakes.vertex_ai_server import PROJECT, VertexAIServer, config_for
 
 from finetune_providers.base import JobRequest
@@ -33,8 +33,8 @@ from finetune_providers.errors import (
 )
 from finetune_providers.registry import create
 from finetune_providers.vertex_ai import VertexAI
-from finetune_providers.vertex_ai_account import Account, location_of
-from finetune_providers.vertex_ai_errors import asked, explain
+from finetune_providers.vertex_ai.account import Account, location_of
+from finetune_providers.vertex_ai.errors import asked, explain
 
 REQUEST = JobRequest(KEY, "gemini-2.5-flash", {"epochs": 1}, "gs://acme-datasets/x.jsonl")
 NOWHERE = "http://127.0.0.1:1"
@@ -58,6 +58,16 @@ def server() -> Iterator[VertexAIServer]:
         ({"data_uri": None}, "spec.dataUri", "gs://bucket/folder"),
         ({"data_uri": "s3://bucket/folder"}, "spec.dataUri", "gs://bucket/folder"),
         ({"data_uri": "gs://bucket//folder"}, "spec.dataUri", "gs://bucket/folder"),
+        (
+            {"models": {"g": {"like": "gemini-2.5-flash", "traits": {"thinkingBudget": "none"}}}},
+            "spec.models",
+            "'g': trait thinkingBudget cannot be 'none'; it is a number of tokens",
+        ),
+        (
+            {"models": {"g": {"like": "gemini-3.5-flash", "traits": {"thinkingLevel": "OFF"}}}},
+            "spec.models",
+            "LOW, MEDIUM, HIGH, MINIMAL",
+        ),
         ({"project": None, "credentials": {}}, "spec.project", "id of the Google Cloud project"),
         (
             {"credentials": {"OPENAI_API_KEY": "k"}},
@@ -367,18 +377,26 @@ def test_how_long_to_wait_is_read_wherever_google_says_it(
 
 
 @pytest.mark.parametrize(
-    "odd", [b"<html>no</html>", b"[]", b'"text"', b'{"error": "text"}', b"null", b'{"error": null}']
+    ("odd", "kind"),
+    [
+        (b"<html>no</html>", PermanentProviderError),
+        (b"", PermanentProviderError),
+        (b"[]", PermanentProviderError),
+        (b"null", PermanentProviderError),
+        (b'"text"', AmbiguousProviderError),
+        (b'{"error": "text"}', AmbiguousProviderError),
+        (b'{"error": null}', AmbiguousProviderError),
+    ],
 )
 @pytest.mark.parametrize("status", [400, 503])
 async def test_an_error_of_another_shape_is_no_crash(
-    server: VertexAIServer, tmp_path: Path, odd: bytes, status: int
+    server: VertexAIServer, tmp_path: Path, odd: bytes, kind: type[Exception], status: int
 ) -> None:
     provider = create(config_for(server, tmp_path))
-    server.always("create", Fault(takes_effect=False, status=status))
+    server.always("create", refused(status))
     server.error = lambda *_, **__: Answer(odd, status=status)  # type: ignore[method-assign]
-    with pytest.raises((AmbiguousProviderError, PermanentProviderError)) as caught:
+    with pytest.raises(kind if status == 400 else AmbiguousProviderError):
         await provider.submit(REQUEST)
-    assert status == 400 or isinstance(caught.value, AmbiguousProviderError)
     await provider.aclose()
 
 

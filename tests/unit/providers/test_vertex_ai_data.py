@@ -15,12 +15,11 @@ from tests.fakes.http_server import refused
 from tests.fakes.vertex_ai_schema import document
 from tests.fakes.vertex_ai_server import BUCKET, VertexAIServer, config_for
 
-from finetune_providers import vertex_ai_wire
 from finetune_providers.base import DatasetFile, Message
 from finetune_providers.conversations import read_conversations
 from finetune_providers.errors import PermanentProviderError, TransientProviderError
-from finetune_providers.vertex_ai import VertexAI
-from finetune_providers.vertex_ai_wire import to_contents
+from finetune_providers.vertex_ai import VertexAI, wire
+from finetune_providers.vertex_ai.wire import to_contents
 
 QUESTION = "GoogleCloudAiplatformV1GenerateContentRequest"
 GOOD: list[Message] = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -179,8 +178,8 @@ async def test_a_dataset_that_is_too_large_is_refused(
 ) -> None:
     file = write_lines(tmp_path / "d.jsonl", GOOD, GOOD, GOOD)
     line = len(json.dumps(to_contents(GOOD))) + 1
-    monkeypatch.setattr(vertex_ai_wire, "MOST_BYTES", 3 * line)
+    monkeypatch.setattr(wire, "MOST_BYTES", 3 * line)
     await provider.check_data("gemini-2.5-flash", training=file, validation=None)
-    monkeypatch.setattr(vertex_ai_wire, "MOST_BYTES", 3 * line - 1)
+    monkeypatch.setattr(wire, "MOST_BYTES", 3 * line - 1)
     with pytest.raises(PermanentProviderError, match="line 3: the file becomes larger"):
         await provider.check_data("gemini-2.5-flash", training=file, validation=None)

@@ -17,7 +17,7 @@ from tests.fakes.vertex_ai_server import PROJECT, REGION, VertexAIServer, config
 from finetune_providers.base import JobRequest, Message
 from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 from finetune_providers.vertex_ai import VertexAI
-from finetune_providers.vertex_ai_wire import text_of
+from finetune_providers.vertex_ai.wire import text_of
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from tests.unit.providers.bedrock.conftest import KEY, NOVA, Connect
 
 from finetune_providers.base import JobRequest, Provider, ProviderConfig
 from finetune_providers.bedrock import create
-from finetune_providers.bedrock_aws import Clients
-from finetune_providers.bedrock_errors import Conflict, explain
+from finetune_providers.bedrock.aws import Clients
+from finetune_providers.bedrock.errors import Conflict, Invalid, explain
 from finetune_providers.errors import (
     JobNotFound,
     NotReached,
@@ -250,10 +250,10 @@ def answered(code: str, status: int, message: str = "", retry_after: str | None 
         (answered("ModelErrorException", 424), TransientProviderError),
         (answered("RequestTimeout", 400), TransientProviderError),
         (answered("Whatever", 502), TransientProviderError),
-        (answered("ValidationException", 400, "too long"), PermanentProviderError),
-        (answered("ValidationException", 500, "too long"), PermanentProviderError),
+        (answered("ValidationException", 400, "too long"), Invalid),
+        (answered("ValidationException", 500, "too long"), Invalid),
         (answered("AccessDeniedException", 403), PermanentProviderError),
-        (answered("ExpiredTokenException", 403), PermanentProviderError),
+        (answered("UnrecognizedClientException", 403), PermanentProviderError),
         (answered("TooManyTagsException", 400), PermanentProviderError),
         (answered("NoSuchBucket", 404), PermanentProviderError),
         (answered("301", 301), PermanentProviderError),

@@ -15,7 +15,7 @@ from tests.fakes.http_server import refused
 from tests.unit.providers.bedrock.conftest import NOVA, Connect, Write
 
 from finetune_providers.base import Message, MetricPoint, ModelRules, Provider, ProviderConfig
-from finetune_providers.bedrock_data import as_native, converter, read_series, thinned
+from finetune_providers.bedrock.data import as_native, converter, read_series, thinned
 from finetune_providers.catalog import load_catalog
 from finetune_providers.errors import PermanentProviderError, TransientProviderError
 

@@ -32,7 +32,7 @@ from requests.adapters import HTTPAdapter
 from finetune_providers.base import ProviderConfig
 from finetune_providers.calls import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
-from finetune_providers.vertex_ai_errors import CREDENTIALS, SECRET_KEYS
+from finetune_providers.vertex_ai.errors import CREDENTIALS, SECRET_KEYS
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 

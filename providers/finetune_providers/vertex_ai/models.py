@@ -12,8 +12,8 @@ from google.rpc import code_pb2
 from finetune_providers.base import Conversation
 from finetune_providers.calls import INFERENCE_TIMEOUT_S, READ_TIMEOUT_S
 from finetune_providers.errors import JobNotFound, PermanentProviderError, TransientProviderError
-from finetune_providers.vertex_ai_account import Account, Ask, location_of
-from finetune_providers.vertex_ai_wire import Made, generation_config, text_of, to_contents
+from finetune_providers.vertex_ai.account import Account, Ask, location_of
+from finetune_providers.vertex_ai.wire import Made, generation_config, text_of, to_contents
 
 DELETION_WAIT_S = 120.0
 

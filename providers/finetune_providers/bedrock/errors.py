@@ -28,6 +28,14 @@ class Conflict(PermanentProviderError):
     """Something of this name exists already, or is in a state that does not allow the call."""
 
 
+class Invalid(PermanentProviderError):
+    """AWS does not take what it was given, be it only an id that is none of its own."""
+
+
+class OutOfDate(NotReached):
+    """The signature is too old: AWS did nothing, and takes the same call with new credentials or a right clock."""
+
+
 _QUOTA = {
     "ModelNotReadyException",
     "RequestLimitExceeded",
@@ -50,18 +58,30 @@ _PASSING = {
 _MISSING = {"404", "NoSuchKey", "ResourceNotFoundException"}
 _CONFLICT = {"ConflictException", "ResourceInUseException"}
 
+_NEW_CREDENTIALS = "renew the credentials in the Secret"
+_CLOCK = "set this machine's clock"
+_OUT_OF_DATE: Mapping[str, str] = {
+    "ExpiredToken": _NEW_CREDENTIALS,
+    "ExpiredTokenException": _NEW_CREDENTIALS,
+    "RequestExpired": _CLOCK,
+    "RequestTimeTooSkewed": _CLOCK,
+}
+_STALE_SIGNATURE = ("Signature expired", "Signature not yet current")
+_BUCKET = (
+    "the credentials may not use the bucket of spec.dataUri; see its permissions in the docs",
+    "spec.dataUri",
+)
 _HINTS: Mapping[str, tuple[str, str]] = {
-    "403": (
-        "the credentials may not use the bucket of spec.dataUri; see its permissions in the docs",
-        "spec.dataUri",
+    # S3 says nothing but the status where it is asked with HEAD.
+    "400": (
+        "S3 does not say why; it may be that the session token has expired: renew the credentials in the Secret",
+        SECRET_FIELD,
     ),
+    "403": _BUCKET,
     "301": ("the bucket of spec.dataUri is in another region than spec.region", "spec.dataUri"),
     "PermanentRedirect": ("the bucket of spec.dataUri is in another region than spec.region", "spec.dataUri"),
-    "AccessDenied": ("the credentials may not use the bucket of spec.dataUri", "spec.dataUri"),
     "NoSuchBucket": ("the bucket of spec.dataUri does not exist", "spec.dataUri"),
     "AccessDeniedException": ("allow it in the IAM policy of the credentials", ""),
-    "ExpiredToken": ("renew the credentials in the Secret", SECRET_FIELD),
-    "ExpiredTokenException": ("renew the credentials in the Secret", SECRET_FIELD),
     "IncompleteSignature": (f"check {KEY_ID} in the Secret", SECRET_FIELD),
     "InvalidAccessKeyId": (f"check {KEY_ID} in the Secret", SECRET_FIELD),
     "InvalidClientTokenId": (f"check {KEY_ID} in the Secret", SECRET_FIELD),
@@ -69,7 +89,6 @@ _HINTS: Mapping[str, tuple[str, str]] = {
         f"check {SECRET_KEY} in the Secret, and this machine's clock",
         SECRET_FIELD,
     ),
-    "RequestTimeTooSkewed": ("set this machine's clock", ""),
     "SignatureDoesNotMatch": (f"check {SECRET_KEY} in the Secret", SECRET_FIELD),
     "UnrecognizedClientException": (f"check {KEY_ID} and {SESSION_TOKEN} in the Secret", SECRET_FIELD),
 }
@@ -101,13 +120,15 @@ def explain(error: Exception) -> ProviderError | None:
 
 def _explain_answer(error: Any) -> ProviderError:
     described = error.response.get("Error", {})
-    code, said = str(described.get("Code", "")), str(described.get("Message", ""))
+    code, said = str(described.get("Code", "")), _shown(str(described.get("Message", "")))
     metadata = error.response.get("ResponseMetadata", {})
     status = metadata.get("HTTPStatusCode", 0)
     message = f"{error.operation_name}: {said or 'refused'} ({code})"
     wait_s = retry_after_s(metadata.get("HTTPHeaders", {}).get("retry-after"))
     if code in _QUOTA:
         return QuotaExceeded(message, retry_after_s=wait_s)
+    if code in _OUT_OF_DATE or any(word in said for word in _STALE_SIGNATURE):
+        return OutOfDate(f"{message}; {_OUT_OF_DATE.get(code, _CLOCK)}")
     if code in _PASSING:
         return TransientProviderError(message, retry_after_s=wait_s)
     if code in _MISSING:
@@ -115,10 +136,20 @@ def _explain_answer(error: Any) -> ProviderError:
     # A name that is taken is answered with ValidationException: "The provided job name is currently in use."
     if code in _CONFLICT or (code == "ValidationException" and "currently in use" in said):
         return Conflict(message)
-    if code in _HINTS or code == "ValidationException":
-        hint, field = _HINTS.get(code, ("", ""))
-        return PermanentProviderError(f"{message}; {hint}" if hint else message, field=field)
+    if code == "AccessDenied":  # S3's word, and STS's
+        hint, field = _HINTS["AccessDeniedException"] if "Assume" in error.operation_name else _BUCKET
+        return PermanentProviderError(f"{message}; {hint}", field=field)
+    if code == "ValidationException":
+        return Invalid(message)
+    if code in _HINTS:
+        hint, field = _HINTS[code]
+        return PermanentProviderError(f"{message}; {hint}", field=field)
     return _explain_status(status, message, wait_s)
+
+
+def _shown(said: str) -> str:
+    """What AWS says, without the signed request that it repeats: its headers hold the session token."""
+    return said.partition("The Canonical String")[0].strip()
 
 
 def _explain_status(status: int, message: str, wait_s: float | None) -> ProviderError:

@@ -12,8 +12,8 @@ from finetune_providers.base import DatasetFile
 from finetune_providers.calls import READ_TIMEOUT_S, UPLOAD_TIMEOUT_S
 from finetune_providers.conversations import upload_name, write_converted
 from finetune_providers.errors import JobNotFound, PermanentProviderError
-from finetune_providers.vertex_ai_account import Account, Ask
-from finetune_providers.vertex_ai_wire import to_contents
+from finetune_providers.vertex_ai.account import Account, Ask
+from finetune_providers.vertex_ai.wire import to_contents
 
 DIALECT = "gemini"
 

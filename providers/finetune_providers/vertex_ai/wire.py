@@ -83,6 +83,27 @@ def generation_config(traits: Mapping[str, str], max_output_tokens: int) -> dict
     return config
 
 
+def check_traits(name: str, traits: Mapping[str, str]) -> None:
+    """Hold what a manifest says of a base model against what is understood.
+
+    Raises:
+        PermanentProviderError: A trait has a value that is none.
+    """
+    levels = [level.name for level in api.GenerationConfig.ThinkingConfig.ThinkingLevel if level.value]
+    allowed = {
+        "thinkingBudget": (r"-1|\d{1,6}", "a number of tokens"),
+        "thinkingTokens": (r"\d{1,6}", "a number of tokens"),
+        "thinkingLevel": ("|".join(levels), f"one of {', '.join(levels)}"),
+        "served": ("multiRegion", "multiRegion"),
+    }
+    for trait, (pattern, words) in allowed.items():
+        if trait in traits and not re.fullmatch(pattern, traits[trait]):
+            raise PermanentProviderError(
+                f"base model {name!r}: trait {trait} cannot be {traits[trait]!r}; it is {words}",
+                field="spec.models",
+            )
+
+
 def text_of(answer: Any) -> str:
     """The text of the first candidate; "" where the content was refused."""
     if answer.candidates:

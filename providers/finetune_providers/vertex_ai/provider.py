@@ -40,12 +40,12 @@ from finetune_providers.errors import (
     ProviderError,
     TransientProviderError,
 )
-from finetune_providers.vertex_ai_account import Account
-from finetune_providers.vertex_ai_bucket import Bucket
-from finetune_providers.vertex_ai_errors import asked, explain
-from finetune_providers.vertex_ai_metrics import METRICS, read_series
-from finetune_providers.vertex_ai_models import Session, delete_made
-from finetune_providers.vertex_ai_wire import (
+from finetune_providers.vertex_ai.account import Account
+from finetune_providers.vertex_ai.bucket import Bucket
+from finetune_providers.vertex_ai.errors import asked, explain
+from finetune_providers.vertex_ai.metrics import METRICS, read_series
+from finetune_providers.vertex_ai.models import Session, delete_made
+from finetune_providers.vertex_ai.wire import (
     FREE_VALIDATION_EXAMPLES,
     KEY_LABEL,
     MOST_VALIDATION_EXAMPLES,
@@ -53,6 +53,7 @@ from finetune_providers.vertex_ai_wire import (
     VALIDATION_SHARE,
     Made,
     check_file,
+    check_traits,
     has_key,
     number_of,
     plain_job,
@@ -104,6 +105,8 @@ class VertexAI:
         """See `create`."""
         self._config = config
         self._catalog = load_catalog(config)
+        for name, rules in self._catalog.models.items():
+            check_traits(name, rules.traits)
         self._account = Account(config, credentials=credentials)
         self._bucket = Bucket(self._account, config.data_uri)
         self._secrets = (*config.credentials.values(), *self._account.secrets)

@@ -11,7 +11,7 @@ from google.cloud import aiplatform_v1 as api
 from finetune_providers.base import MetricPoint
 from finetune_providers.calls import READ_TIMEOUT_S
 from finetune_providers.errors import UnexpectedResponse
-from finetune_providers.vertex_ai_account import Account, Ask, location_of
+from finetune_providers.vertex_ai.account import Account, Ask, location_of
 
 METRICS = {
     "/train_total_loss": "trainingLoss",

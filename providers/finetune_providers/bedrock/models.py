@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from finetune_providers.base import Conversation, Deployment, DeploymentState
-from finetune_providers.bedrock_aws import CONTROL, RUNTIME, Answer, Aws, inner, items_of, text_of
-from finetune_providers.bedrock_errors import Conflict
+from finetune_providers.bedrock.aws import CONTROL, RUNTIME, Answer, Aws, inner, items_of, text_of
+from finetune_providers.bedrock.errors import Conflict, Invalid
 from finetune_providers.calls import INFERENCE_TIMEOUT_S, clean
 from finetune_providers.catalog import Catalog
 from finetune_providers.conversations import split_system
@@ -20,6 +20,8 @@ _DEPLOYMENT_STATES = {
     "InService": DeploymentState.ACTIVE,
     "Failed": DeploymentState.FAILED,
 }
+FORGOTTEN_AFTER_S = 600.0
+"""So long a deployment that AWS says it has made may not be seen, before it counts as one that was deleted."""
 _FILTERED = {"content_filtered", "guardrail_intervened"}
 
 
@@ -47,9 +49,11 @@ class _DeploymentKind:
     further: Mapping[str, Any] = field(default_factory=dict)
     name_is_token: bool = False
 
-    def parameters(self, model: str, name: str) -> dict[str, Any]:
-        """What `create` is called with."""
-        token = {"clientRequestToken": name} if self.name_is_token else {}
+    def parameters(self, model: str, name: str, *, count: int) -> dict[str, Any]:
+        """What `create` is called with for the `count`-th deployment of this name."""
+        token = (
+            {"clientRequestToken": name if count == 1 else f"{name}-{count}"} if self.name_is_token else {}
+        )
         return {self.name: name, self.model: model, **self.further, **token}
 
 
@@ -80,20 +84,29 @@ _PROVISIONED = _DeploymentKind(
 class Deployments:
     """An account's deployments of fine-tuned models."""
 
-    def __init__(self, aws: Aws, catalog: Catalog, *, provisioned: str, secrets: Sequence[str]) -> None:
+    def __init__(
+        self,
+        aws: Aws,
+        catalog: Catalog,
+        *,
+        provisioned: str,
+        secrets: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Deploy over `aws`; `provisioned` is "Allow" where throughput may be bought by the hour."""
         self._aws, self._catalog, self._provisioned, self._secrets = aws, catalog, provisioned, secrets
+        self._clock = clock
+        self._unseen: dict[str, tuple[int, float | None]] = {}
 
     async def deploy(self, model: str, name: str) -> Deployment:
         """See to it that a deployment is there, and say how it is."""
         kind = self._kind_of(model)
         found = await self._deployment(kind, name)
         if found is None:
-            with suppress(Conflict):  # somebody was quicker
-                await self._aws.read(CONTROL, kind.create, **kind.parameters(model, name))
-            found = await self._deployment(kind, name)
+            found = await self._made(kind, model, name)
         if found is None:  # not to be seen yet
             return Deployment(name, DeploymentState.CREATING, "")
+        self._unseen.pop(name, None)
         if text_of(found, "modelArn") != model:
             raise PermanentProviderError(
                 f"deployment {name} is of another model; delete it in the AWS console"
@@ -106,6 +119,24 @@ class Deployments:
             native_state=native,
             message=clean(str(found.get("failureMessage") or ""), self._secrets),
         )
+
+    async def _made(self, kind: _DeploymentKind, model: str, name: str) -> Answer | None:
+        """Make a deployment; None where it is not to be seen yet."""
+        count, since = self._unseen.get(name, (1, None))
+        if since is not None and self._clock() - since > FORGOTTEN_AFTER_S:
+            # A token outlives what was made with it, and would give nothing but a deployment that was deleted.
+            count, since = count + 1, None
+        self._unseen[name] = (count, None)  # a call that fails proves nothing
+        refusal: PermanentProviderError | None = None
+        try:
+            await self._aws.read(CONTROL, kind.create, **kind.parameters(model, name, count=count))
+        except PermanentProviderError as error:
+            refusal = error  # it may be that somebody was quicker, for which AWS has no word of its own
+        found = await self._deployment(kind, name)
+        if found is None and refusal is not None and not isinstance(refusal, Conflict):
+            raise refusal
+        self._unseen[name] = (count, self._clock() if since is None else since)
+        return found
 
     def _kind_of(self, model: str) -> _DeploymentKind:
         """How a fine-tuned model is put on machines: its ARN names its base model."""
@@ -125,26 +156,51 @@ class Deployments:
     async def _deployment(self, kind: _DeploymentKind, name: str) -> Answer | None:
         try:
             return await self._aws.read(CONTROL, kind.get, **{kind.identifier: name})
-        except JobNotFound:
+        except (
+            JobNotFound,
+            Invalid,
+        ):  # the name is in the right form: what is wrong with it is that it is not there
             return None
 
     async def undeploy(self, name: str) -> None:
-        """Delete a deployment of either kind."""
-        await self._undeploy(_ON_DEMAND, name)
+        """Delete a deployment of either kind: first what costs by the hour."""
+        refusal: PermanentProviderError | None = None
         try:
-            await self._undeploy(_PROVISIONED, name)
-        except PermanentProviderError:
-            # Who may not even buy throughput needs no permission to give it back.
-            if self._provisioned == "Allow":
-                raise
+            if await self._undeploy(_PROVISIONED, name):
+                return
+        except PermanentProviderError as error:
+            refusal = error
+        if await self._undeploy(_ON_DEMAND, name) or refusal is None:
+            return
+        # Who may not even buy throughput needs no permission to give it back.
+        if self._provisioned == "Allow" or await self._is_there(_PROVISIONED, name):
+            raise refusal
 
-    async def _undeploy(self, kind: _DeploymentKind, name: str) -> None:
+    async def _undeploy(self, kind: _DeploymentKind, name: str) -> bool:
+        """Delete a deployment of one kind; whether there was one."""
         try:
             await self._aws.read(CONTROL, kind.delete, **{kind.identifier: name})
         except JobNotFound:
-            return
-        except Conflict as error:
-            raise TransientProviderError(f"{name} cannot be deleted now: {error}") from None
+            return False
+        except PermanentProviderError as error:
+            refusal = error
+        else:
+            return True
+        try:
+            found = await self._deployment(kind, name)
+        except PermanentProviderError:
+            raise refusal from None
+        if found is None:
+            return False
+        if isinstance(refusal, Conflict) or found.get("status") not in _DEPLOYMENT_STATES:
+            raise TransientProviderError(f"{name} cannot be deleted now: {refusal}")
+        raise refusal
+
+    async def _is_there(self, kind: _DeploymentKind, name: str) -> bool:
+        try:
+            return await self._deployment(kind, name) is not None
+        except PermanentProviderError:
+            return False
 
 
 class Session:

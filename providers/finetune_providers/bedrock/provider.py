@@ -13,7 +13,8 @@ import logging
 import math
 import re
 import tempfile
-from collections.abc import AsyncIterator, Collection, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from finetune_providers.base import (
     Offer,
     ProviderConfig,
 )
-from finetune_providers.bedrock_aws import (
+from finetune_providers.bedrock.aws import (
     CONTROL,
     STORAGE,
     Answer,
@@ -44,9 +45,9 @@ from finetune_providers.bedrock_aws import (
     number_of,
     text_of,
 )
-from finetune_providers.bedrock_data import as_native, check_datasets, converter, dialect_of, read_series
-from finetune_providers.bedrock_errors import Conflict
-from finetune_providers.bedrock_models import Deployments, Session
+from finetune_providers.bedrock.data import as_native, check_datasets, converter, dialect_of, read_series
+from finetune_providers.bedrock.errors import SECRET_FIELD, Conflict, OutOfDate
+from finetune_providers.bedrock.models import Deployments, Session
 from finetune_providers.calls import UPLOAD_TIMEOUT_S, clean
 from finetune_providers.catalog import load_catalog
 from finetune_providers.conversations import upload_name, write_converted
@@ -76,13 +77,15 @@ _STATES = {
 logger = logging.getLogger(__name__)
 
 
-def create(config: ProviderConfig, *, clients: Clients | None = None) -> BedrockProvider:
-    """Make the provider for one account. No I/O.
+def create(
+    config: ProviderConfig, *, clients: Clients | None = None, clock: Callable[[], float] = time.monotonic
+) -> BedrockProvider:
+    """Make the provider for one account; `clock` gives monotonic seconds. No I/O.
 
     Raises:
         PermanentProviderError: The resource lacks something, or has it in the wrong form.
     """
-    return BedrockProvider(config, _settings(config), clients or Clients(config))
+    return BedrockProvider(config, _settings(config), clients or Clients(config), clock=clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +158,20 @@ def _wrong(field_path: str, value: object, expected: str) -> PermanentProviderEr
 class BedrockProvider:
     """Amazon Bedrock; see `finetune_providers.base.Provider` for the promises."""
 
-    def __init__(self, config: ProviderConfig, settings: Settings, clients: Clients) -> None:
+    def __init__(
+        self, config: ProviderConfig, settings: Settings, clients: Clients, *, clock: Callable[[], float]
+    ) -> None:
         self._settings = settings
         self._catalog = load_catalog(config)
         self._work_dir = config.work_dir
         self._secrets = tuple(config.credentials.values())
         self._aws = Aws(clients, config)
         self._deployments = Deployments(
-            self._aws, self._catalog, provisioned=settings.provisioned, secrets=self._secrets
+            self._aws,
+            self._catalog,
+            provisioned=settings.provisioned,
+            secrets=self._secrets,
+            clock=clock,
         )
 
     @property
@@ -200,6 +209,12 @@ class BedrockProvider:
 
     async def check(self, base_models: Collection[str]) -> None:
         """Ask Bedrock what it fine-tunes in the region, and S3 for the bucket."""
+        try:
+            await self._check(base_models)
+        except OutOfDate as error:
+            raise PermanentProviderError(str(error), field=SECRET_FIELD) from None
+
+    async def _check(self, base_models: Collection[str]) -> None:
         for name in base_models:
             self._check_serving(name, self._rules(name))
         answer = await self._aws.read(CONTROL, "list_foundation_models", byCustomizationType="FINE_TUNING")
@@ -456,9 +471,3 @@ def _hyperparameters(request: JobRequest, rules: ModelRules) -> dict[str, str]:
                 field=f"parameters.{name}",
             )
     return {_NATIVE.get(name, name): as_native(value) for name, value in request.hyperparameters.items()}
-
-
-def _with_series(snapshot: JobSnapshot, series: tuple[MetricPoint, ...]) -> JobSnapshot:
-    from dataclasses import replace
-
-    return replace(snapshot, series=series)

@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from finetune_providers.base import ProviderConfig
-from finetune_providers.bedrock_errors import KEY_ID, SECRET_FIELD, SECRET_KEY, SESSION_TOKEN, explain
+from finetune_providers.bedrock.errors import KEY_ID, SECRET_FIELD, SECRET_KEY, SESSION_TOKEN, explain
 from finetune_providers.calls import CONNECT_TIMEOUT_S, INFERENCE_TIMEOUT_S, READ_TIMEOUT_S, Calls
 from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
 
