@@ -31,8 +31,9 @@ from tests.fakes.azure_openai_server import RESOURCE, SUBSCRIPTION, AzureOpenAIS
 from tests.fakes.http_server import DROPPED, MALFORMED, Answer, Fault, refused
 from tests.fakes.openai_common import parse_examples
 
-from finetune_providers import azure_openai, azure_openai_identity
 from finetune_providers.azure_openai import AzureOpenAIProvider, create
+from finetune_providers.azure_openai import identity as identity_module
+from finetune_providers.azure_openai import provider as provider_module
 from finetune_providers.base import (
     DatasetFile,
     Deployment,
@@ -604,7 +605,7 @@ async def test_a_new_deployment_may_need_five_minutes_and_not_more(
     with pytest.raises(TransientProviderError):
         await ask()
     later = time.monotonic() + 301
-    monkeypatch.setattr(azure_openai.time, "monotonic", lambda: later)  # type: ignore[attr-defined]
+    monkeypatch.setattr(provider_module.time, "monotonic", lambda: later)  # type: ignore[attr-defined]
     with pytest.raises(PermanentProviderError, match="does not exist"):
         await ask()
 
@@ -700,9 +701,9 @@ async def test_an_identity_among_several_is_chosen_by_its_id(
     config: ProviderConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Mapping[str, object]] = []
-    monkeypatch.setattr(azure_openai_identity, "DefaultAzureCredential", lambda **given: asked.append(given))
+    monkeypatch.setattr(identity_module, "DefaultAzureCredential", lambda **given: asked.append(given))
     for secret, chosen in (({}, set()), ({"AZURE_CLIENT_ID": "c"}, {"c"})):
-        azure_openai_identity.credential_of(replace(config, credentials=secret))
+        identity_module.credential_of(replace(config, credentials=secret))
         assert {value for name, value in asked[-1].items() if name.endswith("client_id")} == chosen
         assert asked[-1]["authority"] == "https://login.microsoftonline.com"
 

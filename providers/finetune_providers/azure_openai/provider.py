@@ -6,7 +6,7 @@ Azure/azure-rest-api-specs, data-plane/AzureOpenAI/authoring (read 2026-11-24). 
 - A job has no metadata, and the list of jobs no filter. A job is found again by its suffix, of at most 40 characters.
 - A file is processed after its upload; a job that names it before is refused.
 - A model is deleted with the job that made it.
-- A model answers only through a deployment (see `azure_openai_management`).
+- A model answers only through a deployment (see `management`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from urllib.parse import quote
 
 import openai
 
-from finetune_providers.azure_openai_identity import Tokens, credential_of, explain_login
-from finetune_providers.azure_openai_management import BASE_URL as MANAGEMENT_URL
-from finetune_providers.azure_openai_management import Deployments, explain_management
+from finetune_providers.azure_openai.identity import Tokens, credential_of, explain_login
+from finetune_providers.azure_openai.management import BASE_URL as MANAGEMENT_URL
+from finetune_providers.azure_openai.management import Deployments, explain_management
 from finetune_providers.base import (
     Capabilities,
     Conversation,
