@@ -182,7 +182,7 @@ def text_of(answer: Answer, name: str) -> str:
 
 
 def items_of(answer: Any, name: str) -> Iterator[Answer]:
-    """A list of structures that must be there, though it may be empty."""
+    """A list of structures that must be there, though it may be empty: botocore reads no JSON as no members."""
     value = answer.get(name) if isinstance(answer, Mapping) else None
     if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
         raise UnexpectedResponse(f"an answer of AWS has no list {name}")
