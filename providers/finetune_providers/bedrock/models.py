@@ -232,4 +232,4 @@ class Session:
         if text_of(answer, "stopReason") in _FILTERED:
             return ""
         blocks = items_of(inner(answer, "output", "message"), "content")
-        return "".join(text_of(block, "text") for block in blocks if "text" in block)
+        return "".join(text for block in blocks if isinstance(text := block.get("text"), str))

@@ -450,7 +450,9 @@ class BedrockProvider:
             except PermanentProviderError as error:
                 logger.warning("metrics of %s could not be read: %s", job_id, error)
         losses = job.get("validationMetrics") or [{}]
-        return read_series(
+        # A file may have a row for each of a hundred thousand steps.
+        return await self._aws.calls.in_thread(
+            read_series,
             *files.values(),
             final_training=number_of(inner(job, "trainingMetrics", "trainingLoss")),
             final_validation=number_of(inner(losses[0], "validationLoss")),
