@@ -84,7 +84,8 @@ class Clients:
             return self._made[service]
 
     def _make(self, service: str) -> Any:
-        endpoint = self._config.endpoints.get(_ENDPOINTS.get(service, ""), self._config.endpoint)
+        word = _ENDPOINTS.get(service, "")
+        endpoint = self._config.endpoints.get(word, self._config.endpoint)
         options: dict[str, Any] = {
             "retries": {"total_max_attempts": 1},
             "connect_timeout": CONNECT_TIMEOUT_S,
@@ -95,7 +96,11 @@ class Clients:
             options["s3"] = {"addressing_style": "path"}
         if self._credentials and service != STORAGE:
             options["signature_version"] = "v4"  # else a token in AWS_BEARER_TOKEN_BEDROCK would be preferred
-        return self._session().client(service, endpoint_url=endpoint, config=Config(**options))
+        try:
+            return self._session().client(service, endpoint_url=endpoint, config=Config(**options))
+        except ValueError as error:  # a host that boto3 does not take, such as one with an underscore
+            field = f"spec.endpoints.{word}" if word in self._config.endpoints else "spec.endpoint"
+            raise PermanentProviderError(f"{field}: {error}", field=field) from None
 
     def _session(self) -> Any:
         region = self._config.region
