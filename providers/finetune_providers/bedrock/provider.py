@@ -46,7 +46,7 @@ from finetune_providers.bedrock.aws import (
     text_of,
 )
 from finetune_providers.bedrock.data import as_native, check_datasets, converter, dialect_of, read_series
-from finetune_providers.bedrock.errors import SECRET_FIELD, Conflict, OutOfDate
+from finetune_providers.bedrock.errors import SECRET_FIELD, Conflict, Invalid, OutOfDate
 from finetune_providers.bedrock.models import Deployments, Session
 from finetune_providers.calls import UPLOAD_TIMEOUT_S, clean
 from finetune_providers.catalog import load_catalog
@@ -55,6 +55,7 @@ from finetune_providers.errors import (
     AmbiguousProviderError,
     JobNotFound,
     PermanentProviderError,
+    ProviderError,
     TransientProviderError,
     UnexpectedResponse,
 )
@@ -308,8 +309,11 @@ class BedrockProvider:
         """The job that a name belongs to, where a create call was refused because the name is taken."""
         try:
             found = await self.find(key)
-        except (TransientProviderError, UnexpectedResponse) as error:
+            hidden = not found and "job name" in str(refusal) and await self._named(key) is None
+        except ProviderError as error:
             raise AmbiguousProviderError(f"{refusal}; its job could not be looked up: {error}") from None
+        if hidden:
+            raise AmbiguousProviderError(f"{refusal}; its job is not to be seen yet")
         if not found:
             raise refusal
         return found[0]
@@ -344,42 +348,70 @@ class BedrockProvider:
         }
 
     async def find(self, key: str) -> tuple[JobSnapshot, ...]:
-        try:
-            job = await self._aws.read(CONTROL, "get_model_customization_job", jobIdentifier=key)
-        except JobNotFound:
+        job = await self._named(key)
+        if job is None:
             return ()
-        snapshot = self._snapshot(job, arn="outputModelArn")
-        ours = snapshot.key == key and job.get("clientRequestToken", key) == key
-        return (snapshot,) if ours else ()
+        if _is_bought_with(key, job):
+            return (self._snapshot(job, arn="outputModelArn"),)
+        # Nothing is written of what AWS shows where it has several jobs of a name: ours may be behind this one.
+        behind = [
+            text_of(summary, "jobArn")
+            async for page in self._job_pages(nameContains=key)
+            for summary in items_of(page, "modelCustomizationJobSummaries")
+            if summary.get("jobName") == key and summary.get("jobArn") != job.get("jobArn")
+        ]
+        found = [await self._named(arn) for arn in behind]
+        ours = [each for each in found if each is not None and _is_bought_with(key, each)]
+        return tuple(self._snapshot(each, arn="outputModelArn") for each in ours)
 
-    async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
-        wanted, seen = set(job_ids), {}
+    async def _named(self, identifier: str) -> Answer | None:
+        """The job of a name or an ARN; None where there is none."""
+        try:
+            return await self._aws.read(CONTROL, "get_model_customization_job", jobIdentifier=identifier)
+        except (JobNotFound, Invalid):  # an ARN of another region or account is refused
+            return None
+
+    async def _job_pages(self, **parameters: Any) -> AsyncIterator[Answer]:
+        """The list of jobs, the latest first."""
         more: dict[str, str] = {}
-        # A list may lag or be long: beyond as many pages as there are jobs, asking for each is no worse.
-        for _ in wanted:
+        while True:
             page = await self._aws.read(
                 CONTROL,
                 "list_model_customization_jobs",
                 maxResults=100,
                 sortBy="CreationTime",
                 sortOrder="Descending",
+                **parameters,
                 **more,
             )
+            yield page
+            if not page.get("nextToken"):
+                return
+            more = {"nextToken": text_of(page, "nextToken")}
+
+    async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
+        wanted: set[str] = set(job_ids)
+        seen: dict[str, JobSnapshot] = {}
+        if not wanted:
+            return seen
+        pages = 0
+        async for page in self._job_pages():
             for summary in items_of(page, "modelCustomizationJobSummaries"):
                 if text_of(summary, "jobArn") in wanted:
                     snapshot = self._snapshot(summary, arn="customModelArn")
                     seen[snapshot.job_id] = snapshot
-            if wanted == seen.keys() or not page.get("nextToken"):
+            pages += 1
+            # A list may lag or be long: beyond as many pages as there are jobs, asking for each is no worse.
+            if wanted == seen.keys() or pages == len(wanted):
                 break
-            more = {"nextToken": text_of(page, "nextToken")}
         for job_id in sorted(wanted):
             if job_id not in seen or seen[job_id].state.terminal:  # a list knows neither messages nor metrics
-                with suppress(JobNotFound):
-                    seen[job_id] = await self._look(job_id)
+                job = await self._named(job_id)
+                if job is not None:
+                    seen[job_id] = await self._with_series(job)
         return seen
 
-    async def _look(self, job_id: str) -> JobSnapshot:
-        job = await self._aws.read(CONTROL, "get_model_customization_job", jobIdentifier=job_id)
+    async def _with_series(self, job: Answer) -> JobSnapshot:
         snapshot = self._snapshot(job, arn="outputModelArn")
         if snapshot.state is not JobState.SUCCEEDED:
             return snapshot
@@ -419,7 +451,9 @@ class BedrockProvider:
             except PermanentProviderError as error:
                 logger.warning("metrics of %s could not be read: %s", job_id, error)
         losses = job.get("validationMetrics") or [{}]
-        return read_series(
+        # A file may have a row for each of a hundred thousand steps.
+        return await self._aws.calls.in_thread(
+            read_series,
             *files.values(),
             final_training=number_of(inner(job, "trainingMetrics", "trainingLoss")),
             final_validation=number_of(inner(losses[0], "validationLoss")),
@@ -430,10 +464,14 @@ class BedrockProvider:
             await self._aws.read(CONTROL, "stop_model_customization_job", jobIdentifier=job_id)
         except JobNotFound:
             raise JobNotFound(f"there is no job {job_id}") from None
-        except PermanentProviderError:
+        except PermanentProviderError as error:
+            job = await self._named(job_id)
+            if job is None:
+                raise JobNotFound(f"there is no job {job_id}") from None
             # What has ended cannot be stopped, and is left as it is.
-            job = await self._aws.read(CONTROL, "get_model_customization_job", jobIdentifier=job_id)
-            if text_of(job, "status") == "InProgress":
+            if text_of(job, "status") not in {"Stopping", "Stopped", "Completed", "Failed"}:
+                if isinstance(error, Conflict):
+                    raise TransientProviderError(f"{job_id} cannot be stopped now: {error}") from None
                 raise
 
     # -- models -------------------------------------------------------------------------------------------------
@@ -472,3 +510,7 @@ def _hyperparameters(request: JobRequest, rules: ModelRules) -> dict[str, str]:
                 field=f"parameters.{name}",
             )
     return {_NATIVE.get(name, name): as_native(value) for name, value in request.hyperparameters.items()}
+
+
+def _is_bought_with(key: str, job: Answer) -> bool:
+    return job.get("jobName") == key and job.get("clientRequestToken", key) == key

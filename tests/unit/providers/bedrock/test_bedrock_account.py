@@ -159,6 +159,21 @@ async def test_each_service_may_have_an_endpoint_of_its_own(server: BedrockServe
 
 
 @pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"endpoint": "https://bed_rock.acme.example"}, "spec.endpoint"),
+        ({"endpoints": {"storage": "https://s3_proxy.acme.example"}}, "spec.endpoints.storage"),
+    ],
+)
+async def test_an_endpoint_that_boto3_does_not_take_is_named(
+    connect: Connect, changes: Any, field: str
+) -> None:
+    with pytest.raises(PermanentProviderError, match="_") as caught:
+        await connect(**changes).check([NOVA])
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
     ("service", "host"),
     [
         ("bedrock", "https://bedrock.us-west-2.amazonaws.com"),
