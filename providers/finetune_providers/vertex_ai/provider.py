@@ -54,9 +54,9 @@ from finetune_providers.vertex_ai.wire import (
     Made,
     check_file,
     check_traits,
+    checked_job,
     has_key,
     number_of,
-    plain_job,
     time_of,
     trained_tokens,
     tuning_job,
@@ -160,7 +160,7 @@ class VertexAI:
                     f"{self._account.region}; change spec.region of the FinetuneProvider",
                     field="spec.region",
                 )
-        await self._page(page_size=1)
+        await self._page(pageSize=1)
 
     async def check_data(
         self, base_model: str, *, training: DatasetFile, validation: DatasetFile | None
@@ -199,13 +199,12 @@ class VertexAI:
             raise NotReached(str(error), retry_after_s=error.retry_after_s) from None
 
         def create() -> Any:
-            client = self._account.buying()
-            return client.create_tuning_job(
-                parent=self._account.parent, tuning_job=job, retry=None, timeout=CREATE_TIMEOUT_S
+            return self._account.buy(
+                f"{self._account.parent}/tuningJobs", api.TuningJob, body=job, timeout_s=CREATE_TIMEOUT_S
             )
 
         async def call() -> Any:
-            return plain_job(await self._calls.in_thread(asked, create))
+            return checked_job(await self._calls.in_thread(asked, create))
 
         return await self._snapshot(await self._calls.create(call))
 
@@ -251,9 +250,7 @@ class VertexAI:
         name = self._name(job_id)
         try:
             await self._read(
-                lambda: self._account.tuning().cancel_tuning_job(
-                    name=name, retry=None, timeout=READ_TIMEOUT_S
-                )
+                lambda: self._account.ask("POST", f"{name}:cancel", body=api.CancelTuningJobRequest())
             )
         except JobNotFound as error:
             raise JobNotFound(f"there is no tuning job {job_id}: {error}") from None
@@ -265,31 +262,23 @@ class VertexAI:
 
     async def _get(self, job_id: str) -> Any:
         name = self._name(job_id)
-        return plain_job(
-            await self._read(
-                lambda: self._account.tuning().get_tuning_job(name=name, retry=None, timeout=READ_TIMEOUT_S)
-            )
-        )
+        return checked_job(await self._read(lambda: self._account.ask("GET", name, api.TuningJob)))
 
     async def _jobs(self, **query: str) -> AsyncIterator[Any]:
-        """All jobs, page by page, as plain protocol buffers."""
+        """All jobs, page by page."""
         token = ""
         while True:
-            page = await self._page(page_size=_PAGE, page_token=token, **query)
+            page = await self._page(pageSize=_PAGE, pageToken=token, **query)
             for job in page.tuning_jobs:
-                yield plain_job(job)
+                yield checked_job(job)
             token = page.next_page_token
             if not token:
                 return
 
     async def _page(self, **query: Any) -> Any:
-        request = api.ListTuningJobsRequest(parent=self._account.parent, **query)
+        path = f"{self._account.parent}/tuningJobs"
         return await self._read(
-            lambda: next(
-                iter(
-                    self._account.tuning().list_tuning_jobs(request, retry=None, timeout=READ_TIMEOUT_S).pages
-                )
-            )
+            lambda: self._account.ask("GET", path, api.ListTuningJobsResponse, query=tuple(query.items()))
         )
 
     def _name(self, job_id: str) -> str:
@@ -329,11 +318,11 @@ class VertexAI:
         known = STATES.get(job.state)
         if known is not None:
             return known, api.JobState(job.state).name
-        # The installed package has no word for it: ask for the job as it is written.
+        # The installed package does not know its word: ask for the job as it is written.
         written: object = None
         with suppress(ProviderError):
-            written = (await self._read(lambda: self._account.plain_json(job.name))).get("state")
-        return JobState.RUNNING, str(written or f"state {job.state}")
+            written = (await self._read(lambda: self._account.ask("GET", job.name))).get("state")
+        return JobState.RUNNING, str(written or "unknown")
 
     async def _metrics(self, job: Any) -> _Metrics:
         """A finished job's series; after some tries without an answer, none, and why."""

@@ -184,12 +184,11 @@ def _label(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:_LONGEST_LABEL]
 
 
-def plain_job(job: Any) -> Any:
-    """A job as a plain protocol buffer, where an unknown state is a number and no warning."""
-    plain = api.TuningJob.pb(job)
-    if not plain.name:
+def checked_job(job: Any) -> Any:
+    """A job that has a name, without which nothing could be done with it."""
+    if not job.name:
         raise UnexpectedResponse("Vertex AI answered with a tuning job without a name")
-    return plain
+    return job
 
 
 def number_of(job_id: str) -> str:

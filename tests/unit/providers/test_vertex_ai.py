@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.contract.provider_contract import KEY, write_dataset
 from tests.fakes.http_server import DROPPED, refused
-from tests.fakes.vertex_ai_schema import document, in_words
-from tests.fakes.vertex_ai_server import MODELS, REGION, STATE_AFTER_TODAY, VertexAIServer, config_for
+from tests.fakes.vertex_ai_schema import document
+from tests.fakes.vertex_ai_server import MODELS, REGION, VertexAIServer, config_for
 
 from finetune_providers.base import JobRequest, JobState, MetricPoint, ParameterValue
 from finetune_providers.errors import PermanentProviderError
@@ -61,7 +61,7 @@ async def test_the_create_call_says_all_of_the_request_and_no_more(
     )
     await provider.submit(request)
     (body,) = server.bodies("create")
-    assert in_words(TUNING_JOB, body) == {
+    assert body == {
         "baseModel": "gemini-2.5-flash",
         "tunedModelDisplayName": f"support.intents-0 {KEY}",
         "labels": {
@@ -112,7 +112,7 @@ async def test_each_hyperparameter_arrives_under_its_own_name(
 ) -> None:
     await provider.submit(replace(plain, hyperparameters=hyperparameters))
     (body,) = server.bodies("create")
-    assert in_words(TUNING_JOB, body)["supervisedTuningSpec"]["hyperParameters"] == native
+    assert body["supervisedTuningSpec"]["hyperParameters"] == native
 
 
 @pytest.mark.parametrize(
@@ -189,14 +189,14 @@ def test_every_state_of_google_s_document_is_known() -> None:
     assert {state.name for state in STATES} == set(words) - {"JOB_STATE_UNSPECIFIED"}
 
 
-async def test_a_state_whose_word_cannot_be_read_is_told_by_its_number(
+async def test_a_state_whose_word_cannot_be_read_is_unknown(
     server: VertexAIServer, provider: VertexAI, plain: JobRequest
 ) -> None:
     job = await provider.submit(plain)
     server.jobs[job.job_id].native_state = "JOB_STATE_DREAMING"
     server.always("get", DROPPED)
     seen = (await provider.observe([job.job_id]))[job.job_id]
-    assert (seen.state, seen.native_state) == (JobState.RUNNING, f"state {STATE_AFTER_TODAY}")
+    assert (seen.state, seen.native_state) == (JobState.RUNNING, "unknown")
 
 
 @pytest.mark.parametrize("word", ["JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"])

@@ -157,17 +157,17 @@ def test_each_location_has_its_own_host(
     server: VertexAIServer, tmp_path: Path, location: str, host: str
 ) -> None:
     account = Account(config_for(server, tmp_path, endpoint=None))
-    assert account.models(location).transport._host == host
-    assert account.prediction(location).transport._host == host
+    assert account.host(f"projects/1/locations/{location}/models/2") == host
+    assert account.host(f"projects/1/locations/{location}/endpoints/2:generateContent") == host
     account.close()
 
 
 def test_each_service_may_lie_elsewhere(server: VertexAIServer, tmp_path: Path) -> None:
     endpoints = {"inference": "http://a:1", "storage": "http://b:2", "login": "http://c:3/token"}
     account = Account(config_for(server, tmp_path, endpoints=endpoints))
-    assert account.prediction("us").transport._host == "http://a:1"
+    assert account.host("projects/1/locations/us/endpoints/2:generateContent") == "http://a:1"
     assert account.storage().api_endpoint == "http://b:2"
-    assert account.tuning().transport._host == server.url
+    assert account.host("projects/1/locations/us-central1/tuningJobs") == server.url
     assert account._credentials()._token_uri == "http://c:3/token"
     account.close()
 
@@ -284,7 +284,7 @@ async def test_a_closed_provider_makes_no_calls(server: VertexAIServer, tmp_path
     await provider.aclose()
     await provider.aclose()
     with pytest.raises(TransientProviderError, match="closed"):
-        provider._account.tuning()
+        provider._account.storage()
 
 
 # -- what an answer means -----------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import pytest
 from google.cloud import aiplatform_v1 as api
 from tests.contract.provider_contract import KEY, conversation, write_dataset
 from tests.fakes.http_server import Fault, refused
-from tests.fakes.vertex_ai_schema import in_words
 from tests.fakes.vertex_ai_server import PROJECT, REGION, VertexAIServer, config_for
 
 from finetune_providers.base import JobRequest, Message
@@ -63,9 +62,9 @@ async def tuned(
 
 
 def asked(server: VertexAIServer) -> Any:
-    """The last question, with words for its enums, and its path."""
+    """The last question and its path."""
     request = [each for each in server.requests if each.operation == "answer"][-1]
-    return request.path, in_words("GoogleCloudAiplatformV1GenerateContentRequest", request.json)
+    return request.path, request.json
 
 
 # -- answers ------------------------------------------------------------------------------------------------
