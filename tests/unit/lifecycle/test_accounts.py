@@ -33,6 +33,9 @@ class OneProvider:
         }
         return parse_resource(FinetuneProvider, {**self.manifest, "metadata": metadata})
 
+    async def list_account_trials(self, provider: Key) -> tuple[()]:
+        return ()
+
     async def get_secret(self, namespace: str, name: str) -> Mapping[str, str]:
         return {"key": f"{namespace}/{name}"}
 
