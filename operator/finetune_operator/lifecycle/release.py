@@ -82,8 +82,7 @@ async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[Fi
         return
     if orphan:
         await context.store.remove_finalizer(sweep)  # jobs that go on need their datasets
-    elif not holding:
-        await delete_data(context, sweep, trials)
+    elif not holding and await delete_data(context, sweep, trials):
         await context.store.remove_finalizer(sweep)
 
 
