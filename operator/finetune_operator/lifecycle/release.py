@@ -72,15 +72,19 @@ async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[Fi
     if not sweep.has_finalizer:
         return
     holding = [trial for trial in trials if not trial.terminal and trial.has_finalizer]
+    orphan = sweep.spec.deletion_policy == "Orphan"
     for trial in holding:
-        if sweep.spec.deletion_policy == "Orphan":
+        if orphan and not is_served(trial):
             await context.store.remove_finalizer(trial)
         elif not trial.deleting:
-            await context.store.delete_trial(trial)
-    if sweep.spec.deletion_policy == "Orphan":
+            await context.store.delete_trial(
+                trial
+            )  # a deployment, which costs by the hour, is nobody's to adopt
+    if orphan and any(is_served(trial) for trial in holding):
+        return
+    if orphan:
         await context.store.remove_finalizer(sweep)  # jobs that go on need their datasets
-    elif not holding:
-        await delete_data(context, sweep, trials)
+    elif not holding and await delete_data(context, sweep, trials):
         await context.store.remove_finalizer(sweep)
 
 

@@ -47,6 +47,10 @@ async def serve(
     if entry is None:
         if len(account.deployed - {key}) >= EVALUATIONS_AT_ONCE:
             return None, _pause_s(account)  # machines that wait for their turn cost as those that answer
+        if sweep.deleting:
+            return None, _pause_s(account)  # the trial goes with it, or goes on without us
+        # Somebody may have taken it away; without it a deletion would not wait for the deployment.
+        trial = await context.store.add_finalizer(trial)
         entry = ServingJournal(
             name=f"{trial.spec.run_key}-serve", state="Pending", at=context.now().replace(microsecond=0)
         )

@@ -190,3 +190,44 @@ async def test_a_budget_needs_the_price_of_serving_too(make_bench: MakeBench) ->
     accepted = bench.store.sweep.status.condition("Accepted")
     assert accepted is not None
     assert "the price of serving tiny-1" in accepted.message
+
+
+async def test_a_sweep_that_is_deleted_with_orphan_leaves_no_deployment_behind(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench, deletionPolicy="Orphan")
+    bench.company.deploy_looks = 10_000
+    await deployed(bench)
+    await bench.look(bench.trial_key())
+    assert bench.company.deployments
+    bench.delete_sweep()
+    for _ in range(3):
+        await bench.look(bench.sweep_key)
+        await bench.look(bench.trial_key())
+    assert bench.company.deployments == {}
+    assert bench.company.cancelled == []
+    assert await bench.store.get_sweep(bench.sweep_key) is None
+
+
+async def test_a_trial_whose_finalizer_was_taken_away_gets_it_back_before_its_model_is_deployed(
+    make_bench: MakeBench,
+) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.deploy_looks = 10_000
+    await bench.training()
+    await bench.store.remove_finalizer(await bench.trial())
+    await deployed(bench)
+    assert (await bench.trial()).has_finalizer
+
+
+async def test_nothing_is_deployed_for_a_sweep_that_is_being_deleted(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench)
+    await bench.training()
+
+    async def evaluating() -> bool:
+        return (await bench.trial()).phase is TrialPhase.EVALUATING
+
+    await bench.until(bench.trial_key(), evaluating)
+    assert (await bench.trial()).status.serving is None
+    bench.delete_sweep()
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).status.serving is None
+    assert bench.company.deployed == []
