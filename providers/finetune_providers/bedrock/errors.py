@@ -61,6 +61,8 @@ _CONFLICT = {"ConflictException", "ResourceInUseException"}
 _NEW_CREDENTIALS = "renew the credentials in the Secret"
 _CLOCK = "set this machine's clock"
 _OUT_OF_DATE: Mapping[str, str] = {
+    # Asked with HEAD, S3 says nothing but the status; what else is wrong it says to the calls that follow.
+    "400": f"S3 does not say why; it may be that the session token has expired: {_NEW_CREDENTIALS}",
     "ExpiredToken": _NEW_CREDENTIALS,
     "ExpiredTokenException": _NEW_CREDENTIALS,
     "RequestExpired": _CLOCK,
@@ -72,11 +74,6 @@ _BUCKET = (
     "spec.dataUri",
 )
 _HINTS: Mapping[str, tuple[str, str]] = {
-    # S3 says nothing but the status where it is asked with HEAD.
-    "400": (
-        "S3 does not say why; it may be that the session token has expired: renew the credentials in the Secret",
-        SECRET_FIELD,
-    ),
     "403": _BUCKET,
     "301": ("the bucket of spec.dataUri is in another region than spec.region", "spec.dataUri"),
     "PermanentRedirect": ("the bucket of spec.dataUri is in another region than spec.region", "spec.dataUri"),
