@@ -46,11 +46,14 @@ _QUOTA = {
     "TooManyRequestsException",
 }
 _PASSING = {
+    "BadDigest",  # S3: what arrived is not what was sent
+    "IncompleteBody",
     "InternalError",
     "InternalFailure",
     "InternalServerException",
     "ModelErrorException",
     "ModelTimeoutException",
+    "OperationAborted",
     "RequestTimeout",  # S3 says so with status 400
     "ServiceUnavailable",
     "ServiceUnavailableException",
@@ -136,10 +139,10 @@ def _explain_answer(error: Any) -> ProviderError:
     if code == "AccessDenied":  # S3's word, and STS's
         hint, field = _HINTS["AccessDeniedException"] if "Assume" in error.operation_name else _BUCKET
         return PermanentProviderError(f"{message}; {hint}", field=field)
-    if code == "ValidationException":
+    if code == "ValidationException" and "not allowed" not in said:
         return Invalid(message)
-    if code in _HINTS:
-        hint, field = _HINTS[code]
+    if code in _HINTS or code == "ValidationException":
+        hint, field = _HINTS.get(code, ("this account may not do it; ask AWS why", ""))
         return PermanentProviderError(f"{message}; {hint}", field=field)
     return _explain_status(status, message, wait_s)
 
