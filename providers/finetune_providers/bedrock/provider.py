@@ -10,13 +10,11 @@ docs.aws.amazon.com/bedrock/latest/userguide, read 2026-11-24.
 from __future__ import annotations
 
 import logging
-import math
-import re
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +46,7 @@ from finetune_providers.bedrock.aws import (
 from finetune_providers.bedrock.data import as_native, check_datasets, converter, dialect_of, read_series
 from finetune_providers.bedrock.errors import SECRET_FIELD, Conflict, Invalid, OutOfDate
 from finetune_providers.bedrock.models import Deployments, Session
+from finetune_providers.bedrock.settings import DATA_URI, Settings, settings_of
 from finetune_providers.calls import UPLOAD_TIMEOUT_S, clean
 from finetune_providers.catalog import load_catalog
 from finetune_providers.conversations import upload_name, write_converted
@@ -60,11 +59,6 @@ from finetune_providers.errors import (
     UnexpectedResponse,
 )
 
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d")
-_ROLE = re.compile(r"arn:aws(-[^:]+)?:iam::\d{12}:role/.+")
-_DATA_URI = re.compile(
-    r"s3://(?P<bucket>[a-z0-9][-.a-z0-9]{1,61}[a-z0-9])(/(?P<prefix>[-_.a-zA-Z0-9]+(/[-_.a-zA-Z0-9]+)*))?"
-)
 _TAG_PREFIX = "finetune-operator.dev/"
 _NATIVE = {"epochs": "epochCount"}
 """Canonical hyperparameters that Bedrock calls otherwise; all others it names as we do."""
@@ -86,74 +80,7 @@ def create(
     Raises:
         PermanentProviderError: The resource lacks something, or has it in the wrong form.
     """
-    return BedrockProvider(config, _settings(config), clients or Clients(config), clock=clock)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the resource says beyond credentials.
-
-    Attributes:
-        region: AWS region.
-        role_arn: The role that Bedrock assumes to read and write the bucket.
-        bucket: Of `spec.dataUri`.
-        prefix: Folder in it, without a slash at either end; may be empty.
-        kms_key: Encrypts the models, where it is given.
-        poll_interval_s: Between two looks at the jobs.
-        provisioned: "Allow", "Never" or "" where nobody has said whether throughput may be bought by the hour.
-    """
-
-    region: str
-    role_arn: str
-    bucket: str
-    prefix: str
-    kms_key: str
-    poll_interval_s: float
-    provisioned: str
-
-    def key(self, name: str) -> str:
-        """The S3 key of a name below `spec.dataUri`."""
-        return f"{self.prefix}/{name}" if self.prefix else name
-
-    def uri(self, name: str) -> str:
-        """The S3 URI of a name below `spec.dataUri`."""
-        return f"s3://{self.bucket}/{self.key(name)}"
-
-
-def _settings(config: ProviderConfig) -> Settings:
-    if not _REGION.fullmatch(config.region or ""):
-        raise _wrong("spec.region", config.region, "an AWS region such as us-east-1")
-    role = str(config.options.get("roleArn") or "")
-    if not _ROLE.fullmatch(role):
-        expected = "the ARN of the role that Bedrock assumes to read and write S3, arn:aws:iam::<account>:role/<name>"
-        raise _wrong("spec.bedrock.roleArn", role, expected)
-    place = _DATA_URI.fullmatch((config.data_uri or "").rstrip("/"))
-    if place is None:
-        raise _wrong("spec.dataUri", config.data_uri, "where datasets are put, such as s3://bucket/folder")
-    provisioned = str(config.options.get("provisionedThroughput") or "")
-    if provisioned not in {"", "Allow", "Never"}:
-        raise _wrong("spec.options.provisionedThroughput", provisioned, '"Allow" or "Never"')
-    return Settings(
-        region=config.region or "",
-        role_arn=role,
-        bucket=place["bucket"],
-        prefix=place["prefix"] or "",
-        kms_key=str(config.options.get("customerKmsKey") or ""),
-        poll_interval_s=_seconds(config.options.get("pollIntervalSeconds", 30)),
-        provisioned=provisioned,
-    )
-
-
-def _seconds(value: object) -> float:
-    with suppress(ValueError):
-        if math.isfinite(seconds := float(str(value))) and seconds > 0:
-            return seconds
-    raise _wrong("spec.options.pollIntervalSeconds", value, "a number of seconds above 0")
-
-
-def _wrong(field_path: str, value: object, expected: str) -> PermanentProviderError:
-    said = f"{value!r} is not right" if value else "it is missing"
-    return PermanentProviderError(f"{field_path}: {said}; Bedrock needs {expected}", field=field_path)
+    return BedrockProvider(config, settings_of(config), clients or Clients(config), clock=clock)
 
 
 class BedrockProvider:
@@ -440,7 +367,7 @@ class BedrockProvider:
     async def _series(self, job_id: str, job: Answer) -> tuple[MetricPoint, ...]:
         """A finished job's metrics; where its files cannot be read, what the job itself says of them."""
         files = {"step_wise_training_metrics.csv": "", "validation_metrics.csv": ""}
-        place = _DATA_URI.fullmatch(str(inner(job, "outputDataConfig", "s3Uri")).rstrip("/"))
+        place = DATA_URI.fullmatch(str(inner(job, "outputDataConfig", "s3Uri")).rstrip("/"))
         if place is not None:
             folder = f"model-customization-job-{job_id.rpartition('/')[2]}/"
             prefix = f"{place['prefix']}/{folder}" if place["prefix"] else folder

@@ -267,6 +267,11 @@ def answered(code: str, status: int, message: str = "", retry_after: str | None 
         (answered("Whatever", 502), TransientProviderError),
         (answered("ValidationException", 400, "too long"), Invalid),
         (answered("ValidationException", 500, "too long"), Invalid),
+        # Said of an account, not of what it asked for: it must not pass for a job that is not there.
+        (answered("ValidationException", 400, "Operation not allowed"), PermanentProviderError),
+        (answered("BadDigest", 400), TransientProviderError),
+        (answered("IncompleteBody", 400), TransientProviderError),
+        (answered("OperationAborted", 409), TransientProviderError),
         (answered("AccessDeniedException", 403), PermanentProviderError),
         (answered("UnrecognizedClientException", 403), PermanentProviderError),
         (answered("TooManyTagsException", 400), PermanentProviderError),

@@ -120,6 +120,17 @@ async def test_a_line_of_the_validation_data_is_refused_there(provider: Provider
     assert caught.value.field == "validation"
 
 
+@pytest.mark.parametrize(
+    "word", ["System:", "SYSTEM:", "USER:", "BOT:", "ASSISTANT:", "Thought:", "[EOS]", "<video>"]
+)
+async def test_every_word_that_aws_s_own_validator_refuses_in_a_prompt_is_refused(
+    provider: Provider, write: Write, word: str
+) -> None:
+    asked: list[Message] = [{"role": "user", "content": f"What is {word} for?"}, ANSWER]
+    with pytest.raises(PermanentProviderError, match="reserved word"):
+        await provider.check_data(NOVA, training=write(conversations=[asked] * 8), validation=None)
+
+
 async def test_reserved_words_may_stand_in_answers_and_where_no_model_reserves_them(
     provider: Provider, write: Write
 ) -> None:
