@@ -34,9 +34,11 @@ class Session:
 
     async def _one(self, conversation: Conversation, max_output_tokens: int) -> str:
         converted = to_contents(list(conversation))
+        system = converted.get("systemInstruction")
         request = api.GenerateContentRequest(
             contents=converted["contents"],
-            system_instruction=converted.get("systemInstruction"),
+            # A question knows the roles user and model alone; that of a system prompt is left out.
+            system_instruction=None if system is None else {"parts": system["parts"]},
             generation_config=generation_config(self._traits, max_output_tokens),
         )
         answer = await self._ask(
@@ -56,6 +58,7 @@ async def delete_made(account: Account, made: Made, ask: Ask, sleep: Sleep) -> N
     """Delete a model and its endpoints, in the order that Vertex AI asks for; what is gone already is no error.
 
     Raises:
+        PermanentProviderError: Something cannot be deleted; the rest was.
         TransientProviderError: It takes longer than `DELETION_WAIT_S`; the same call goes on with it.
     """
 
@@ -69,10 +72,14 @@ async def delete_made(account: Account, made: Made, ask: Ask, sleep: Sleep) -> N
         for deployed in await _deployed(account, endpoint, ask):
             await gone(_undeployment(account, endpoint, deployed.id))
             models |= {deployed.model} - {""}
-    for name in sorted({each.partition("@")[0] for each in models}):
-        await gone(_deletion(account, name))
-    for endpoint in made.endpoints:
-        await gone(_deletion(account, endpoint))
+    refusal: PermanentProviderError | None = None
+    for name in [*sorted({each.partition("@")[0] for each in models}), *made.endpoints]:
+        try:
+            await gone(_deletion(account, name))
+        except PermanentProviderError as error:  # the others shall not be left behind for it
+            refusal = refusal or error
+    if refusal is not None:
+        raise refusal
 
 
 def _undeployment(account: Account, endpoint: str, deployed: str) -> Callable[[], Any]:
