@@ -252,7 +252,8 @@ async def test_a_login_that_drags_on_is_no_purchase_in_doubt(
     server: VertexAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = VertexAI(config_for(server, tmp_path))
-    monkeypatch.setattr(provider._calls, "create", functools.partial(provider._calls.create, timeout_s=0.05))
+    shorter = functools.partial(provider._purchases.create, timeout_s=0.05)
+    monkeypatch.setattr(provider._purchases, "create", shorter)
     server.fault("login", Fault(delay_s=0.15))
     with pytest.raises(NotReached):
         await provider.submit(REQUEST)
