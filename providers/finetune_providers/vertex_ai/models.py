@@ -65,13 +65,14 @@ async def delete_made(account: Account, made: Made, ask: Ask, sleep: Sleep) -> N
     async def gone(start: Callable[[], Any]) -> None:
         with suppress(JobNotFound):
             started = await ask(start)
-            await _end_of(account, str(started.get("name", "")), ask, sleep)
+            await _end_of(account, started, ask, sleep)
 
     models = {made.model} if made.model else set()
     for endpoint in made.endpoints:
         for deployed in await _deployed(account, endpoint, ask):
             await gone(_undeployment(account, endpoint, deployed.id))
-            models |= {deployed.model} - {""}
+            if not made.model:
+                models |= {deployed.model} - {""}
     refusal: PermanentProviderError | None = None
     for name in [*sorted({each.partition("@")[0] for each in models}), *made.endpoints]:
         try:
@@ -99,17 +100,17 @@ async def _deployed(account: Account, endpoint: str, ask: Ask) -> Sequence[Any]:
     return tuple(found.deployed_models)
 
 
-async def _end_of(account: Account, operation: str, ask: Ask, sleep: Sleep) -> None:
+async def _end_of(account: Account, started: Mapping[str, Any], ask: Ask, sleep: Sleep) -> None:
     """Wait for a long-running operation's end, and raise what it failed with."""
+    shown, name = started, str(started.get("name", ""))
     waited, pause = 0.0, 0.1
-    while waited < DELETION_WAIT_S:
+    while not shown.get("done"):
+        if waited >= DELETION_WAIT_S:
+            raise TransientProviderError(f"operation {name} has not ended", retry_after_s=60.0)
         await sleep(pause)
         waited, pause = waited + pause, min(2 * pause, 5.0)
-        shown = await ask(lambda: account.ask("GET", operation))
-        if shown.get("done"):
-            _check_operation(shown)
-            return
-    raise TransientProviderError(f"operation {operation} has not ended", retry_after_s=60.0)
+        shown = await ask(lambda: account.ask("GET", name))
+    _check_operation(shown)
 
 
 def _check_operation(operation: Mapping[str, Any]) -> None:
