@@ -97,10 +97,12 @@ class Account:
         return f"projects/{self.project}/locations/{self.region}"
 
     def log_in(self) -> None:
-        """Have a token that lasts for the next call. Blocking."""
+        """Have a new token: one in use may have been taken back before its time. Blocking."""
         with self._lock:
             credentials = self._credentials()
-        if credentials.token_state != TokenState.FRESH:
+        # Credentials that were given as a token alone have nothing to get another one with.
+        renewable = getattr(credentials, "refresh_token", "") is not None
+        if renewable or credentials.token_state != TokenState.FRESH:
             with requests.Session() as session:
                 credentials.refresh(functools.partial(Request(session), timeout=READ_TIMEOUT_S))
 

@@ -34,9 +34,11 @@ class Session:
 
     async def _one(self, conversation: Conversation, max_output_tokens: int) -> str:
         converted = to_contents(list(conversation))
+        system = converted.get("systemInstruction")
         request = api.GenerateContentRequest(
             contents=converted["contents"],
-            system_instruction=converted.get("systemInstruction"),
+            # A question knows the roles user and model alone; that of a system prompt is left out.
+            system_instruction=None if system is None else {"parts": system["parts"]},
             generation_config=generation_config(self._traits, max_output_tokens),
         )
         answer = await self._ask(
@@ -56,23 +58,29 @@ async def delete_made(account: Account, made: Made, ask: Ask, sleep: Sleep) -> N
     """Delete a model and its endpoints, in the order that Vertex AI asks for; what is gone already is no error.
 
     Raises:
+        PermanentProviderError: Something cannot be deleted; the rest was.
         TransientProviderError: It takes longer than `DELETION_WAIT_S`; the same call goes on with it.
     """
 
     async def gone(start: Callable[[], Any]) -> None:
         with suppress(JobNotFound):
             started = await ask(start)
-            await _end_of(account, str(started.get("name", "")), ask, sleep)
+            await _end_of(account, started, ask, sleep)
 
     models = {made.model} if made.model else set()
     for endpoint in made.endpoints:
         for deployed in await _deployed(account, endpoint, ask):
             await gone(_undeployment(account, endpoint, deployed.id))
-            models |= {deployed.model} - {""}
-    for name in sorted({each.partition("@")[0] for each in models}):
-        await gone(_deletion(account, name))
-    for endpoint in made.endpoints:
-        await gone(_deletion(account, endpoint))
+            if not made.model:
+                models |= {deployed.model} - {""}
+    refusal: PermanentProviderError | None = None
+    for name in [*sorted({each.partition("@")[0] for each in models}), *made.endpoints]:
+        try:
+            await gone(_deletion(account, name))
+        except PermanentProviderError as error:  # the others shall not be left behind for it
+            refusal = refusal or error
+    if refusal is not None:
+        raise refusal
 
 
 def _undeployment(account: Account, endpoint: str, deployed: str) -> Callable[[], Any]:
@@ -92,17 +100,17 @@ async def _deployed(account: Account, endpoint: str, ask: Ask) -> Sequence[Any]:
     return tuple(found.deployed_models)
 
 
-async def _end_of(account: Account, operation: str, ask: Ask, sleep: Sleep) -> None:
+async def _end_of(account: Account, started: Mapping[str, Any], ask: Ask, sleep: Sleep) -> None:
     """Wait for a long-running operation's end, and raise what it failed with."""
+    shown, name = started, str(started.get("name", ""))
     waited, pause = 0.0, 0.1
-    while waited < DELETION_WAIT_S:
+    while not shown.get("done"):
+        if waited >= DELETION_WAIT_S:
+            raise TransientProviderError(f"operation {name} has not ended", retry_after_s=60.0)
         await sleep(pause)
         waited, pause = waited + pause, min(2 * pause, 5.0)
-        shown = await ask(lambda: account.ask("GET", operation))
-        if shown.get("done"):
-            _check_operation(shown)
-            return
-    raise TransientProviderError(f"operation {operation} has not ended", retry_after_s=60.0)
+        shown = await ask(lambda: account.ask("GET", name))
+    _check_operation(shown)
 
 
 def _check_operation(operation: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ from finetune_providers.base import (
     Provider,
     ProviderConfig,
 )
-from finetune_providers.calls import CREATE_TIMEOUT_S, READ_TIMEOUT_S, Calls, clean
+from finetune_providers.calls import CREATE_TIMEOUT_S, READ_TIMEOUT_S, Calls, RequestPacer, clean
 from finetune_providers.catalog import load_catalog
 from finetune_providers.errors import (
     JobNotFound,
@@ -66,7 +66,8 @@ from finetune_providers.vertex_ai.wire import (
 _LOG = logging.getLogger(__name__)
 
 _PAGE = 100
-_MOST_TRIES_FOR_METRICS = 5
+_MOST_LOOKS = 5
+_MOST_LOOKS_IN_AN_OUTAGE = 60
 
 
 def create(config: ProviderConfig, *, credentials: Any = None) -> Provider:
@@ -110,11 +111,15 @@ class VertexAI:
         self._account = Account(config, credentials=credentials)
         self._bucket = Bucket(self._account, config.data_uri)
         self._secrets = (*config.credentials.values(), *self._account.secrets)
-        self._calls = Calls(explain, requests_per_minute=config.requests_per_minute, secrets=self._secrets)
+        pacer = RequestPacer(config.requests_per_minute)
+        self._calls = Calls(explain, secrets=self._secrets, pacer=pacer)
+        # Threads of their own: a purchase that waited in vain for one would be in doubt.
+        self._purchases = Calls(explain, secrets=self._secrets, pacer=pacer)
         self._sleep = sleep
         self._filter_finds = False
         self._series: dict[str, _Metrics] = {}
         self._made: dict[str, Made] = {}
+        self._unserved: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"VertexAI({self._config.name!r}, {self._account.parent!r})"
@@ -194,7 +199,7 @@ class VertexAI:
         job = tuning_job(request)
         try:
             # So that nothing but the purchase itself can take long or be in doubt.
-            await self._read(self._account.log_in)
+            await self._purchases.read(lambda: self._purchases.in_thread(asked, self._account.log_in))
         except TransientProviderError as error:
             raise NotReached(str(error), retry_after_s=error.retry_after_s) from None
 
@@ -204,9 +209,9 @@ class VertexAI:
             )
 
         async def call() -> Any:
-            return checked_job(await self._calls.in_thread(asked, create))
+            return checked_job(await self._purchases.in_thread(asked, create))
 
-        return await self._snapshot(await self._calls.create(call))
+        return await self._snapshot(await self._purchases.create(call))
 
     async def find(self, key: str) -> tuple[JobSnapshot, ...]:
         """All jobs of the key.
@@ -217,11 +222,8 @@ class VertexAI:
         found: list[Any] = []
         try:
             found = await self._with_key(key, filter=f'labels.{KEY_LABEL}="{key}"')
-        except JobNotFound:
-            raise
         except PermanentProviderError as error:
-            if error.field:
-                raise
+            # What is wrong with more than the filter is raised by the whole list again.
             _LOG.info("the list of tuning jobs takes no filter: %s", error)
         self._filter_finds |= bool(found)
         if not found and not self._filter_finds:
@@ -255,9 +257,10 @@ class VertexAI:
         except JobNotFound as error:
             raise JobNotFound(f"there is no tuning job {job_id}: {error}") from None
         except PermanentProviderError:
-            # One that has ended is refused, and shall stay as it is.
-            state = STATES.get((await self._get(job_id)).state)
-            if state is None or not state.terminal:
+            # One that has ended, or is ending so already, is refused and shall stay as it is.
+            state = (await self._get(job_id)).state
+            ends = state in STATES and STATES[state].terminal
+            if not ends and state != api.JobState.JOB_STATE_CANCELLING:
                 raise
 
     async def _get(self, job_id: str) -> Any:
@@ -295,8 +298,7 @@ class VertexAI:
             self._made[endpoint] = made
         metrics = _Metrics()
         if state is JobState.SUCCEEDED and not made.endpoints:
-            state = JobState.FAILED
-            message = f"{word} without an endpoint that answers; {message}".rstrip("; ")
+            state, message = self._without_endpoint(job, word, message)
         elif state is JobState.SUCCEEDED:
             metrics = await self._metrics(job)
             state = JobState.SUCCEEDED if metrics.final else JobState.RUNNING
@@ -313,6 +315,15 @@ class VertexAI:
             created_at=time_of(job, "create_time"),
             finished_at=(time_of(job, "end_time") or time_of(job, "update_time")) if state.terminal else None,
         )
+
+    def _without_endpoint(self, job: Any, word: str, message: str) -> tuple[JobState, str]:
+        """What a job is that has succeeded and names no endpoint: it may be late, at last it has failed."""
+        self._unserved[job.name] = self._unserved.get(job.name, 0) + 1
+        if self._unserved[job.name] < _MOST_LOOKS:
+            return JobState.RUNNING, message
+        model = job.tuned_model.model and f"its model is {job.tuned_model.model}"
+        told = [f"{word} without an endpoint that answers", model, message]
+        return JobState.FAILED, "; ".join(filter(None, told))
 
     async def _state(self, job: Any) -> tuple[JobState, str]:
         known = STATES.get(job.state)
@@ -334,10 +345,11 @@ class VertexAI:
             known = _Metrics(await read_series(self._account, job.experiment, self._read), final=True)
         except ProviderError as error:
             refused = isinstance(error, PermanentProviderError) and not isinstance(error, JobNotFound)
+            outage = isinstance(error, TransientProviderError)
             known = _Metrics(
                 trouble=f"its metrics could not be read: {error}",
                 tries=tries,
-                final=refused or tries >= _MOST_TRIES_FOR_METRICS,
+                final=refused or tries >= (_MOST_LOOKS_IN_AN_OUTAGE if outage else _MOST_LOOKS),
             )
         self._series[job.name] = known
         return known
@@ -392,6 +404,7 @@ class VertexAI:
 
     async def aclose(self) -> None:
         self._calls.close()
+        self._purchases.close()
         await asyncio.to_thread(self._account.close)
 
     async def _read(self, call: Callable[[], Any], *, timeout_s: float = READ_TIMEOUT_S) -> Any:
