@@ -29,31 +29,41 @@ from finetune_providers.base import JobSnapshot
 from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
 
 
-async def finish_evaluation(
-    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, admission: Admission
-) -> float | None:
-    """Start, or take the outcome of, the evaluation of a trial's model."""
-    key = key_of(trial)
-    name = ("evaluation", key)
-    model = trial.status.fine_tuned_model
-    if serving.is_concluded(trial):
-        await serving.take_down(context, trial, sweep, account)
-        return None
-    if model is None:
+async def take_outcome(
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account
+) -> bool:
+    """End a trial whose evaluation has an outcome.
+
+    Returns:
+        Whether that was so.
+    """
+    if trial.status.fine_tuned_model is None:
         message = "the job succeeded, but the provider names no model"
         await end(context, trial, TrialPhase.FAILED, reason="ModelMissing", message=message)
-        return None
+        return True
+    conclude = partial(serving.conclude, context, trial, sweep, account)
     try:
-        outcome: Evaluation | None = context.background.outcome(name)
+        outcome: Evaluation | None = context.background.outcome(("evaluation", key_of(trial)))
     except (PermanentProviderError, UnexpectedResponse) as error:
         message = f"the fine-tuned model could not be evaluated: {error}"
-        conclude = partial(serving.conclude, context, trial, sweep, account)
         await conclude(TrialPhase.FAILED, reason="EvaluationFailed", message=message)
-        return None
+        return True
     if outcome is not None:
-        await _score(
-            partial(serving.conclude, context, trial, sweep, account), sweep, dict(outcome.scores), {}
-        )
+        await _score(conclude, sweep, dict(outcome.scores), {})
+    return outcome is not None
+
+
+async def start_evaluation(
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, admission: Admission
+) -> float | None:
+    """Have a trial's model evaluated; the trial is looked at when there is an outcome.
+
+    Returns:
+        Seconds until the next look, where the model cannot answer yet.
+    """
+    key, model = key_of(trial), trial.status.fine_tuned_model
+    name = ("evaluation", key)
+    if model is None:
         return None
     asked: str | None = model
     if account.provider.capabilities.needs_deployment and name not in context.background.names():
