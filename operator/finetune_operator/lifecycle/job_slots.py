@@ -19,6 +19,11 @@ def holds_job(trial: FinetuneTrial) -> bool:
     return bought and not trial.terminal and trial.phase not in _WITHOUT_JOB
 
 
+def is_served(trial: FinetuneTrial) -> bool:
+    """Whether a deployment of the trial's may be there, and cost."""
+    return trial.status.serving is not None and trial.status.serving.state != "Deleted"
+
+
 class JobSlots:
     """The slots of one account.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.data_life import delete_data
+from finetune_operator.lifecycle.job_slots import is_served
 from finetune_operator.lifecycle.purchase import purchase_key
-from finetune_operator.lifecycle.serving import is_served
 from finetune_operator.lifecycle.store import NotFound
 from finetune_operator.lifecycle.transitions import key_of, sweep_key_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
@@ -65,6 +65,7 @@ async def _take_down(context: Context, trial: FinetuneTrial) -> None:
         return
     await account.provider.undeploy(trial.status.serving.name)
     account.deployed.discard(key_of(trial))
+    context.deploying.pop(key_of(trial), None)
 
 
 async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[FinetuneTrial, ...]) -> None:

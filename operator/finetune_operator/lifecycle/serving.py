@@ -13,6 +13,7 @@ from typing import Any
 from finetune_operator.decisions.costs import CENT
 from finetune_operator.lifecycle.accounts import EVALUATIONS_AT_ONCE, Account
 from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.job_slots import is_served
 from finetune_operator.lifecycle.legality import price_of
 from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
@@ -23,11 +24,6 @@ from finetune_providers.errors import PermanentProviderError, QuotaExceeded
 LOOK_AGAIN_S = 15.0
 QUOTA_WAIT_S = 60.0
 CREATION_MAY_TAKE_S = 3 * 3600.0
-
-
-def is_served(trial: FinetuneTrial) -> bool:
-    """Whether a deployment of the trial's may be there, and cost."""
-    return trial.status.serving is not None and trial.status.serving.state != "Deleted"
 
 
 def is_concluded(trial: FinetuneTrial) -> bool:

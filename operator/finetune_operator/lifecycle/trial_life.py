@@ -12,7 +12,7 @@ from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.evaluating import finish_reported, start_evaluation, take_outcome
-from finetune_operator.lifecycle.job_slots import holds_job
+from finetune_operator.lifecycle.job_slots import holds_job, is_served
 from finetune_operator.lifecycle.legality import price_of
 from finetune_operator.lifecycle.release import release_trial
 from finetune_operator.lifecycle.store import Key, NotFound
@@ -71,7 +71,7 @@ async def _account(context: Context, trial: FinetuneTrial) -> Account:
         return await context.accounts.get(namespace, name)
     except NotFound:
         account = context.accounts.last_known(namespace, name)
-        if account is None or not serving.is_served(trial):
+        if account is None or not is_served(trial):
             raise
         return account  # what costs by the hour comes down though its FinetuneProvider is gone
 
@@ -110,7 +110,7 @@ async def _wait_for_a_person(
 ) -> None:
     """A model that is deployed, and not asked, does not cost by the hour while its sweep is refused for long."""
     accepted = sweep.status.condition("Accepted")
-    if not serving.is_served(trial) or ("evaluation", key_of(trial)) in context.background.names():
+    if not is_served(trial) or ("evaluation", key_of(trial)) in context.background.names():
         return
     since = accepted.last_transition_time if accepted is not None and accepted.status == "False" else None
     if since is not None and (context.now() - since).total_seconds() > REFUSED_MAY_LAST_S:
@@ -206,7 +206,7 @@ def _cost(trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, job: Job
 
 
 async def _without_sweep(context: Context, trial: FinetuneTrial) -> float | None:
-    if serving.is_served(trial):
+    if is_served(trial):
         await _take_from_machines(context, trial)
         return None
     message = (
@@ -240,8 +240,7 @@ async def _go_on(context: Context, trial: FinetuneTrial) -> None:
 
 
 async def _forget(context: Context, key: Key) -> None:
-    context.accounts.leave(key)
+    context.accounts.forget_trial(key)
     context.evaluating.pop(key, None)
+    context.deploying.pop(key, None)
     await context.background.drop(("evaluation", key))
-    for account in context.accounts.watched():
-        account.watcher.unwatch_trial(key)

@@ -309,3 +309,46 @@ async def test_a_model_is_taken_from_machines_though_its_provider_s_resource_is_
     bench.store._contents.providers.remove("acme")
     await bench.evaluated()
     assert bench.company.deployments == {}
+
+
+async def test_models_on_machines_are_counted_after_a_restart_and_a_new_secret(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench, **THREE)
+    bench.company.deploy_looks = 10_000
+    for index in range(2):
+        await deployed(bench, index)
+
+    async def evaluating() -> bool:
+        return (await bench.trial(2)).phase is TrialPhase.EVALUATING
+
+    await bench.until(bench.trial_key(2), evaluating)
+    bench.forget_accounts()
+    for _ in range(5):
+        await bench.look(bench.trial_key(2))
+    assert (await bench.trial(2)).status.serving is None
+    bench.edit_provider(region="us-west-2")
+    for _ in range(5):
+        await bench.look(bench.trial_key(2))
+    assert (await bench.trial(2)).status.serving is None
+
+
+async def test_trials_that_are_gone_keep_no_place_on_machines(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench, **THREE)
+    bench.company.deploy_looks = 10_000
+    for index in range(2):
+        await deployed(bench, index)
+        bench.store._contents.trials.remove(f"intents-{index}")  # a person took its finalizer away, too
+        await bench.look(bench.trial_key(index))
+    await deployed(bench, 2)
+
+
+async def test_a_deployment_s_patience_does_not_count_from_an_earlier_trial_of_its_name(
+    make_bench: MakeBench,
+) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.deploy_looks = 10_000
+    await deployed(bench)
+    await bench.look(bench.trial_key())
+    await bench.store.delete_trial(await bench.trial())
+    await bench.look(bench.trial_key())
+    assert await bench.store.list_trials(bench.sweep_key) == ()
+    assert bench.context.deploying == {}
