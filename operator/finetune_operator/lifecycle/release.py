@@ -78,7 +78,8 @@ async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[Fi
         if orphan and not is_served(trial):
             await context.store.remove_finalizer(trial)
         elif not trial.deleting:
-            await context.store.delete_trial(trial)  # a deployment, which costs by the hour, is nobody's to adopt
+            # Where the job goes on: a deployment does not, which costs by the hour and serves nobody.
+            await context.store.delete_trial(trial)
     if orphan and any(is_served(trial) for trial in holding):
         return
     if orphan:

@@ -50,16 +50,24 @@ async def serve(
         entry = ServingJournal(
             name=f"{trial.spec.run_key}-serve", state="Pending", at=context.now().replace(microsecond=0)
         )
-        message = f"the fine-tuned model is being deployed as {entry.name}, so that it can answer"
-        trial = await advance(
-            context, trial, TrialPhase.EVALUATING, reason="Deploying", message=message, serving=entry
-        )
+        trial = await _say_that_it_is_deployed(context, trial, entry)
     account.deployed.add(key)
     if entry.state == "Active" and entry.model is not None:
         return entry.model, None
     try:
         deployment = await account.provider.deploy(model, name=entry.name)
     except QuotaExceeded as error:
+        message = f"the provider refuses deployment {entry.name} for now, and is asked again: {error}"
+        # One that was seen is there, and costs, though a look at it was one too many.
+        made = entry if key in context.deploying else entry.model_copy(update={"at": None})
+        await advance(
+            context,
+            trial,
+            TrialPhase.EVALUATING,
+            reason="QuotaExceeded",
+            message=message,
+            serving=made,
+        )
         return None, error.retry_after_s or QUOTA_WAIT_S
     except PermanentProviderError as error:
         message = f"the provider refused to deploy the fine-tuned model: {error}"
@@ -67,7 +75,19 @@ async def serve(
             context, trial, sweep, account, TrialPhase.FAILED, reason="DeploymentRefused", message=message
         )
         return None, None
+    if entry.at is None:
+        entry = entry.model_copy(update={"at": context.now().replace(microsecond=0)})
+        trial = await _say_that_it_is_deployed(context, trial, entry)
     return await _take(context, trial, sweep, account, entry, deployment)
+
+
+async def _say_that_it_is_deployed(
+    context: Context, trial: FinetuneTrial, entry: ServingJournal
+) -> FinetuneTrial:
+    message = f"the fine-tuned model is being deployed as {entry.name}, so that it can answer"
+    return await advance(
+        context, trial, TrialPhase.EVALUATING, reason="Deploying", message=message, serving=entry
+    )
 
 
 async def _take(
@@ -193,9 +213,7 @@ def _cost(
     trial: FinetuneTrial, sweep: FinetuneSweep | None, account: Account, entry: ServingJournal, now: datetime
 ) -> dict[str, Decimal]:
     """What the trial has cost with the deployment, from when it was asked for; nothing where no price is known."""
-    price = (
-        None if sweep is None else price_of(account, trial.spec.base_model, sweep.spec.limits.currency)
-    )
+    price = None if sweep is None else price_of(account, trial.spec.base_model, sweep.spec.limits.currency)
     if price is None or price.serving_per_hour is None or entry.at is None:
         return {}
     hours = Decimal(max(0, int((now - entry.at).total_seconds()))) / 3600

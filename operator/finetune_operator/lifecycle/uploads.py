@@ -74,14 +74,18 @@ class Uploads:
 
     def _begun(self, scope: str) -> list[tuple[str, ...]]:
         names = self._background.names()
-        return [each for each in names if isinstance(each, tuple) and each[0] == "upload" and each[3] == scope]
+        return [
+            each for each in names if isinstance(each, tuple) and each[0] == "upload" and each[3] == scope
+        ]
 
     def _wake(self, name: tuple[str, ...]) -> None:
         for waiter in self._waiting.pop(name, ()):
             self._enqueue(waiter)
 
 
-async def _upload(account: Account, dataset: DatasetFile, base_model: str) -> tuple[Account, str | ProviderError]:
+async def _upload(
+    account: Account, dataset: DatasetFile, base_model: str
+) -> tuple[Account, str | ProviderError]:
     try:
         return account, await account.provider.upload(dataset, base_model=base_model)
     except ProviderError as error:

@@ -352,3 +352,27 @@ async def test_a_deployment_s_patience_does_not_count_from_an_earlier_trial_of_i
     await bench.look(bench.trial_key())
     assert await bench.store.list_trials(bench.sweep_key) == ()
     assert bench.context.deploying == {}
+
+
+async def test_waiting_for_a_quota_of_deployments_is_told_of_and_costs_nothing(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.capabilities = replace(bench.company.capabilities, needs_deployment=True)
+    bench.edit_price(serving_per_hour=Decimal("2.00"))
+    bench.company.deploy_fault = QuotaExceeded("0 model units are allowed", retry_after_s=33.0)
+    await bench.launched()
+    await deployed(bench)
+    assert await bench.look(bench.trial_key()) == 33.0
+    waiting = await bench.trial()
+    assert (waiting.phase, waiting.status.reason) == (TrialPhase.EVALUATING, "QuotaExceeded")
+    assert "0 model units are allowed" in str(waiting.status.message)
+    version = waiting.metadata.resource_version
+    assert await bench.look(bench.trial_key()) == 33.0
+    assert (await bench.trial()).metadata.resource_version == version, "a write for each look"
+    bench.later(5 * 3600)
+    bench.company.deploy_fault = None
+    bench.company.deploy_looks = 1
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).status.reason == "Deploying"
+    bench.later(3600)
+    await bench.evaluated()
+    assert (await bench.trial()).status.serving_cost == Decimal("2.00")
