@@ -61,8 +61,18 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
         await (_go_on if trial.status.reason == SWEEP_MISSING else purchase.unstall)(context, trial)
         return None
     account = await _account(context, trial)
+    account.slots.take_in([(key, trial)])  # also where a write came through whose answer was lost
     with account.lane() as free:
-        return await _step(context, trial, sweep, account) if free else LANE_AGAIN_S
+        if not free:
+            return LANE_AGAIN_S
+        try:
+            return await _step(context, trial, sweep, account)
+        except Exception:
+            # Who fails before anything is bought keeps nobody waiting; the step may have bought, though.
+            now = await context.store.get_trial(key)
+            if now is not None:
+                _stand_back(context, now)
+            raise
 
 
 async def _account(context: Context, trial: FinetuneTrial) -> Account:
