@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -122,6 +123,18 @@ class Accounts:
                 for trial in account.watcher.trials:
                     self._changed(trial)
             return self._open[key]
+
+    async def replaced(self, account: Account) -> bool:
+        """Whether another account took this one's place, or does now that its Secret is read anew.
+
+        A refusal by one that was replaced, as by a key that was rotated, says nothing of the one used now.
+
+        Raises:
+            NotFound, PermanentProviderError: As `get`.
+        """
+        account.secret_read_at = -math.inf
+        metadata = account.resource.metadata
+        return await self.get(metadata.namespace or "default", metadata.name) is not account
 
     async def _in_use(
         self, key: Key, resource: FinetuneProvider, before: Account | None

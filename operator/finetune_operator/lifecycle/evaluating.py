@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from finetune_operator.lifecycle.transitions import end, key_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
 from finetune_providers.base import JobSnapshot
-from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
+from finetune_providers.errors import PermanentProviderError, ProviderError, UnexpectedResponse
 
 
 async def take_outcome(
@@ -42,15 +43,25 @@ async def take_outcome(
         await end(context, trial, TrialPhase.FAILED, reason="ModelMissing", message=message)
         return True
     conclude = partial(serving.conclude, context, trial, sweep, account)
-    try:
-        outcome: Evaluation | None = context.background.outcome(("evaluation", key_of(trial)))
-    except (PermanentProviderError, UnexpectedResponse) as error:
-        message = f"the fine-tuned model could not be evaluated: {error}"
+    name = ("evaluation", key_of(trial))
+    outcome: Evaluation | _Refused | None = context.background.outcome(name)
+    if isinstance(outcome, _Refused):
+        if await context.accounts.replaced(outcome.account):
+            context.background.forget(name)
+            return False
+        message = f"the fine-tuned model could not be evaluated: {outcome.error}"
         await conclude(TrialPhase.FAILED, reason="EvaluationFailed", message=message)
-        return True
-    if outcome is not None:
+    elif outcome is not None:
         await _score(conclude, sweep, dict(outcome.scores), {})
     return outcome is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """An evaluation that an account refused."""
+
+    account: Account
+    error: ProviderError
 
 
 async def start_evaluation(
@@ -72,10 +83,26 @@ async def start_evaluation(
             return wait_s
     context.background.start(
         name,
-        lambda: answer_evaluation_set(context, key, model, sweep, account, admission, through=asked),
+        lambda: _evaluate(context, key, model, sweep, account, admission, through=asked),
         then=lambda: context.enqueue(key),
     )
     return None
+
+
+async def _evaluate(
+    context: Context,
+    key: Key,
+    model: str,
+    sweep: FinetuneSweep,
+    account: Account,
+    admission: Admission,
+    *,
+    through: str | None,
+) -> Evaluation | _Refused:
+    try:
+        return await answer_evaluation_set(context, key, model, sweep, account, admission, through=through)
+    except (PermanentProviderError, UnexpectedResponse) as error:
+        return _Refused(account, error)
 
 
 async def finish_reported(

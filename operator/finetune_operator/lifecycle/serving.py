@@ -70,6 +70,8 @@ async def serve(
         )
         return None, error.retry_after_s or QUOTA_WAIT_S
     except PermanentProviderError as error:
+        if await context.accounts.replaced(account):
+            return None, 0.0
         message = f"the provider refused to deploy the fine-tuned model: {error}"
         await conclude(
             context, trial, sweep, account, TrialPhase.FAILED, reason="DeploymentRefused", message=message
