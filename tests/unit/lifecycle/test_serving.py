@@ -145,7 +145,7 @@ async def test_a_deployment_that_nobody_can_delete_holds_its_trial(make_bench: M
     bench.forget_accounts()
     bench.store._contents.providers.remove("acme")
     await bench.store.delete_trial(await bench.trial())
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match=r"-serve, which may cost by the hour, cannot be deleted"):
         await bench.look(bench.trial_key())
     assert len(await bench.store.list_trials(bench.sweep_key)) == 1
 
