@@ -25,8 +25,8 @@ EXHAUSTED = frozenset(
 )
 """Codes that say that waiting alone does not help, whatever their status; the last one is Azure's."""
 
-NOT_YET = "must point to a completed file import"
-"""Azure's message, with status 400, for a job whose file it is still reading."""
+NOT_YET = ("must point to a completed file import", "is still being processed")
+"""Parts of Azure's and of OpenAI's message, with status 400, for a job whose file is still being read."""
 
 _NOTHING_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _FIELDS = {
@@ -82,7 +82,7 @@ class Explainer:
         wait_s = retry_after_s(error.response.headers.get("retry-after"))
         if code in EXHAUSTED:
             return QuotaExceeded(f"{said}; {self.exhausted}", retry_after_s=wait_s)
-        if status == 429 or (status == 400 and NOT_YET in said):
+        if status == 429 or (status == 400 and any(words in said for words in NOT_YET)):
             return QuotaExceeded(said, retry_after_s=wait_s)
         if status >= 500 or status in {408, 409}:
             return TransientProviderError(said, retry_after_s=wait_s)

@@ -217,6 +217,16 @@ async def test_an_account_without_money_waits_and_says_that_it_is_about_money(
     assert not server.jobs
 
 
+async def test_a_job_over_a_file_that_openai_still_processes_waits(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
+) -> None:
+    server.processing_s = 60.0
+    with pytest.raises(QuotaExceeded, match="still being processed"):
+        await provider.submit(request_)
+    server.clock.advance(61)
+    await provider.submit(request_)
+
+
 async def test_a_server_that_is_not_there_was_not_reached(
     config: ProviderConfig, request_: JobRequest, tmp_path: Path
 ) -> None:
