@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import NoneType
@@ -29,9 +27,7 @@ from finetune_providers.azure_openai.management import BASE_URL as MANAGEMENT_UR
 from finetune_providers.azure_openai.management import Deployments, explain_management
 from finetune_providers.base import (
     Capabilities,
-    Conversation,
     Deployment,
-    InferenceSession,
     JobRequest,
     Provider,
     ProviderConfig,
@@ -51,7 +47,6 @@ from finetune_providers.openai_protocol import (
     OpenAIProtocol,
     without_environment,
 )
-from finetune_providers.openai_protocol.chat import ChatSession
 from finetune_providers.openai_protocol.client import checked_url, patience
 from finetune_providers.openai_protocol.parsing import METRICS, text
 from finetune_providers.openai_protocol.provider import GONE_FILES
@@ -81,7 +76,7 @@ EXPLAINER = Explainer(
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _TUNED = re.compile(r"(?P<base>.+)\.ft-[0-9a-f]{32}(?:-(?P<suffix>.+))?")
-_APPEARS_WITHIN_S = 300.0
+APPEARS_WITHIN_S = 300.0
 """Azure says itself that a new deployment may need five minutes until it answers."""
 
 
@@ -218,7 +213,7 @@ def _capabilities(config: ProviderConfig) -> Capabilities:
         metrics=METRICS,
         poll_interval_s=float(str(config.options.get("pollIntervalSeconds", 30))),
         deletes_models=True,
-        appears_within_s=_APPEARS_WITHIN_S,
+        appears_within_s=APPEARS_WITHIN_S,
         needs_deployment=True,
     )
 
@@ -243,6 +238,7 @@ class _Explain:
 class AzureOpenAIProvider(OpenAIProtocol):
     """Jobs carry their key as their suffix; models answer through deployments."""
 
+    answers_within_s = APPEARS_WITHIN_S
     file_wait_s = 2.0
     file_looks = 15
 
@@ -254,7 +250,6 @@ class AzureOpenAIProvider(OpenAIProtocol):
         self._settings = settings
         self._deployments = deployments
         self._identity = identity
-        self._silent_since: dict[str, float] = {}
 
     def _key_of(self, job: object) -> str | None:
         suffix = getattr(job, "suffix", None)
@@ -311,27 +306,20 @@ class AzureOpenAIProvider(OpenAIProtocol):
         """See `Provider.undeploy`."""
         await self._deployments.delete(name)
 
-    @asynccontextmanager
-    async def _session(self, model: str) -> AsyncIterator[InferenceSession]:
-        yield _DeployedSession(self._account.chat, self._calls, model, missing=self._missing)
-
     def _missing(self, model: str, error: JobNotFound | None) -> ProviderError | None:
         """What it means that there is no deployment of a name; without an error: it has answered."""
-        if error is None:
-            self._silent_since.pop(model, None)
-            return None
-        if self.model_rules(model) is not None:
+        if error is not None and self.model_rules(model) is not None:
             return PermanentProviderError(
                 f"base model {model} answers on Azure only through a deployment: make one of that very name, or "
                 "have the sweep measure no baseline",
                 field="baseModels",
             )
-        since = self._silent_since.setdefault(model, time.monotonic())
-        if time.monotonic() - since < _APPEARS_WITHIN_S:
-            return TransientProviderError(
-                f"{error}; a new deployment may need some minutes", retry_after_s=10.0
-            )
-        return PermanentProviderError(str(error))
+        named = super()._missing(model, error)
+        if not isinstance(named, JobNotFound):
+            return named
+        return PermanentProviderError(
+            f"{named} Deployment {model} is gone: Azure deletes those of the developer tier after 24 hours"
+        )
 
     async def delete_model(self, model: str) -> None:
         """See `Provider.delete_model`; the job goes with it, which also frees its place among the resource's 100."""
@@ -348,27 +336,3 @@ class AzureOpenAIProvider(OpenAIProtocol):
         await self._deployments.close()
         if self._identity is not None:
             await self._identity.close()
-
-
-class _DeployedSession(ChatSession):
-    """Answers through a deployment, which may not be known everywhere yet."""
-
-    def __init__(
-        self,
-        client: Any,
-        calls: Calls,
-        model: str,
-        *,
-        missing: Callable[[str, JobNotFound | None], ProviderError | None],
-    ) -> None:
-        super().__init__(client, calls, model)
-        self._missing = missing
-
-    async def answer(self, conversations: Sequence[Conversation], *, max_output_tokens: int) -> Sequence[str]:
-        """See `InferenceSession.answer`."""
-        try:
-            answers = await super().answer(conversations, max_output_tokens=max_output_tokens)
-        except JobNotFound as error:
-            raise (self._missing(self._model, error) or error) from None
-        self._missing(self._model, None)
-        return answers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from finetune_providers.conversations import upload_name, write_converted
 from finetune_providers.errors import (
     JobNotFound,
     PermanentProviderError,
+    ProviderError,
     TransientProviderError,
     UnexpectedResponse,
 )
@@ -86,6 +88,9 @@ class Account:
 class OpenAIProtocol:
     """A provider over the fine-tuning API; what the companies do differently is in the methods that they replace."""
 
+    answers_within_s = 600.0
+    """OpenAI says of a new model that it may take several minutes until its name is known."""
+
     def __init__(self, account: Account) -> None:
         """Work with an account."""
         self._account = account
@@ -94,6 +99,7 @@ class OpenAIProtocol:
         self._uploads: dict[str, asyncio.Lock] = {}
         self._series: dict[str, tuple[MetricPoint, ...]] = {}
         self._misses: dict[str, int] = {}
+        self._silent_since: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"<{self._account.company} provider>"
@@ -324,7 +330,21 @@ class OpenAIProtocol:
 
     @asynccontextmanager
     async def _session(self, model: str) -> AsyncIterator[InferenceSession]:
-        yield ChatSession(self._account.chat, self._calls, model)
+        yield ChatSession(self._account.chat, self._calls, model, missing=self._missing)
+
+    def _missing(self, model: str, error: JobNotFound | None) -> ProviderError | None:
+        """What it means that a model is not known; without an error: it has answered."""
+        if error is None:
+            self._silent_since.pop(model, None)
+            return None
+        if self.model_rules(model) is not None:
+            return error  # base models are not new
+        since = self._silent_since.setdefault(model, time.monotonic())
+        if time.monotonic() - since >= self.answers_within_s:
+            return error
+        return TransientProviderError(
+            f"{error}; what is new may need some minutes until it answers", retry_after_s=10.0
+        )
 
     async def delete_model(self, model: str) -> None:
         """See `Provider.delete_model`."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -669,6 +670,39 @@ async def test_an_answer_that_the_content_filter_holds_back_is_empty(
         server.fault("chat", refused(400, code="other"))
         with pytest.raises(PermanentProviderError):
             await session.answer([conversation("blue")], max_output_tokens=4)
+
+
+async def test_a_new_model_may_need_some_minutes_and_not_for_ever(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.loading_s = 120.0
+    job = await provider.submit(request_)
+    server.finish_training()
+    model = (await provider.observe([job.job_id]))[job.job_id].fine_tuned_model or ""
+
+    async def ask(name: str) -> str:
+        async with provider.inference(name) as session:
+            return (await session.answer([conversation("red")], max_output_tokens=4))[0]
+
+    with pytest.raises(TransientProviderError, match="some minutes"):
+        await ask(model)
+    server.clock.advance(120)
+    assert await ask(model) == "warm"
+    with pytest.raises(TransientProviderError):
+        await ask("ft:never")
+    later = time.monotonic() + 601
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    with pytest.raises(PermanentProviderError, match="does not exist"):
+        await ask("ft:never")
+
+
+async def test_a_base_model_that_is_gone_is_not_waited_for(
+    server: OpenAIServer, provider: OpenAIProvider
+) -> None:
+    server.fault("chat", refused(404, code="model_not_found"))
+    async with provider.inference(MODEL) as session:
+        with pytest.raises(PermanentProviderError):
+            await session.answer([conversation("red")], max_output_tokens=4)
 
 
 async def test_answers_may_come_from_another_address(
