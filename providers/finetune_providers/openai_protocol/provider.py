@@ -54,6 +54,8 @@ _EVENT_PAGES = 20
 _SEED_RANGE = 2**31
 _SERIES_KEPT = 1000
 _SERIES_PATIENCE = 5
+_MODEL_PATIENCE = 20
+"""Looks, half a minute apart, for which a job that succeeded may have no model yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,35 +287,49 @@ class OpenAIProtocol:
     async def _with_series(self, job: JobSnapshot) -> JobSnapshot:
         """A job that succeeded together with its metrics.
 
-        It counts as running while they cannot be read, so that one job's trouble is not every job's; where that
-        lasts, it is shown without them.
+        It counts as running while its model has no name or its metrics cannot be read, so that one job's trouble is
+        not every job's; where that lasts, it is shown as it is.
         """
         if job.state is not JobState.SUCCEEDED:
             return job
+        unfinished = replace(job, state=JobState.RUNNING, fine_tuned_model=None, finished_at=None)
+        if job.fine_tuned_model is None and self._is_young_miss(f"{job.job_id} model", _MODEL_PATIENCE):
+            return unfinished
         if job.job_id not in self._series:
-            try:
-                series = await self._read_series(job.job_id)
-            except PermanentProviderError:
-                series = ()
-            except (TransientProviderError, UnexpectedResponse):
-                self._misses[job.job_id] = self._misses.get(job.job_id, 0) + 1
-                if self._misses[job.job_id] < _SERIES_PATIENCE:
-                    return replace(job, state=JobState.RUNNING, fine_tuned_model=None, finished_at=None)
-                series = ()
+            series = await self._read_series(job.job_id)
+            if series is None:
+                return unfinished
             self._misses.pop(job.job_id, None)
             self._series[job.job_id] = series
             if len(self._series) > _SERIES_KEPT:
                 self._series.pop(next(iter(self._series)))
         return replace(job, series=self._series[job.job_id])
 
-    async def _read_series(self, job_id: str) -> tuple[MetricPoint, ...]:
+    async def _read_series(self, job_id: str) -> tuple[MetricPoint, ...] | None:
+        """A job's metrics; None while they cannot be read. What a service does not have or show is left out."""
         jobs = self._client.fine_tuning.jobs
-        events = self._pages(lambda: jobs.list_events(job_id, limit=_PAGE), most=_EVENT_PAGES)
-        checkpoints = self._pages(lambda: jobs.checkpoints.list(job_id, limit=_PAGE), most=_EVENT_PAGES)
-        return series_of(
-            [event async for page in events for event in page],
-            [checkpoint async for page in checkpoints for checkpoint in page],
-        )
+        told: list[list[Any]] = []
+        missed = False
+        for first in (
+            lambda: jobs.list_events(job_id, limit=_PAGE),
+            lambda: jobs.checkpoints.list(job_id, limit=_PAGE),
+        ):
+            told.append([])
+            try:
+                async for page in self._pages(first, most=_EVENT_PAGES):
+                    told[-1] += page
+            except PermanentProviderError:
+                continue
+            except (TransientProviderError, UnexpectedResponse):
+                missed = True
+        if missed and self._is_young_miss(job_id, _SERIES_PATIENCE):
+            return None
+        return series_of(*told)
+
+    def _is_young_miss(self, what: str, patience: int) -> bool:
+        """Count what was not there once more; whether it may still come."""
+        self._misses[what] = self._misses.get(what, 0) + 1
+        return self._misses[what] < patience
 
     # -- models ---------------------------------------------------------------------------------------------
 

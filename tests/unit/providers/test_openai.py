@@ -506,6 +506,7 @@ async def test_one_job_s_unreadable_metrics_hold_up_no_other_and_not_forever(
     server.jobs[second.job_id].endless = True
     server.finish_training()
     server.always("jobs.events", refused(503))
+    server.always("jobs.checkpoints", refused(503))
     for _ in range(4):
         seen = await provider.observe([first.job_id, second.job_id])
         assert seen[first.job_id].state is JobState.RUNNING
@@ -522,8 +523,62 @@ async def test_a_key_that_may_not_read_metrics_still_gets_its_model(
     job = await provider.submit(request_)
     server.finish_training()
     server.always("jobs.events", refused(403))
+    server.always("jobs.checkpoints", refused(403))
     done = (await provider.observe([job.job_id]))[job.job_id]
     assert (done.state, done.series) == (JobState.SUCCEEDED, ())
+
+
+async def test_a_service_without_checkpoints_still_tells_what_its_events_say(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
+) -> None:
+    job = await provider.submit(request_)
+    server.finish_training()
+    server.always("jobs.checkpoints", refused(404))
+    done = (await provider.observe([job.job_id]))[job.job_id]
+    assert done.state is JobState.SUCCEEDED
+    assert [point.step for point in done.series] == list(range(1, 13))
+    assert "validationLoss" in done.series[-1].values
+
+
+async def test_a_service_that_never_answers_for_checkpoints_still_tells_what_its_events_say(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
+) -> None:
+    job = await provider.submit(request_)
+    server.finish_training()
+    server.always("jobs.checkpoints", refused(501))
+    for _ in range(4):
+        assert (await provider.observe([job.job_id]))[job.job_id].state is JobState.RUNNING
+    done = (await provider.observe([job.job_id]))[job.job_id]
+    assert done.state is JobState.SUCCEEDED
+    assert len(done.series) == 12
+
+
+async def test_a_job_that_succeeded_is_waited_for_until_its_model_has_a_name(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
+) -> None:
+    job = await provider.submit(request_)
+    server.finish_training()
+    shown = server.shown_job(server.jobs[job.job_id])
+    nameless = {**shown, "fine_tuned_model": None}
+    page = {"object": "list", "has_more": False, "data": [nameless]}
+    server.fault("jobs.list", *[Fault(body=json.dumps(page).encode())] * 3)
+    for _ in range(3):
+        seen = (await provider.observe([job.job_id]))[job.job_id]
+        assert (seen.state, seen.native_state) == (JobState.RUNNING, "succeeded")
+    done = (await provider.observe([job.job_id]))[job.job_id]
+    assert (done.state, done.fine_tuned_model) == (JobState.SUCCEEDED, shown["fine_tuned_model"])
+
+
+async def test_a_job_that_never_names_its_model_is_not_waited_for_for_ever(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
+) -> None:
+    job = await provider.submit(request_)
+    server.finish_training()
+    nameless = {**server.shown_job(server.jobs[job.job_id]), "fine_tuned_model": None}
+    page = {"object": "list", "has_more": False, "data": [nameless]}
+    server.always("jobs.list", Fault(body=json.dumps(page).encode()))
+    states = [(await provider.observe([job.job_id]))[job.job_id].state for _ in range(20)]
+    assert states == [JobState.RUNNING] * 19 + [JobState.SUCCEEDED]
 
 
 # -- data -------------------------------------------------------------------------------------------------
