@@ -47,7 +47,7 @@ from finetune_providers.openai_protocol import (
     OpenAIProtocol,
     without_environment,
 )
-from finetune_providers.openai_protocol.client import checked_url, patience
+from finetune_providers.openai_protocol.client import checked_url, header_of_secret, patience, url_of_secret
 from finetune_providers.openai_protocol.parsing import METRICS, text
 from finetune_providers.openai_protocol.provider import GONE_FILES
 
@@ -126,7 +126,7 @@ def create(config: ProviderConfig, *, credential: Any | None = None) -> Provider
 def _account(config: ProviderConfig, name: str, *, calls: Calls, tokens: Tokens) -> Account:
     endpoint = checked_url(
         config.endpoint
-        or config.credentials.get("AZURE_OPENAI_ENDPOINT", "").strip()
+        or url_of_secret(config.credentials, "AZURE_OPENAI_ENDPOINT")
         or f"https://{name}.openai.azure.com",
         field="spec.endpoint",
     )
@@ -193,11 +193,11 @@ def _settings(config: ProviderConfig) -> Settings:
 
 
 def _client(config: ProviderConfig, endpoint: str, token: Callable[[], Awaitable[str]]) -> Any:
-    key = config.credentials.get("AZURE_OPENAI_API_KEY", "").strip()
+    key = header_of_secret(config.credentials, "AZURE_OPENAI_API_KEY")
     client = openai.AsyncAzureOpenAI(
         azure_endpoint=endpoint,
         api_version=str(config.options.get("apiVersion") or API_VERSION),
-        api_key=key or None,
+        api_key=key,
         azure_ad_token_provider=None if key else token,
         timeout=patience(),
         max_retries=0,

@@ -652,6 +652,24 @@ def test_a_wrong_setting_names_its_field(
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AZURE_OPENAI_API_KEY", "4711…ab"),
+        ("AZURE_OPENAI_API_KEY", "4711\nab"),
+        ("AZURE_OPENAI_ENDPOINT", "4711"),
+        ("AZURE_OPENAI_ENDPOINT", "http://[4711"),
+    ],
+)
+def test_what_is_wrong_in_the_secret_is_named_and_not_shown(
+    config: ProviderConfig, name: str, value: str
+) -> None:
+    with pytest.raises(PermanentProviderError, match=name) as caught:
+        create(replace(config, endpoint=None, credentials={**config.credentials, name: value}))
+    assert caught.value.field == "spec.credentialsSecretRef"
+    assert "4711" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("secret", "said"),
     [
         ({"AZURE_CLIENT_SECRET": "s"}, "no AZURE_TENANT_ID and no AZURE_CLIENT_ID"),

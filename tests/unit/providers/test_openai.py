@@ -782,7 +782,42 @@ def test_a_secret_without_a_key_says_what_to_write(config: ProviderConfig) -> No
         assert caught.value.field == "spec.credentialsSecretRef"
 
 
-@pytest.mark.parametrize("endpoint", ["api.example.com", "ftp://example.com", "http://", "localhost:8000"])
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"])
+@pytest.mark.parametrize("value", ["sk-4711…ab", "sk-4711\nab", "sk-4711 ab", "sk-4711\x00ab"])
+def test_what_cannot_be_a_header_is_refused_and_not_shown(
+    config: ProviderConfig, name: str, value: str
+) -> None:
+    with pytest.raises(PermanentProviderError, match=name) as caught:
+        create(replace(config, credentials={**config.credentials, name: value}))
+    assert caught.value.field == "spec.credentialsSecretRef"
+    assert "4711" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["sk-4711", "http://[4711", "http://host:4711x/v1", "https://me:4711@host/v1"]
+)
+def test_an_address_in_the_secret_that_is_none_is_refused_and_not_shown(
+    config: ProviderConfig, value: str
+) -> None:
+    secret = {**config.credentials, "OPENAI_BASE_URL": value}
+    with pytest.raises(PermanentProviderError, match="OPENAI_BASE_URL in the Secret") as caught:
+        create(replace(config, endpoint=None, credentials=secret))
+    assert caught.value.field == "spec.credentialsSecretRef"
+    assert "4711" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "api.example.com",
+        "ftp://example.com",
+        "http://",
+        "localhost:8000",
+        "http://[::1",
+        "http://host:99999999",
+        "http://host:x",
+    ],
+)
 def test_an_endpoint_that_is_no_address_is_refused(config: ProviderConfig, endpoint: str) -> None:
     with pytest.raises(PermanentProviderError, match="no address") as caught:
         create(replace(config, endpoint=endpoint))
