@@ -48,8 +48,8 @@ from finetune_providers.openai_protocol import (
     without_environment,
 )
 from finetune_providers.openai_protocol.client import checked_url, header_of_secret, patience, url_of_secret
+from finetune_providers.openai_protocol.data import GONE_FILES
 from finetune_providers.openai_protocol.parsing import METRICS, text
-from finetune_providers.openai_protocol.provider import GONE_FILES
 
 COMPANY = "Azure OpenAI"
 API_VERSION = "2025-04-01-preview"

@@ -28,6 +28,9 @@ EXHAUSTED = frozenset(
 NOT_YET = ("must point to a completed file import", "is still being processed")
 """Parts of Azure's and of OpenAI's message, with status 400, for a job whose file is still being read."""
 
+CREDENTIALS = "spec.credentialsSecretRef"
+"""The field of errors that are about who asks, not about what is asked."""
+
 _NOTHING_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _FIELDS = {
     "model": "baseModels",
@@ -87,9 +90,9 @@ class Explainer:
         if status >= 500 or status in {408, 409}:
             return TransientProviderError(said, retry_after_s=wait_s)
         if status == 401:
-            return PermanentProviderError(f"{said}; {self.credentials}", field="spec.credentialsSecretRef")
+            return PermanentProviderError(f"{said}; {self.credentials}", field=CREDENTIALS)
         if status == 403:
-            return Forbidden(f"{said}; {self.credentials}", field="spec.credentialsSecretRef")
+            return Forbidden(f"{said}; {self.credentials}", field=CREDENTIALS)
         field = "baseModels" if code == "model_not_found" else field_of(told(error, "param"))
         if status == 404:
             return JobNotFound(said, field=field)

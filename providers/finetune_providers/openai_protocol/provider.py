@@ -23,7 +23,6 @@ from finetune_providers.base import (
     MetricPoint,
     ModelRules,
     Offer,
-    ParameterValue,
 )
 from finetune_providers.calls import UPLOAD_TIMEOUT_S, Calls
 from finetune_providers.catalog import Catalog
@@ -36,18 +35,12 @@ from finetune_providers.errors import (
     UnexpectedResponse,
 )
 from finetune_providers.openai_protocol.chat import ChatSession
-from finetune_providers.openai_protocol.data import DataLimits, converted
+from finetune_providers.openai_protocol.data import DataLimits, converted, stays
+from finetune_providers.openai_protocol.errors import CREDENTIALS
+from finetune_providers.openai_protocol.parameters import native_hyperparameters
 from finetune_providers.openai_protocol.parsing import items, series_of, snapshot_of, text
 
-NATIVE_NAMES = {
-    "epochs": "n_epochs",
-    "batchSize": "batch_size",
-    "learningRateMultiplier": "learning_rate_multiplier",
-}
 PURPOSE = "fine-tune"
-GONE_FILES = frozenset({"error", "deleting", "deleted"})
-"""States of a file that no job can take."""
-
 _PAGE = 100
 _OBSERVED_PAGES = 10
 _EVENT_PAGES = 20
@@ -167,10 +160,7 @@ class OpenAIProtocol:
         name = upload_name(dataset, dialect=self._account.dialect)
         async with self._uploads.setdefault(name, asyncio.Lock()):
             async for file in self._files():
-                if (
-                    getattr(file, "filename", None) == name
-                    and getattr(file, "status", None) not in GONE_FILES
-                ):
+                if getattr(file, "filename", None) == name and stays(file):
                     return await self._ready(file)
             return await self._ready(await self._send(dataset, name))
 
@@ -205,7 +195,8 @@ class OpenAIProtocol:
     async def _files(self) -> AsyncIterator[Any]:
         async for page in self._pages(lambda: self._client.files.list(purpose=PURPOSE)):
             for file in page:
-                yield file
+                if getattr(file, "purpose", None) in {None, PURPOSE}:  # not every service knows the filter
+                    yield file
 
     # -- jobs -----------------------------------------------------------------------------------------------
 
@@ -232,10 +223,17 @@ class OpenAIProtocol:
 
     async def find(self, key: str) -> tuple[JobSnapshot, ...]:
         """See `Provider.find`; every job that the list shows is compared here, whatever the server filters."""
+        only = self._filter(key)
+        try:
+            return await self._found(key, only)
+        except PermanentProviderError as error:
+            if not only or isinstance(error, JobNotFound) or error.field == CREDENTIALS:
+                raise
+        return await self._found(key, {})  # a service that does not know the filter, and says so
+
+    async def _found(self, key: str, only: Mapping[str, Any]) -> tuple[JobSnapshot, ...]:
         found = []
-        async for page in self._pages(
-            lambda: self._client.fine_tuning.jobs.list(limit=_PAGE, **self._filter(key))
-        ):
+        async for page in self._pages(lambda: self._client.fine_tuning.jobs.list(limit=_PAGE, **only)):
             found += [self._snapshot(job) for job in page if self._key_of(job) == key]
         return tuple(found)
 
@@ -394,7 +392,16 @@ class OpenAIProtocol:
             most = None if most is None else most - 1
             if not fresh or most == 0 or not page.has_next_page():
                 return
-            page = await self._calls.read(partial(paged, page.get_next_page))
+            page = await self._next(page)
+
+    async def _next(self, page: Any) -> Any:
+        """The page after one that was read; what it is to begin after may be gone by now."""
+        try:
+            return await self._calls.read(partial(paged, page.get_next_page))
+        except PermanentProviderError as error:
+            if error.field == CREDENTIALS:
+                raise
+            raise TransientProviderError(f"a list changed while it was read: {error}") from None
 
 
 async def paged(call: Callable[[], Awaitable[Any]]) -> Any:
@@ -407,29 +414,3 @@ async def paged(call: Callable[[], Awaitable[Any]]) -> Any:
         return await call()
     except (AttributeError, TypeError) as error:
         raise UnexpectedResponse(f"the answer is no page of a list: {type(error).__name__}") from None
-
-
-def native_hyperparameters(given: Mapping[str, ParameterValue]) -> dict[str, int | float]:
-    """The company's names and types of hyperparameters.
-
-    Raises:
-        PermanentProviderError: There is no such hyperparameter, or the value is no number.
-    """
-    wanted: dict[str, int | float] = {}
-    for name, value in given.items():
-        if name not in NATIVE_NAMES:
-            raise PermanentProviderError(
-                f"hyperparameter {name} is not known to this API; it takes {', '.join(NATIVE_NAMES)}",
-                field=f"parameters.{name}",
-            )
-        if isinstance(value, str):
-            raise PermanentProviderError(
-                f"hyperparameter {name} must be a number, not {value!r}", field=f"parameters.{name}"
-            )
-        whole = name != "learningRateMultiplier"
-        if whole and value != int(value):
-            raise PermanentProviderError(
-                f"hyperparameter {name} must be a whole number, not {value}", field=f"parameters.{name}"
-            )
-        wanted[NATIVE_NAMES[name]] = int(value) if whole else float(value)
-    return wanted

@@ -401,6 +401,28 @@ async def test_jobs_are_found_by_the_server_s_filter_and_compared_again(
     assert [found.job_id for found in await provider.find(KEY)] == [job.job_id]
 
 
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_service_that_refuses_the_filter_is_asked_for_every_job(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest, status: int
+) -> None:
+    job = await provider.submit(request_)
+    server.fault("jobs.list", refused(status))
+    assert [found.job_id for found in await provider.find(KEY)] == [job.job_id]
+    server.always("jobs.list", refused(status))
+    with pytest.raises(PermanentProviderError):
+        await provider.find(KEY)
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
+async def test_a_list_that_is_refused_for_another_reason_is_not_asked_for_again(
+    server: OpenAIServer, provider: OpenAIProvider, status: int
+) -> None:
+    server.always("jobs.list", refused(status))
+    with pytest.raises(ProviderError):
+        await provider.find(KEY)
+    assert server.count("jobs.list") == 1
+
+
 async def test_a_server_that_repeats_its_page_does_not_hold_us_forever(
     server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
 ) -> None:
@@ -619,6 +641,82 @@ async def test_an_upload_that_openai_cannot_use_is_not_taken_as_there(
     again = await provider.upload(dataset, base_model=MODEL)
     assert again != first
     assert server.count("files.create") == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"purpose": "assistants"},
+        {"status": "deleted"},
+        {"status": "deleting"},
+        {"expires_at": 1},
+        {"expires_at": int(time.time()) + 600},
+    ],
+)
+async def test_a_file_of_that_name_that_no_job_can_take_is_not_taken_as_there(
+    server: OpenAIServer, provider: OpenAIProvider, tmp_path: Path, other: Mapping[str, object]
+) -> None:
+    dataset = write_dataset(tmp_path / "train.jsonl")
+    first = await provider.upload(dataset, base_model=MODEL)
+    # As a service shows it that knows no filter by purpose.
+    page = {"object": "list", "has_more": False, "data": [{**server.shown_file(first), **other}]}
+    server.fault("files.list", Fault(body=json.dumps(page).encode()))
+    assert await provider.upload(dataset, base_model=MODEL) != first
+    if "purpose" in other:
+        server.fault("files.list", Fault(body=json.dumps(page).encode()))
+        await provider.delete_data(dataset.scope)
+        assert first in server.files
+
+
+@pytest.mark.parametrize(
+    "other", [{}, {"expires_at": None}, {"expires_at": 0}, {"expires_at": 2**40}, {"status": None}]
+)
+async def test_a_file_that_does_not_go_away_soon_is_there(
+    server: OpenAIServer, provider: OpenAIProvider, tmp_path: Path, other: Mapping[str, object]
+) -> None:
+    dataset = write_dataset(tmp_path / "train.jsonl")
+    first = await provider.upload(dataset, base_model=MODEL)
+    page = {"object": "list", "data": [{**server.shown_file(first), **other}]}
+    server.always("files.list", Fault(body=json.dumps(page).encode()))
+    assert await provider.upload(dataset, base_model=MODEL) == first
+
+
+async def test_a_list_that_changes_while_it_is_read_is_no_refusal(
+    server: OpenAIServer, provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    server.page_size = 1
+    for repeat in (1, 2):
+        await provider.upload(write_dataset(tmp_path / f"{repeat}.jsonl", repeat=repeat), base_model=MODEL)
+    dataset = write_dataset(tmp_path / "more.jsonl", repeat=3)
+    page = {"object": "list", "has_more": True, "data": [{"id": "file-deleted-meanwhile", "filename": "x"}]}
+    server.fault("files.list", Fault(body=json.dumps(page).encode()))
+    with pytest.raises(TransientProviderError, match="while it was read"):
+        await provider.upload(dataset, base_model=MODEL)
+    assert await provider.upload(dataset, base_model=MODEL)
+
+
+async def test_a_service_that_knows_no_pages_has_one(
+    server: OpenAIServer, provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    dataset = write_dataset(tmp_path / "train.jsonl")
+    page = {"object": "list", "data": [{"id": "file-other", "filename": "x"}]}
+    server.always("files.list", Fault(body=json.dumps(page).encode()))
+    assert await provider.upload(dataset, base_model=MODEL) in server.files
+    assert server.count("files.list") == 2
+
+
+async def test_thousands_of_files_are_few_calls(
+    server: OpenAIServer, provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    dataset = write_dataset(tmp_path / "train.jsonl")
+    first = await provider.upload(dataset, base_model=MODEL)
+    old = server.files[first]
+    server.files = {f"file-{n}": {**old, "id": f"file-{n}", "filename": f"{n}"} for n in range(5000)}
+    server.files = {first: old, **server.files}  # the oldest of all
+    server.page_size = 10_000
+    server.requests.clear()
+    assert await provider.upload(dataset, base_model=MODEL) == first
+    assert server.count("files.list") == 1
 
 
 async def test_two_trials_that_upload_the_same_at_once_upload_it_once(
