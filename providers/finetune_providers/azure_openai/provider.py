@@ -201,6 +201,8 @@ def _client(config: ProviderConfig, endpoint: str, token: Callable[[], Awaitable
         azure_ad_token_provider=None if key else token,
         timeout=patience(),
         max_retries=0,
+        # The HTTP client would take the header api-key along to another host.
+        http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
     )
     return without_environment(client)
 
@@ -232,7 +234,11 @@ class _Explain:
         return named
 
     def _named(self, error: Exception) -> ProviderError | None:
-        return explain_login(error) or explain_management(error) or self.data_plane(error)
+        return (
+            explain_login(error, had_token=bool(self.tokens.known))
+            or explain_management(error)
+            or self.data_plane(error)
+        )
 
 
 class AzureOpenAIProvider(OpenAIProtocol):
@@ -276,7 +282,7 @@ class AzureOpenAIProvider(OpenAIProtocol):
         for look in range(self.file_looks):
             if look:
                 await asyncio.sleep(self.file_wait_s)
-                file = await self._calls.read(lambda: self._client.files.retrieve(file_id))
+                file = await self._looked_at(file_id)
             status = text(file, "status")
             if status == "processed":
                 return file_id
@@ -284,6 +290,12 @@ class AzureOpenAIProvider(OpenAIProtocol):
                 why = getattr(file, "status_details", None) or "it gives no reason"
                 raise PermanentProviderError(f"{COMPANY} cannot use the dataset: {why}", field="training")
         raise TransientProviderError(f"{COMPANY} has not processed file {file_id} yet: it is {status}")
+
+    async def _looked_at(self, file_id: str) -> object:
+        try:
+            return await self._calls.read(lambda: self._client.files.retrieve(file_id))
+        except JobNotFound as error:  # it was there a moment ago
+            raise TransientProviderError(str(error)) from None
 
     async def check(self, base_models: Collection[str]) -> None:
         """See `Provider.check`; deployments are looked at, too, lest a model be paid that cannot answer."""

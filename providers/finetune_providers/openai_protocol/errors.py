@@ -31,7 +31,7 @@ NOT_YET = ("must point to a completed file import", "is still being processed")
 CREDENTIALS = "spec.credentialsSecretRef"
 """The field of errors that are about who asks, not about what is asked."""
 
-_NOTHING_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_NOTHING_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 _FIELDS = {
     "model": "baseModels",
     "training_file": "training",
@@ -82,7 +82,7 @@ class Explainer:
 
     def _refusal(self, error: openai.APIStatusError) -> ProviderError:
         status, code, said = error.status_code, told(error, "code"), self._said(error)
-        wait_s = retry_after_s(error.response.headers.get("retry-after"))
+        wait_s = _asked_to_wait_s(error.response.headers)
         if code in EXHAUSTED:
             return QuotaExceeded(f"{said}; {self.exhausted}", retry_after_s=wait_s)
         if status == 429 or (status == 400 and any(words in said for words in NOT_YET)):
@@ -104,6 +104,12 @@ class Explainer:
         code, message = told(error, "code"), told(error, "message")
         kind = f"{error.status_code}, {code}" if code else f"{error.status_code}"
         return f"{self.company} refused the request ({kind}): {message or 'no reason given'}"
+
+
+def _asked_to_wait_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds that an answer asks for; both companies also say milliseconds, in a header of their own."""
+    milliseconds = retry_after_s(headers.get("retry-after-ms"))
+    return retry_after_s(headers.get("retry-after")) if milliseconds is None else milliseconds / 1000
 
 
 def told(error: openai.APIStatusError, name: str) -> str:

@@ -65,6 +65,13 @@ class StaticToken:
         return AccessToken(AzureOpenAIServer.secret, 2**40)
 
 
+def entra_error(message: str, status: int) -> ClientAuthenticationError:
+    """What azure-identity raises where Entra answers with an error."""
+    error = ClientAuthenticationError(f"Microsoft Entra ID error '{message}'")
+    error.status_code = status
+    return error
+
+
 @pytest.fixture
 def server() -> Iterator[AzureOpenAIServer]:
     with AzureOpenAIServer() as server:
@@ -290,6 +297,20 @@ async def test_an_upload_waits_until_azure_has_processed_it(
     asyncio.get_running_loop().call_later(0.03, server.clock.advance, 3)
     assert await provider.upload(dataset, base_model=MODEL) == file_id
     await provider.submit(replace(request_, training=file_id))
+
+
+async def test_an_upload_that_azure_does_not_show_at_once_is_waited_for(
+    server: AzureOpenAIServer, provider: AzureOpenAIProvider, tmp_path: Path
+) -> None:
+    server.processing_s = 5.0
+    server.always("files.get", refused(404))
+    dataset = write_dataset(tmp_path / "more.jsonl", repeat=5)
+    with pytest.raises(TransientProviderError):
+        await provider.upload(dataset, base_model=MODEL)
+    server.always("files.get", None)
+    server.clock.advance(6)
+    await provider.upload(dataset, base_model=MODEL)
+    assert server.count("files.create") == 1
 
 
 async def test_a_job_over_a_file_that_is_not_processed_yet_waits(
@@ -725,6 +746,20 @@ async def test_an_identity_among_several_is_chosen_by_its_id(
         assert asked[-1]["authority"] == "https://login.microsoftonline.com"
 
 
+async def test_a_key_does_not_follow_to_where_an_answer_points(
+    server: AzureOpenAIServer, config: ProviderConfig, identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with AzureOpenAIServer() as elsewhere:
+        pointing = Answer(None, 307, {"Location": f"{elsewhere.url}/openai/fine_tuning/jobs"})
+        monkeypatch.setattr(server, "error", lambda *_, **__: pointing)
+        server.always("jobs.list", refused(307))
+        provider = made(config, identity)
+        with pytest.raises(UnexpectedResponse, match="307"):
+            await provider.check([MODEL])
+        await provider.aclose()
+        assert elsewhere.requests == []
+
+
 async def test_without_a_key_the_data_plane_is_asked_with_a_token(
     server: AzureOpenAIServer, config: ProviderConfig, identity: Identity
 ) -> None:
@@ -781,6 +816,42 @@ async def test_without_a_token_nothing_is_bought_and_the_reason_is_told(
             await call
         assert type(caught.value) is kind
         assert "Microsoft Entra" in str(caught.value)
+    assert server.count("jobs.create") == 0
+    await provider.aclose()
+
+
+@pytest.mark.parametrize(
+    ("error", "had_token", "kind"),
+    [
+        (entra_error("(invalid_client) AADSTS7000222: expired", 401), True, PermanentProviderError),
+        (entra_error("(invalid_client) AADSTS7000222: expired", 401), False, PermanentProviderError),
+        (entra_error("(temporarily_unavailable) AADSTS90033: try again", 503), False, NotReached),
+        (entra_error("(temporarily_unavailable) AADSTS90033: try again", 400), False, NotReached),
+        (entra_error("(server_error) AADSTS90006", 500), False, NotReached),
+        (entra_error("too many requests", 429), False, NotReached),
+        (ClientAuthenticationError("Unexpected response from Microsoft Entra ID: <html>"), False, NotReached),
+        # What gave tokens yesterday is there; today it does not answer.
+        (CredentialUnavailableError("no response from the IMDS endpoint"), True, NotReached),
+        (CredentialUnavailableError("no response from the IMDS endpoint"), False, PermanentProviderError),
+    ],
+)
+async def test_a_login_that_fails_for_a_while_ends_no_trial(
+    server: AzureOpenAIServer,
+    config: ProviderConfig,
+    request_: JobRequest,
+    error: Exception,
+    had_token: bool,
+    kind: type[ProviderError],
+) -> None:
+    identity = Identity(server.secret)
+    provider = made(replace(config, credentials={}), identity)
+    if had_token:
+        await provider.check([MODEL])
+    identity._error = error
+    for call in (provider.submit(request_), provider.deploy("m", name=DEPLOYMENT)):
+        with pytest.raises(ProviderError) as caught:
+            await call
+        assert type(caught.value) is kind
     assert server.count("jobs.create") == 0
     await provider.aclose()
 

@@ -282,6 +282,7 @@ def test_every_status_has_its_meaning_whatever_comes_with_it(
         (httpx2.ConnectError("no"), NotReached),
         (httpx2.ConnectTimeout("no"), NotReached),
         (httpx2.PoolTimeout("no"), NotReached),
+        (httpx2.ProxyError("no"), NotReached),  # a proxy that makes no connection
         (httpx2.ReadTimeout("no"), TransientProviderError),
         (httpx2.ReadError("no"), TransientProviderError),
         (httpx2.WriteError("no"), TransientProviderError),
@@ -295,6 +296,22 @@ def test_only_a_connection_that_was_never_made_was_not_reached(
     error = openai.APIConnectionError(request=httpx2.Request("POST", "http://here"))
     error.__cause__ = cause
     assert type(EXPLAIN(error)) is kind
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "7"}, 7.0),
+        ({"retry-after-ms": "nan", "retry-after": "7"}, 7.0),
+        ({"retry-after-ms": "-5"}, 0.0),
+        ({}, None),
+    ],
+)
+def test_a_wait_in_milliseconds_is_understood(headers: Mapping[str, str], seconds: float | None) -> None:
+    named = EXPLAIN(status_error(429, None, headers))
+    assert isinstance(named, QuotaExceeded)
+    assert named.retry_after_s == seconds
 
 
 def test_a_defect_of_ours_is_not_explained_away() -> None:
