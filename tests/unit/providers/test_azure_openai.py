@@ -101,6 +101,7 @@ def made(config: ProviderConfig, identity: Identity | None) -> AzureOpenAIProvid
     provider = create(config, credential=identity)
     assert isinstance(provider, AzureOpenAIProvider)
     provider.file_wait_s = 0.0
+    provider._deployments.look_wait_s = 0.0
     return provider
 
 
@@ -525,6 +526,33 @@ async def test_a_deployment_that_azure_has_deleted_itself_is_no_error(
     server.fault("arm.delete", refused(404, code="ResourceNotFound"))
     await provider.undeploy(DEPLOYMENT)
     assert (await provider.deploy(model, name=DEPLOYMENT)).state is DeploymentState.CREATING
+
+
+async def test_a_deployment_counts_as_deleted_once_it_is_gone(
+    server: AzureOpenAIServer, provider: AzureOpenAIProvider, request_: JobRequest
+) -> None:
+    await provider.deploy(await tuned(server, provider, request_), name=DEPLOYMENT)
+    with pytest.raises(TransientProviderError, match="in progress"):
+        await provider.undeploy(DEPLOYMENT)  # it is still being created
+    server.clock.advance(700)
+    server.deleting_s = 60.0
+    with pytest.raises(TransientProviderError, match="may still cost"):
+        await provider.undeploy(DEPLOYMENT)
+    server.clock.advance(61)
+    await provider.undeploy(DEPLOYMENT)
+
+
+async def test_a_deletion_that_was_accepted_and_failed_is_asked_for_again(
+    server: AzureOpenAIServer, provider: AzureOpenAIProvider, request_: JobRequest
+) -> None:
+    await provider.deploy(await tuned(server, provider, request_), name=DEPLOYMENT)
+    server.clock.advance(700)
+    server.deletion_fails = True
+    with pytest.raises(TransientProviderError, match="may still cost"):
+        await provider.undeploy(DEPLOYMENT)
+    server.deletion_fails = False
+    await provider.undeploy(DEPLOYMENT)
+    assert server.hosted(DEPLOYMENT) is None
 
 
 def test_the_fake_is_one_that_azure_s_own_management_client_understands(
