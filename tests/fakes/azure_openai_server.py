@@ -80,6 +80,7 @@ class AzureOpenAIServer(OpenAICompany):
     prefix: ClassVar[str] = "/openai"
     longest_suffix: ClassVar[int] = 40
     created: ClassVar[int] = 201
+    oldest_events_first: ClassVar[bool] = True  # as in the specification's example, get_finetuning_job_events
 
     def __init__(self, *, speed: float = 0.0) -> None:
         super().__init__(speed=speed)
@@ -131,6 +132,12 @@ class AzureOpenAIServer(OpenAICompany):
         ]
 
     # -- files ----------------------------------------------------------------------------------------------
+
+    def page(self, request: Request, shown: Sequence[Json], *, usual: int = 20) -> Answer:
+        answer = super().page(request, shown, usual=usual)
+        if request.operation == "files.list":
+            del answer.body["has_more"]  # the specification has it on every list but this one
+        return answer
 
     def check_content(self, content: bytes) -> None:
         if not content.startswith(BOM):

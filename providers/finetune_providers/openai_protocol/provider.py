@@ -38,12 +38,14 @@ from finetune_providers.openai_protocol.chat import ChatSession
 from finetune_providers.openai_protocol.data import DataLimits, converted, stays
 from finetune_providers.openai_protocol.errors import CREDENTIALS
 from finetune_providers.openai_protocol.parameters import native_hyperparameters
-from finetune_providers.openai_protocol.parsing import items, series_of, snapshot_of, text
+from finetune_providers.openai_protocol.parsing import is_newest_first, items, series_of, snapshot_of, text
 
 PURPOSE = "fine-tune"
 _PAGE = 100
 _OBSERVED_PAGES = 10
-_EVENT_PAGES = 20
+_EVENTS = 2000
+"""Of each job are enough, where the list begins with the newest."""
+_MOST_EVENT_PAGES = 1000
 _SEED_RANGE = 2**31
 _SERIES_KEPT = 1000
 _SERIES_PATIENCE = 5
@@ -314,8 +316,10 @@ class OpenAIProtocol:
         ):
             told.append([])
             try:
-                async for page in self._pages(first, most=_EVENT_PAGES):
+                async for page in self._pages(first, most=_MOST_EVENT_PAGES):
                     told[-1] += page
+                    if len(told[-1]) >= _EVENTS and is_newest_first(told[-1]):
+                        break
             except PermanentProviderError:
                 continue
             except (TransientProviderError, UnexpectedResponse):

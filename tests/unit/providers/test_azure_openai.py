@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,29 @@ async def test_an_answer_without_the_fields_that_azure_leaves_out_is_understood(
     server.fault("jobs.get", Fault(body=json.dumps(shown).encode()))
     (job,) = (await provider.observe(["ft-72a2792ef7d24ba7b82c7fe4a37e379f"])).values()
     assert (job.state, job.key, job.fine_tuned_model, job.finished_at) == (JobState.PENDING, None, None, None)
+
+
+async def test_a_long_series_that_begins_with_the_oldest_event_is_read_to_its_end(
+    server: AzureOpenAIServer, provider: AzureOpenAIProvider, request_: JobRequest
+) -> None:
+    server.page_size = 5
+    job = await provider.submit(replace(request_, hyperparameters={"epochs": 20, "batchSize": 2}))
+    server.finish_training()
+    series = (await provider.observe([job.job_id]))[job.job_id].series
+    assert len(series) == 100
+    steps = [point.step for point in series]
+    assert max(later - earlier for earlier, later in pairwise(steps)) <= 3  # of 240
+
+
+async def test_uploads_are_found_across_pages_that_do_not_say_whether_more_follow(
+    server: AzureOpenAIServer, provider: AzureOpenAIProvider, tmp_path: Path
+) -> None:
+    server.page_size = 2
+    datasets = [write_dataset(tmp_path / f"{n}.jsonl", repeat=n) for n in range(1, 6)]
+    ids = [await provider.upload(dataset, base_model=MODEL) for dataset in datasets]
+    assert [await provider.upload(dataset, base_model=MODEL) for dataset in datasets] == ids
+    await provider.delete_data(datasets[0].scope)
+    assert server.files == {}
 
 
 async def test_a_full_resource_waits_whatever_the_status_says(

@@ -499,6 +499,17 @@ async def test_a_series_comes_over_many_pages_and_has_at_most_100_points(
     assert {216, 228, 240} <= set(steps)  # the checkpoints
 
 
+async def test_of_a_very_long_series_the_newest_part_is_read(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
+) -> None:
+    job = await provider.submit(replace(request_, hyperparameters={"epochs": 50, "batchSize": 1}))
+    server.jobs[job.job_id].more["examples"] = 50
+    server.finish_training()
+    series = (await provider.observe([job.job_id]))[job.job_id].series
+    assert series[-1].step == 2500
+    assert server.count("jobs.events") == 20
+
+
 def test_validation_on_one_batch_counts_where_there_is_no_other() -> None:
     event = openai.types.fine_tuning.FineTuningJobEvent.construct
     events = [event(type="metrics", data={"step": 2, "train_loss": 1.0, "valid_loss": 2.0, "odd": 3.0})]
