@@ -63,6 +63,13 @@ class OpenAIServer(OpenAICompany):
         age = self.clock.now().timestamp() - file["created_at"]
         return "uploaded" if age < self.processing_s else super().file_state(file)
 
+    def page(self, request: Request, shown: Sequence[Json], *, usual: int = 20) -> Answer:
+        answer = super().page(request, shown, usual=usual)
+        if request.operation == "files.list":
+            ids = [item["id"] for item in answer.body["data"]] or [""]
+            answer.body |= {"first_id": ids[0], "last_id": ids[-1]}
+        return answer
+
     def check_job_file(self, file_id: str, param: str) -> None:
         super().check_job_file(file_id, param)
         if self.file_state(self.files[file_id]) == "uploaded":
