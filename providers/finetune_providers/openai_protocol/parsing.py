@@ -128,6 +128,12 @@ def series_of(events: Sequence[Any], checkpoints: Sequence[Any]) -> tuple[Metric
     return thinned([point for point in points if point.values])
 
 
+def is_newest_first(listed: Sequence[Any]) -> bool:
+    """Whether a list of events or checkpoints goes back in time; OpenAI's does, Azure's example does not."""
+    first, last = (getattr(listed[end], "created_at", None) for end in (0, -1))
+    return not (isinstance(first, int) and isinstance(last, int) and first < last)
+
+
 def thinned(points: Sequence[MetricPoint], most: int = MOST_POINTS) -> tuple[MetricPoint, ...]:
     """At most so many points; those with validation metrics are rarer and stay before the others."""
     if len(points) <= most:
