@@ -27,7 +27,7 @@ from finetune_operator.lifecycle.transitions import end, key_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
 from finetune_providers.base import JobSnapshot
-from finetune_providers.errors import PermanentProviderError, ProviderError, UnexpectedResponse
+from finetune_providers.errors import JobNotFound, PermanentProviderError, ProviderError, UnexpectedResponse
 
 
 async def take_outcome(
@@ -49,6 +49,9 @@ async def take_outcome(
         if await context.accounts.replaced(outcome.account):
             context.background.forget(name)
             return False
+        if isinstance(outcome.error, JobNotFound) and await serving.begin_anew(context, trial, outcome.error):
+            context.background.forget(name)
+            return True
         message = f"the fine-tuned model could not be evaluated: {outcome.error}"
         await conclude(TrialPhase.FAILED, reason="EvaluationFailed", message=message)
     elif outcome is not None:

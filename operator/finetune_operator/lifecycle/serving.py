@@ -19,7 +19,7 @@ from finetune_operator.lifecycle.transitions import advance, advance_surely, end
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.trial import ServingJournal
 from finetune_providers.base import Deployment, DeploymentState
-from finetune_providers.errors import PermanentProviderError, QuotaExceeded
+from finetune_providers.errors import PermanentProviderError, ProviderError, QuotaExceeded
 
 LOOK_AGAIN_S = 15.0
 QUOTA_WAIT_S = 60.0
@@ -81,6 +81,23 @@ async def serve(
         entry = entry.model_copy(update={"at": context.now().replace(microsecond=0)})
         trial = await _say_that_it_is_deployed(context, trial, entry)
     return await _take(context, trial, sweep, account, entry, deployment)
+
+
+async def begin_anew(context: Context, trial: FinetuneTrial, error: ProviderError) -> bool:
+    """Have a model deployed again whose deployment went away while it answered: once, for a model that was paid.
+
+    Returns:
+        Whether that is done; not where it went away before, or nothing was deployed.
+    """
+    entry = trial.status.serving
+    if entry is None or entry.state != "Active" or entry.message is not None:
+        return False
+    again = entry.model_copy(
+        update={"state": "Pending", "model": None, "message": f"it was gone: {error}"[:256]}
+    )
+    await _say_that_it_is_deployed(context, trial, again)
+    context.enqueue(key_of(trial))
+    return True
 
 
 async def _say_that_it_is_deployed(

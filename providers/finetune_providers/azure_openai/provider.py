@@ -330,7 +330,7 @@ class AzureOpenAIProvider(OpenAIProtocol):
         named = super()._missing(model, error)
         if not isinstance(named, JobNotFound):
             return named
-        return PermanentProviderError(
+        return JobNotFound(
             f"{named} Deployment {model} is gone: Azure deletes those of the developer tier after 24 hours"
         )
 

@@ -13,7 +13,12 @@ from tests.unit.lifecycle.conftest import MakeBench
 from finetune_operator.lifecycle.serving import CREATION_MAY_TAKE_S
 from finetune_operator.lifecycle.store import NotFound
 from finetune_operator.resources import TrialPhase
-from finetune_providers.errors import PermanentProviderError, QuotaExceeded, TransientProviderError
+from finetune_providers.errors import (
+    JobNotFound,
+    PermanentProviderError,
+    QuotaExceeded,
+    TransientProviderError,
+)
 
 ONE = {"limits": {"maxTrials": 1}}
 THREE = {"limits": {"maxTrials": 3, "parallelTrials": 3}}
@@ -376,3 +381,29 @@ async def test_waiting_for_a_quota_of_deployments_is_told_of_and_costs_nothing(m
     bench.later(3600)
     await bench.evaluated()
     assert (await bench.trial()).status.serving_cost == Decimal("2.00")
+
+
+async def test_a_deployment_that_went_away_while_it_answered_is_made_once_more(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.inference_fault = JobNotFound("the deployment is gone")
+    await deployed(bench)
+
+    async def told() -> bool:
+        serving = (await bench.trial()).status.serving
+        return serving is not None and serving.message is not None
+
+    await bench.until(bench.trial_key(), told)
+    bench.company.inference_fault = None
+    await bench.evaluated()
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.score) == (TrialPhase.SUCCEEDED, 0.75)
+    assert bench.company.deployments == {}
+
+
+async def test_a_deployment_that_goes_away_again_and_again_fails_the_trial(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.inference_fault = JobNotFound("the deployment is gone")
+    await bench.evaluated()
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.reason) == (TrialPhase.FAILED, "EvaluationFailed")
+    assert bench.company.deployments == {}
