@@ -42,6 +42,7 @@ from finetune_providers.cohere_wire import (
     API_KEY,
     ASLEEP,
     METRICS,
+    NATIVE_STATES,
     SUFFIX,
     answer_text,
     explain,
@@ -145,6 +146,7 @@ class CohereProvider:
             metrics=frozenset(METRICS.values()),
             poll_interval_s=self._poll_interval_s,
             deletes_models=True,
+            native_states=NATIVE_STATES,
             appears_within_s=300.0,
         )
 

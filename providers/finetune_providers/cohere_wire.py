@@ -57,6 +57,7 @@ _STATES = {
     "STATUS_FAILED": JobState.FAILED,
     "STATUS_DELETED": JobState.CANCELLED,
 }
+NATIVE_STATES = frozenset(_STATES)
 ASLEEP = {"STATUS_PAUSED", "STATUS_TEMPORARILY_OFFLINE", "STATUS_DEPLOYING_API"}
 
 METRICS = {"cross_entropy": "heldOutLoss", "accuracy": "heldOutTokenAccuracy"}

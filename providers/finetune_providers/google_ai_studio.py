@@ -133,6 +133,7 @@ class GoogleAIStudio:
             metrics=frozenset({"trainingLoss"}),
             poll_interval_s=self._poll_interval_s,
             deletes_models=True,
+            native_states=frozenset({"CREATING", "ACTIVE", "FAILED", "DELETED"}),
             appears_within_s=300.0,
         )
 

@@ -20,7 +20,7 @@ from tests.fakes.http_server import DROPPED
 from controlplane.fixtures import Kubectl
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.resources import FinetuneTrial, TrialPhase
-from finetune_providers import azure_openai
+from finetune_providers.azure_openai import provider as azure_openai
 from finetune_providers.base import Capabilities, Provider, ProviderConfig
 from finetune_providers.registry import create
 

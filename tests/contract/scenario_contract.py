@@ -100,7 +100,7 @@ def sweep_with(**changes: Any) -> Manifest:
         target = manifest["spec"]
         for parent in parents:
             target = target.setdefault(parent, {})
-        target[last] = value
+        target[last] = deepcopy(value)
     return manifest
 
 

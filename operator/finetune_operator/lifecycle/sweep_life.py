@@ -66,8 +66,7 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         return None
     if sweep.status.finished and sweep.status.observed_generation == sweep.metadata.generation:
         await _forget(context, key)
-        if sweep.has_finalizer:
-            await delete_data(context, sweep, trials)
+        if sweep.has_finalizer and await delete_data(context, sweep, trials):
             await context.store.remove_finalizer(sweep)
         return None
     if strangers := [trial.name for trial in trials if not trial.belongs_to(sweep)]:

@@ -84,7 +84,8 @@ class Clients:
             return self._made[service]
 
     def _make(self, service: str) -> Any:
-        endpoint = self._config.endpoints.get(_ENDPOINTS.get(service, ""), self._config.endpoint)
+        word = _ENDPOINTS.get(service, "")
+        endpoint = self._config.endpoints.get(word, self._config.endpoint)
         options: dict[str, Any] = {
             "retries": {"total_max_attempts": 1},
             "connect_timeout": CONNECT_TIMEOUT_S,
@@ -95,7 +96,11 @@ class Clients:
             options["s3"] = {"addressing_style": "path"}
         if self._credentials and service != STORAGE:
             options["signature_version"] = "v4"  # else a token in AWS_BEARER_TOKEN_BEDROCK would be preferred
-        return self._session().client(service, endpoint_url=endpoint, config=Config(**options))
+        try:
+            return self._session().client(service, endpoint_url=endpoint, config=Config(**options))
+        except ValueError as error:  # a host that boto3 does not take, such as one with an underscore
+            field = f"spec.endpoints.{word}" if word in self._config.endpoints else "spec.endpoint"
+            raise PermanentProviderError(f"{field}: {error}", field=field) from None
 
     def _session(self) -> Any:
         region = self._config.region
@@ -182,7 +187,7 @@ def text_of(answer: Answer, name: str) -> str:
 
 
 def items_of(answer: Any, name: str) -> Iterator[Answer]:
-    """A list of structures that must be there, though it may be empty."""
+    """A list of structures that must be there, though it may be empty: botocore reads no JSON as no members."""
     value = answer.get(name) if isinstance(answer, Mapping) else None
     if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
         raise UnexpectedResponse(f"an answer of AWS has no list {name}")

@@ -228,14 +228,13 @@ def thinned(points: Sequence[MetricPoint], longest: int = LONGEST_SERIES) -> tup
     """At most so many points: the first, the last, those with a validation loss, and others evenly between."""
     if len(points) <= longest:
         return tuple(points)
-    kept = [
-        point
-        for place, point in enumerate(points)
-        if place in {0, len(points) - 1} or "validationLoss" in point.values
-    ]
+    kept: list[MetricPoint] = []
+    others: list[MetricPoint] = []
+    for place, point in enumerate(points):
+        wanted = place in {0, len(points) - 1} or "validationLoss" in point.values
+        (kept if wanted else others).append(point)
     if len(kept) >= longest:
         return tuple(_spread(kept, longest))
-    others = [point for point in points if point not in kept]
     return tuple(sorted((*kept, *_spread(others, longest - len(kept))), key=lambda point: point.step))
 
 

@@ -46,11 +46,14 @@ _QUOTA = {
     "TooManyRequestsException",
 }
 _PASSING = {
+    "BadDigest",  # S3: what arrived is not what was sent
+    "IncompleteBody",
     "InternalError",
     "InternalFailure",
     "InternalServerException",
     "ModelErrorException",
     "ModelTimeoutException",
+    "OperationAborted",
     "RequestTimeout",  # S3 says so with status 400
     "ServiceUnavailable",
     "ServiceUnavailableException",
@@ -61,6 +64,8 @@ _CONFLICT = {"ConflictException", "ResourceInUseException"}
 _NEW_CREDENTIALS = "renew the credentials in the Secret"
 _CLOCK = "set this machine's clock"
 _OUT_OF_DATE: Mapping[str, str] = {
+    # Asked with HEAD, S3 says nothing but the status; what else is wrong it says to the calls that follow.
+    "400": f"S3 does not say why; it may be that the session token has expired: {_NEW_CREDENTIALS}",
     "ExpiredToken": _NEW_CREDENTIALS,
     "ExpiredTokenException": _NEW_CREDENTIALS,
     "RequestExpired": _CLOCK,
@@ -72,11 +77,6 @@ _BUCKET = (
     "spec.dataUri",
 )
 _HINTS: Mapping[str, tuple[str, str]] = {
-    # S3 says nothing but the status where it is asked with HEAD.
-    "400": (
-        "S3 does not say why; it may be that the session token has expired: renew the credentials in the Secret",
-        SECRET_FIELD,
-    ),
     "403": _BUCKET,
     "301": ("the bucket of spec.dataUri is in another region than spec.region", "spec.dataUri"),
     "PermanentRedirect": ("the bucket of spec.dataUri is in another region than spec.region", "spec.dataUri"),
@@ -139,10 +139,10 @@ def _explain_answer(error: Any) -> ProviderError:
     if code == "AccessDenied":  # S3's word, and STS's
         hint, field = _HINTS["AccessDeniedException"] if "Assume" in error.operation_name else _BUCKET
         return PermanentProviderError(f"{message}; {hint}", field=field)
-    if code == "ValidationException":
+    if code == "ValidationException" and "not allowed" not in said:
         return Invalid(message)
-    if code in _HINTS:
-        hint, field = _HINTS[code]
+    if code in _HINTS or code == "ValidationException":
+        hint, field = _HINTS.get(code, ("this account may not do it; ask AWS why", ""))
         return PermanentProviderError(f"{message}; {hint}", field=field)
     return _explain_status(status, message, wait_s)
 

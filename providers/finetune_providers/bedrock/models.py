@@ -134,9 +134,19 @@ class Deployments:
             refusal = error  # it may be that somebody was quicker, for which AWS has no word of its own
         found = await self._deployment(kind, name)
         if found is None and refusal is not None and not isinstance(refusal, Conflict):
+            if await self._is_in_the_making(model):
+                return None
             raise refusal
         self._unseen[name] = (count, self._clock() if since is None else since)
         return found
+
+    async def _is_in_the_making(self, model: str) -> bool:
+        """Whether a model is not ready to be deployed yet, though its job has ended."""
+        try:
+            answer = await self._aws.read(CONTROL, "get_custom_model", modelIdentifier=model)
+        except PermanentProviderError:
+            return False
+        return answer.get("modelStatus") == "Creating"
 
     def _kind_of(self, model: str) -> _DeploymentKind:
         """How a fine-tuned model is put on machines: its ARN names its base model."""
@@ -232,4 +242,4 @@ class Session:
         if text_of(answer, "stopReason") in _FILTERED:
             return ""
         blocks = items_of(inner(answer, "output", "message"), "content")
-        return "".join(text_of(block, "text") for block in blocks if "text" in block)
+        return "".join(text for block in blocks if isinstance(text := block.get("text"), str))

@@ -10,13 +10,11 @@ docs.aws.amazon.com/bedrock/latest/userguide, read 2026-11-24.
 from __future__ import annotations
 
 import logging
-import math
-import re
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +44,9 @@ from finetune_providers.bedrock.aws import (
     text_of,
 )
 from finetune_providers.bedrock.data import as_native, check_datasets, converter, dialect_of, read_series
-from finetune_providers.bedrock.errors import SECRET_FIELD, Conflict, OutOfDate
+from finetune_providers.bedrock.errors import SECRET_FIELD, Conflict, Invalid, OutOfDate
 from finetune_providers.bedrock.models import Deployments, Session
+from finetune_providers.bedrock.settings import DATA_URI, Settings, settings_of
 from finetune_providers.calls import UPLOAD_TIMEOUT_S, clean
 from finetune_providers.catalog import load_catalog
 from finetune_providers.conversations import upload_name, write_converted
@@ -55,15 +54,11 @@ from finetune_providers.errors import (
     AmbiguousProviderError,
     JobNotFound,
     PermanentProviderError,
+    ProviderError,
     TransientProviderError,
     UnexpectedResponse,
 )
 
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d")
-_ROLE = re.compile(r"arn:aws(-[^:]+)?:iam::\d{12}:role/.+")
-_DATA_URI = re.compile(
-    r"s3://(?P<bucket>[a-z0-9][-.a-z0-9]{1,61}[a-z0-9])(/(?P<prefix>[-_.a-zA-Z0-9]+(/[-_.a-zA-Z0-9]+)*))?"
-)
 _TAG_PREFIX = "finetune-operator.dev/"
 _NATIVE = {"epochs": "epochCount"}
 """Canonical hyperparameters that Bedrock calls otherwise; all others it names as we do."""
@@ -85,74 +80,7 @@ def create(
     Raises:
         PermanentProviderError: The resource lacks something, or has it in the wrong form.
     """
-    return BedrockProvider(config, _settings(config), clients or Clients(config), clock=clock)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the resource says beyond credentials.
-
-    Attributes:
-        region: AWS region.
-        role_arn: The role that Bedrock assumes to read and write the bucket.
-        bucket: Of `spec.dataUri`.
-        prefix: Folder in it, without a slash at either end; may be empty.
-        kms_key: Encrypts the models, where it is given.
-        poll_interval_s: Between two looks at the jobs.
-        provisioned: "Allow", "Never" or "" where nobody has said whether throughput may be bought by the hour.
-    """
-
-    region: str
-    role_arn: str
-    bucket: str
-    prefix: str
-    kms_key: str
-    poll_interval_s: float
-    provisioned: str
-
-    def key(self, name: str) -> str:
-        """The S3 key of a name below `spec.dataUri`."""
-        return f"{self.prefix}/{name}" if self.prefix else name
-
-    def uri(self, name: str) -> str:
-        """The S3 URI of a name below `spec.dataUri`."""
-        return f"s3://{self.bucket}/{self.key(name)}"
-
-
-def _settings(config: ProviderConfig) -> Settings:
-    if not _REGION.fullmatch(config.region or ""):
-        raise _wrong("spec.region", config.region, "an AWS region such as us-east-1")
-    role = str(config.options.get("roleArn") or "")
-    if not _ROLE.fullmatch(role):
-        expected = "the ARN of the role that Bedrock assumes to read and write S3, arn:aws:iam::<account>:role/<name>"
-        raise _wrong("spec.bedrock.roleArn", role, expected)
-    place = _DATA_URI.fullmatch((config.data_uri or "").rstrip("/"))
-    if place is None:
-        raise _wrong("spec.dataUri", config.data_uri, "where datasets are put, such as s3://bucket/folder")
-    provisioned = str(config.options.get("provisionedThroughput") or "")
-    if provisioned not in {"", "Allow", "Never"}:
-        raise _wrong("spec.options.provisionedThroughput", provisioned, '"Allow" or "Never"')
-    return Settings(
-        region=config.region or "",
-        role_arn=role,
-        bucket=place["bucket"],
-        prefix=place["prefix"] or "",
-        kms_key=str(config.options.get("customerKmsKey") or ""),
-        poll_interval_s=_seconds(config.options.get("pollIntervalSeconds", 30)),
-        provisioned=provisioned,
-    )
-
-
-def _seconds(value: object) -> float:
-    with suppress(ValueError):
-        if math.isfinite(seconds := float(str(value))) and seconds > 0:
-            return seconds
-    raise _wrong("spec.options.pollIntervalSeconds", value, "a number of seconds above 0")
-
-
-def _wrong(field_path: str, value: object, expected: str) -> PermanentProviderError:
-    said = f"{value!r} is not right" if value else "it is missing"
-    return PermanentProviderError(f"{field_path}: {said}; Bedrock needs {expected}", field=field_path)
+    return BedrockProvider(config, settings_of(config), clients or Clients(config), clock=clock)
 
 
 class BedrockProvider:
@@ -183,6 +111,7 @@ class BedrockProvider:
             metrics=frozenset({"trainingLoss", "validationLoss"}),
             poll_interval_s=self._settings.poll_interval_s,
             deletes_models=True,
+            native_states=frozenset(_STATES),
             appears_within_s=300.0,
             needs_deployment=True,
         )
@@ -307,8 +236,11 @@ class BedrockProvider:
         """The job that a name belongs to, where a create call was refused because the name is taken."""
         try:
             found = await self.find(key)
-        except (TransientProviderError, UnexpectedResponse) as error:
+            hidden = not found and "job name" in str(refusal) and await self._named(key) is None
+        except ProviderError as error:
             raise AmbiguousProviderError(f"{refusal}; its job could not be looked up: {error}") from None
+        if hidden:
+            raise AmbiguousProviderError(f"{refusal}; its job is not to be seen yet")
         if not found:
             raise refusal
         return found[0]
@@ -343,42 +275,70 @@ class BedrockProvider:
         }
 
     async def find(self, key: str) -> tuple[JobSnapshot, ...]:
-        try:
-            job = await self._aws.read(CONTROL, "get_model_customization_job", jobIdentifier=key)
-        except JobNotFound:
+        job = await self._named(key)
+        if job is None:
             return ()
-        snapshot = self._snapshot(job, arn="outputModelArn")
-        ours = snapshot.key == key and job.get("clientRequestToken", key) == key
-        return (snapshot,) if ours else ()
+        if _is_bought_with(key, job):
+            return (self._snapshot(job, arn="outputModelArn"),)
+        # Nothing is written of what AWS shows where it has several jobs of a name: ours may be behind this one.
+        behind = [
+            text_of(summary, "jobArn")
+            async for page in self._job_pages(nameContains=key)
+            for summary in items_of(page, "modelCustomizationJobSummaries")
+            if summary.get("jobName") == key and summary.get("jobArn") != job.get("jobArn")
+        ]
+        found = [await self._named(arn) for arn in behind]
+        ours = [each for each in found if each is not None and _is_bought_with(key, each)]
+        return tuple(self._snapshot(each, arn="outputModelArn") for each in ours)
 
-    async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
-        wanted, seen = set(job_ids), {}
+    async def _named(self, identifier: str) -> Answer | None:
+        """The job of a name or an ARN; None where there is none."""
+        try:
+            return await self._aws.read(CONTROL, "get_model_customization_job", jobIdentifier=identifier)
+        except (JobNotFound, Invalid):  # an ARN of another region or account is refused
+            return None
+
+    async def _job_pages(self, **parameters: Any) -> AsyncIterator[Answer]:
+        """The list of jobs, the latest first."""
         more: dict[str, str] = {}
-        # A list may lag or be long: beyond as many pages as there are jobs, asking for each is no worse.
-        for _ in wanted:
+        while True:
             page = await self._aws.read(
                 CONTROL,
                 "list_model_customization_jobs",
                 maxResults=100,
                 sortBy="CreationTime",
                 sortOrder="Descending",
+                **parameters,
                 **more,
             )
+            yield page
+            if not page.get("nextToken"):
+                return
+            more = {"nextToken": text_of(page, "nextToken")}
+
+    async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
+        wanted: set[str] = set(job_ids)
+        seen: dict[str, JobSnapshot] = {}
+        if not wanted:
+            return seen
+        pages = 0
+        async for page in self._job_pages():
             for summary in items_of(page, "modelCustomizationJobSummaries"):
                 if text_of(summary, "jobArn") in wanted:
                     snapshot = self._snapshot(summary, arn="customModelArn")
                     seen[snapshot.job_id] = snapshot
-            if wanted == seen.keys() or not page.get("nextToken"):
+            pages += 1
+            # A list may lag or be long: beyond as many pages as there are jobs, asking for each is no worse.
+            if wanted == seen.keys() or pages == len(wanted):
                 break
-            more = {"nextToken": text_of(page, "nextToken")}
         for job_id in sorted(wanted):
             if job_id not in seen or seen[job_id].state.terminal:  # a list knows neither messages nor metrics
-                with suppress(JobNotFound):
-                    seen[job_id] = await self._look(job_id)
+                job = await self._named(job_id)
+                if job is not None:
+                    seen[job_id] = await self._with_series(job)
         return seen
 
-    async def _look(self, job_id: str) -> JobSnapshot:
-        job = await self._aws.read(CONTROL, "get_model_customization_job", jobIdentifier=job_id)
+    async def _with_series(self, job: Answer) -> JobSnapshot:
         snapshot = self._snapshot(job, arn="outputModelArn")
         if snapshot.state is not JobState.SUCCEEDED:
             return snapshot
@@ -407,7 +367,7 @@ class BedrockProvider:
     async def _series(self, job_id: str, job: Answer) -> tuple[MetricPoint, ...]:
         """A finished job's metrics; where its files cannot be read, what the job itself says of them."""
         files = {"step_wise_training_metrics.csv": "", "validation_metrics.csv": ""}
-        place = _DATA_URI.fullmatch(str(inner(job, "outputDataConfig", "s3Uri")).rstrip("/"))
+        place = DATA_URI.fullmatch(str(inner(job, "outputDataConfig", "s3Uri")).rstrip("/"))
         if place is not None:
             folder = f"model-customization-job-{job_id.rpartition('/')[2]}/"
             prefix = f"{place['prefix']}/{folder}" if place["prefix"] else folder
@@ -418,7 +378,9 @@ class BedrockProvider:
             except PermanentProviderError as error:
                 logger.warning("metrics of %s could not be read: %s", job_id, error)
         losses = job.get("validationMetrics") or [{}]
-        return read_series(
+        # A file may have a row for each of a hundred thousand steps.
+        return await self._aws.calls.in_thread(
+            read_series,
             *files.values(),
             final_training=number_of(inner(job, "trainingMetrics", "trainingLoss")),
             final_validation=number_of(inner(losses[0], "validationLoss")),
@@ -429,10 +391,14 @@ class BedrockProvider:
             await self._aws.read(CONTROL, "stop_model_customization_job", jobIdentifier=job_id)
         except JobNotFound:
             raise JobNotFound(f"there is no job {job_id}") from None
-        except PermanentProviderError:
+        except PermanentProviderError as error:
+            job = await self._named(job_id)
+            if job is None:
+                raise JobNotFound(f"there is no job {job_id}") from None
             # What has ended cannot be stopped, and is left as it is.
-            job = await self._aws.read(CONTROL, "get_model_customization_job", jobIdentifier=job_id)
-            if text_of(job, "status") == "InProgress":
+            if text_of(job, "status") not in {"Stopping", "Stopped", "Completed", "Failed"}:
+                if isinstance(error, Conflict):
+                    raise TransientProviderError(f"{job_id} cannot be stopped now: {error}") from None
                 raise
 
     # -- models -------------------------------------------------------------------------------------------------
@@ -471,3 +437,7 @@ def _hyperparameters(request: JobRequest, rules: ModelRules) -> dict[str, str]:
                 field=f"parameters.{name}",
             )
     return {_NATIVE.get(name, name): as_native(value) for name, value in request.hyperparameters.items()}
+
+
+def _is_bought_with(key: str, job: Answer) -> bool:
+    return job.get("jobName") == key and job.get("clientRequestToken", key) == key

@@ -9,7 +9,7 @@ import functools
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -20,13 +20,8 @@ from google.auth.credentials import TokenState
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud import storage
-from google.cloud.aiplatform_v1.services.endpoint_service import EndpointServiceClient
-from google.cloud.aiplatform_v1.services.gen_ai_tuning_service import GenAiTuningServiceClient
-from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
-from google.cloud.aiplatform_v1.services.model_service import ModelServiceClient
-from google.cloud.aiplatform_v1.services.prediction_service import PredictionServiceClient
-from google.cloud.aiplatform_v1.services.tensorboard_service import TensorboardServiceClient
 from google.oauth2 import service_account
+from google.protobuf import json_format
 from requests.adapters import HTTPAdapter
 
 from finetune_providers.base import ProviderConfig
@@ -68,7 +63,7 @@ class _Adapter(HTTPAdapter):
 
 
 class Account:
-    """Clients of one project, made when they are first needed, one a service and location."""
+    """Connections of one project, made when they are first needed."""
 
     def __init__(self, config: ProviderConfig, *, credentials: Any = None) -> None:
         """Read where and as whom to work; no I/O.
@@ -94,7 +89,7 @@ class Account:
         self._given = credentials or _credentials(config, key)
         self._lock = threading.Lock()
         self._closed = False
-        self._clients: dict[tuple[object, str], Any] = {}
+        self._clients: dict[str, Any] = {}
 
     @property
     def parent(self) -> str:
@@ -102,57 +97,57 @@ class Account:
         return f"projects/{self.project}/locations/{self.region}"
 
     def log_in(self) -> None:
-        """Have a token that lasts for the next call. Blocking."""
+        """Have a new token: one in use may have been taken back before its time. Blocking."""
         with self._lock:
             credentials = self._credentials()
-        if credentials.token_state != TokenState.FRESH:
+        # Credentials that were given as a token alone have nothing to get another one with.
+        renewable = getattr(credentials, "refresh_token", "") is not None
+        if renewable or credentials.token_state != TokenState.FRESH:
             with requests.Session() as session:
                 credentials.refresh(functools.partial(Request(session), timeout=READ_TIMEOUT_S))
 
-    def tuning(self) -> Any:
-        """What lists, gets and cancels jobs."""
-        return self._service(GenAiTuningServiceClient, self.region)
+    def ask(
+        self,
+        verb: str,
+        path: str,
+        answer: Any = None,
+        *,
+        query: Sequence[tuple[str, object]] = (),
+        body: Any = None,
+        timeout_s: float = READ_TIMEOUT_S,
+    ) -> Any:
+        """Make a request that may be repeated. Blocking.
 
-    def buying(self) -> Any:
-        """What creates jobs: one HTTP request a call, even where the answer is 401."""
-        return self._service(GenAiTuningServiceClient, self.region, sends_again=False)
+        The packages' own clients write enums as numbers, with a parameter ($alt) for it, and look for operations at a
+        path (/ui/): Google's REST reference has none of that.
 
-    def prediction(self, location: str) -> Any:
-        """What has models answer."""
-        return self._service(PredictionServiceClient, location, self._endpoints.get("inference"))
+        Args:
+            verb: HTTP method.
+            path: Name of a resource or collection, with the method's own word where it has one.
+            answer: Class of the answer; None for parsed JSON as it is.
+            query: Parameters, without those that are "".
+            body: A message, or None.
+            timeout_s: For each silence of the other side.
 
-    def models(self, location: str) -> Any:
-        """What holds fine-tuned models."""
-        return self._service(ModelServiceClient, location)
+        Raises:
+            GoogleAPICallError, GoogleAuthError, ParseError, requests.RequestException: As `explain` knows them.
+        """
+        session = self._once("plain", self._session)
+        return self._request(session, verb, path, answer, query=query, body=body, timeout_s=timeout_s)
 
-    def model_endpoints(self, location: str) -> Any:
-        """What fine-tuned models answer behind."""
-        return self._service(EndpointServiceClient, location)
+    def buy(self, path: str, answer: Any, *, body: Any, timeout_s: float) -> Any:
+        """Make exactly one POST request, even where the answer is 401. Blocking.
 
-    def metadata(self, location: str) -> Any:
-        """What knows a job's TensorBoard."""
-        return self._service(MetadataServiceClient, location)
-
-    def tensorboards(self, location: str) -> Any:
-        """What holds a job's metrics."""
-        return self._service(TensorboardServiceClient, location)
+        It has a connection of its own: one that lay idle since the last purchase may be dead and leave this in doubt.
+        """
+        with self._lock:
+            credentials = self._credentials()
+        with _prepared(AuthorizedSession(credentials, refresh_status_codes=())) as session:
+            return self._request(session, "POST", path, answer, body=body, timeout_s=timeout_s)
 
     def storage(self) -> Any:
         """Where datasets are put."""
-        return self._once("storage", "", self._make_storage)
-
-    def plain_json(self, name: str) -> Mapping[str, Any]:
-        """A resource as it is written, words unknown to the installed package included. Blocking.
-
-        The clients ask for enums as numbers, and drop a word that they do not know; for long-running operations they
-        use a path (/ui/) that Google's discovery document does not have.
-        """
-        session = self._once("plain", "", self._session)
-        answer = session.get(f"{self._host(location_of(name))}/v1/{quote(name)}", timeout=READ_TIMEOUT_S)
-        if answer.status_code >= 400:
-            raise from_http_response(answer)
-        parsed = answer.json()
-        return parsed if isinstance(parsed, dict) else {}
+        return self._once("storage", self._make_storage)
 
     def close(self) -> None:
         """Close every connection."""
@@ -160,34 +155,48 @@ class Account:
             self._closed = True
             clients, self._clients = self._clients, {}
         for client in clients.values():
-            getattr(client, "transport", client).close()
+            client.close()
 
-    def _host(self, location: str, override: str | None = None) -> str:
-        # Multi-regions have names of another form than regions.
+    def _request(
+        self,
+        session: Any,
+        verb: str,
+        path: str,
+        answer: Any,
+        *,
+        query: Sequence[tuple[str, object]] = (),
+        body: Any = None,
+        timeout_s: float,
+    ) -> Any:
+        response = session.request(
+            verb,
+            f"{self.host(path)}/v1/{quote(path, safe='/:@')}",
+            params=[(name, value) for name, value in query if value != ""],
+            json=None if body is None else json_format.MessageToDict(type(body).pb(body)),
+            timeout=timeout_s,
+        )
+        if response.status_code >= 400:
+            raise from_http_response(response)
+        if answer is not None:
+            return json_format.Parse(response.content, answer.pb(answer()), ignore_unknown_fields=True)
+        parsed = response.json()
+        return parsed if isinstance(parsed, dict) else {}
+
+    def host(self, path: str) -> str:
+        """Where the service of a resource lies."""
+        override = self._endpoints.get("inference") if path.endswith(":generateContent") else None
         if override or self._endpoint:
             return override or self._endpoint or ""
+        location = location_of(path)
+        # Multi-regions have names of another form than regions.
         if location in _MULTI_REGIONS:
             return f"https://aiplatform.{location}.rep.googleapis.com"
         if location == "global":
             return "https://aiplatform.googleapis.com"
         return f"https://{location}-aiplatform.googleapis.com"
 
-    def _service(
-        self, service: Any, location: str, override: str | None = None, *, sends_again: bool = True
-    ) -> Any:
-        def make() -> Any:
-            transport = service.get_transport_class("rest")(
-                credentials=self._credentials(), host=self._host(location, override)
-            )
-            _prepare(transport._session, sends_again=sends_again)
-            return service(transport=transport)
-
-        return self._once((service, sends_again), location, make)
-
     def _session(self) -> Any:
-        session = AuthorizedSession(self._credentials())
-        _prepare(session, sends_again=True)
-        return session
+        return _prepared(AuthorizedSession(self._credentials()))
 
     def _make_storage(self) -> Any:
         host = self._endpoints.get("storage") or self._endpoint
@@ -206,23 +215,19 @@ class Account:
             self._given, _ = google.auth.default(scopes=[SCOPE])
         return self._given
 
-    def _once(self, service: object, location: str, make: Callable[[], Any]) -> Any:
+    def _once(self, service: str, make: Callable[[], Any]) -> Any:
         with self._lock:
             if self._closed:
                 raise TransientProviderError("the provider was closed")
-            client = self._clients.get((service, location))
-            if client is None:
-                client = self._clients[service, location] = make()
-            return client
+            if service not in self._clients:
+                self._clients[service] = make()
+            return self._clients[service]
 
 
-def _prepare(session: Any, *, sends_again: bool) -> None:
+def _prepared(session: Any) -> Any:
     for scheme in ("https://", "http://"):
         session.mount(scheme, _Adapter(pool_maxsize=16))
-    if not sends_again:
-        # After a 401 the session would fetch a new token and send the request again. The clients make their session
-        # themselves and offer no option for it.
-        session._refresh_status_codes = ()
+    return session
 
 
 def location_of(name: str) -> str:

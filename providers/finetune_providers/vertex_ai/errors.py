@@ -111,13 +111,28 @@ def _subject(message: str) -> str:
 
 def _not_logged_in(error: Any) -> ProviderError:
     # A token is fetched before a request is sent, so that the request itself had no effect.
+    told = error.args[0] if error.args else error
+    if isinstance(error, RefreshError) and isinstance(told, TransportError):
+        return _no_metadata(told)
     if isinstance(error, TransportError) or (isinstance(error, RefreshError) and error.retryable):
-        return NotReached(f"Google's login was not reached: {error.args[0] if error.args else error}")
+        return NotReached(f"Google's login was not reached: {told}")
     return PermanentProviderError(
-        f"Google's login refuses the credentials: {error.args[0] if error.args else error}; put a valid service "
+        f"Google's login refuses the credentials: {told}; put a valid service "
         f"account key into the Secret under {SECRET_KEYS[0]}, or set up Workload Identity",
         field=CREDENTIALS,
     )
+
+
+def _no_metadata(error: TransportError) -> ProviderError:
+    """What the metadata server's trouble means: it may be up later than the pod, or know no identity for it."""
+    told = error.args[0] if error.args else error
+    if re.search(r"metadata service\. Status: 4\d\d", str(told)):
+        return PermanentProviderError(
+            f"the metadata server gives no token: {told}; set up Workload Identity for the operator's service "
+            "account, or name a Secret with a service account key",
+            field=CREDENTIALS,
+        )
+    return NotReached(f"the metadata server was not reached: {told}")
 
 
 def _broken(error: requests.RequestException) -> ProviderError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,9 +10,8 @@ from typing import Any
 from google.cloud import aiplatform_v1 as api
 
 from finetune_providers.base import MetricPoint
-from finetune_providers.calls import READ_TIMEOUT_S
 from finetune_providers.errors import UnexpectedResponse
-from finetune_providers.vertex_ai.account import Account, Ask, location_of
+from finetune_providers.vertex_ai.account import Account, Ask
 
 METRICS = {
     "/train_total_loss": "trainingLoss",
@@ -24,8 +24,6 @@ Source: docs.cloud.google.com gemini-use-supervised-tuning, "Tuning and validati
 """
 
 MOST_POINTS = 100
-
-_OPTIONS: dict[str, Any] = {"retry": None, "timeout": READ_TIMEOUT_S}
 
 
 async def read_series(account: Account, experiment: str, ask: Ask) -> tuple[MetricPoint, ...]:
@@ -41,48 +39,53 @@ async def read_series(account: Account, experiment: str, ask: Ask) -> tuple[Metr
     """
     if not experiment:
         return ()
-    context = await ask(
-        lambda: account.metadata(location_of(experiment)).get_context(name=experiment, **_OPTIONS)
-    )
-    board = api.Context.pb(context).metadata.fields["backing_tensorboard_resource"].string_value
+    context = await ask(lambda: account.ask("GET", experiment, api.Context))
+    board = context.metadata.fields["backing_tensorboard_resource"].string_value
     points: dict[int, dict[str, float]] = {}
     if board:
         parent = f"{board}/experiments/{experiment.rpartition('/')[2]}"
-        for each in await _all(account, "list_tensorboard_runs", parent, ask):
+        path, answer = f"{parent}/runs", api.ListTensorboardRunsResponse
+        for each in await _all(account, path, answer, "tensorboard_runs", ask):
             for step, metric, value in await _values(account, board, each.name, ask):
                 points.setdefault(step, {})[metric] = value
     return thin([MetricPoint(step, values) for step, values in sorted(points.items())])
 
 
-async def _all(account: Account, method: str, parent: str, ask: Ask) -> list[Any]:
-    """What a list has on all of its pages."""
-
-    def call() -> list[Any]:
-        client = account.tensorboards(location_of(parent))
-        return list(getattr(client, method)(parent=parent, **_OPTIONS))
-
-    return list(await ask(call))
+async def _all(account: Account, path: str, answer: Any, field: str, ask: Ask) -> list[Any]:
+    """What a list has on all of its pages, in a field of the answer."""
+    found: list[Any] = []
+    token = ""
+    while True:
+        page = await ask(functools.partial(account.ask, "GET", path, answer, query=[("pageToken", token)]))
+        found += getattr(page, field)
+        token = page.next_page_token
+        if not token:
+            return found
 
 
 async def _values(account: Account, board: str, parent: str, ask: Ask) -> Sequence[tuple[int, str, float]]:
+    path, answer = f"{parent}/timeSeries", api.ListTensorboardTimeSeriesResponse
     wanted = {
         each.name: METRICS[each.display_name]
-        for each in await _all(account, "list_tensorboard_time_series", parent, ask)
+        for each in await _all(account, path, answer, "tensorboard_time_series", ask)
         if each.display_name in METRICS
     }
     if not wanted:
         return ()
-    request = api.BatchReadTensorboardTimeSeriesDataRequest(tensorboard=board, time_series=sorted(wanted))
 
     def call() -> Any:
-        client = account.tensorboards(location_of(board))
-        return client.batch_read_tensorboard_time_series_data(request, **_OPTIONS)
+        return account.ask(
+            "GET",
+            f"{board}:batchRead",
+            api.BatchReadTensorboardTimeSeriesDataResponse,
+            query=[("timeSeries", name) for name in sorted(wanted)],
+        )
 
     return tuple(_scalars(await ask(call), {name.rpartition("/")[2]: wanted[name] for name in wanted}))
 
 
 def _scalars(answer: Any, by_id: Mapping[str, str]) -> Iterator[tuple[int, str, float]]:
-    for series in api.BatchReadTensorboardTimeSeriesDataResponse.pb(answer).time_series_data:
+    for series in answer.time_series_data:
         if series.tensorboard_time_series_id not in by_id:
             raise UnexpectedResponse(f"series {series.tensorboard_time_series_id!r} was not asked for")
         for value in series.values:

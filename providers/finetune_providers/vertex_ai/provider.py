@@ -31,7 +31,7 @@ from finetune_providers.base import (
     Provider,
     ProviderConfig,
 )
-from finetune_providers.calls import CREATE_TIMEOUT_S, READ_TIMEOUT_S, Calls, clean
+from finetune_providers.calls import CREATE_TIMEOUT_S, READ_TIMEOUT_S, Calls, RequestPacer, clean
 from finetune_providers.catalog import load_catalog
 from finetune_providers.errors import (
     JobNotFound,
@@ -54,9 +54,9 @@ from finetune_providers.vertex_ai.wire import (
     Made,
     check_file,
     check_traits,
+    checked_job,
     has_key,
     number_of,
-    plain_job,
     time_of,
     trained_tokens,
     tuning_job,
@@ -66,7 +66,8 @@ from finetune_providers.vertex_ai.wire import (
 _LOG = logging.getLogger(__name__)
 
 _PAGE = 100
-_MOST_TRIES_FOR_METRICS = 5
+_MOST_LOOKS = 5
+_MOST_LOOKS_IN_AN_OUTAGE = 60
 
 
 def create(config: ProviderConfig, *, credentials: Any = None) -> Provider:
@@ -110,11 +111,15 @@ class VertexAI:
         self._account = Account(config, credentials=credentials)
         self._bucket = Bucket(self._account, config.data_uri)
         self._secrets = (*config.credentials.values(), *self._account.secrets)
-        self._calls = Calls(explain, requests_per_minute=config.requests_per_minute, secrets=self._secrets)
+        pacer = RequestPacer(config.requests_per_minute)
+        self._calls = Calls(explain, secrets=self._secrets, pacer=pacer)
+        # Threads of their own: a purchase that waited in vain for one would be in doubt.
+        self._purchases = Calls(explain, secrets=self._secrets, pacer=pacer)
         self._sleep = sleep
         self._filter_finds = False
         self._series: dict[str, _Metrics] = {}
         self._made: dict[str, Made] = {}
+        self._unserved: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"VertexAI({self._config.name!r}, {self._account.parent!r})"
@@ -128,6 +133,7 @@ class VertexAI:
             metrics=frozenset(METRICS.values()),
             poll_interval_s=float(cast("str", self._config.options.get("pollIntervalSeconds", 30))),
             deletes_models=True,
+            native_states=frozenset(state.name for state in STATES),
             appears_within_s=300.0,
         )
 
@@ -159,7 +165,7 @@ class VertexAI:
                     f"{self._account.region}; change spec.region of the FinetuneProvider",
                     field="spec.region",
                 )
-        await self._page(page_size=1)
+        await self._page(pageSize=1)
 
     async def check_data(
         self, base_model: str, *, training: DatasetFile, validation: DatasetFile | None
@@ -193,20 +199,19 @@ class VertexAI:
         job = tuning_job(request)
         try:
             # So that nothing but the purchase itself can take long or be in doubt.
-            await self._read(self._account.log_in)
+            await self._purchases.read(lambda: self._purchases.in_thread(asked, self._account.log_in))
         except TransientProviderError as error:
             raise NotReached(str(error), retry_after_s=error.retry_after_s) from None
 
         def create() -> Any:
-            client = self._account.buying()
-            return client.create_tuning_job(
-                parent=self._account.parent, tuning_job=job, retry=None, timeout=CREATE_TIMEOUT_S
+            return self._account.buy(
+                f"{self._account.parent}/tuningJobs", api.TuningJob, body=job, timeout_s=CREATE_TIMEOUT_S
             )
 
         async def call() -> Any:
-            return plain_job(await self._calls.in_thread(asked, create))
+            return checked_job(await self._purchases.in_thread(asked, create))
 
-        return await self._snapshot(await self._calls.create(call))
+        return await self._snapshot(await self._purchases.create(call))
 
     async def find(self, key: str) -> tuple[JobSnapshot, ...]:
         """All jobs of the key.
@@ -217,11 +222,8 @@ class VertexAI:
         found: list[Any] = []
         try:
             found = await self._with_key(key, filter=f'labels.{KEY_LABEL}="{key}"')
-        except JobNotFound:
-            raise
         except PermanentProviderError as error:
-            if error.field:
-                raise
+            # What is wrong with more than the filter is raised by the whole list again.
             _LOG.info("the list of tuning jobs takes no filter: %s", error)
         self._filter_finds |= bool(found)
         if not found and not self._filter_finds:
@@ -250,45 +252,36 @@ class VertexAI:
         name = self._name(job_id)
         try:
             await self._read(
-                lambda: self._account.tuning().cancel_tuning_job(
-                    name=name, retry=None, timeout=READ_TIMEOUT_S
-                )
+                lambda: self._account.ask("POST", f"{name}:cancel", body=api.CancelTuningJobRequest())
             )
         except JobNotFound as error:
             raise JobNotFound(f"there is no tuning job {job_id}: {error}") from None
         except PermanentProviderError:
-            # One that has ended is refused, and shall stay as it is.
-            state = STATES.get((await self._get(job_id)).state)
-            if state is None or not state.terminal:
+            # One that has ended, or is ending so already, is refused and shall stay as it is.
+            state = (await self._get(job_id)).state
+            ends = state in STATES and STATES[state].terminal
+            if not ends and state != api.JobState.JOB_STATE_CANCELLING:
                 raise
 
     async def _get(self, job_id: str) -> Any:
         name = self._name(job_id)
-        return plain_job(
-            await self._read(
-                lambda: self._account.tuning().get_tuning_job(name=name, retry=None, timeout=READ_TIMEOUT_S)
-            )
-        )
+        return checked_job(await self._read(lambda: self._account.ask("GET", name, api.TuningJob)))
 
     async def _jobs(self, **query: str) -> AsyncIterator[Any]:
-        """All jobs, page by page, as plain protocol buffers."""
+        """All jobs, page by page."""
         token = ""
         while True:
-            page = await self._page(page_size=_PAGE, page_token=token, **query)
+            page = await self._page(pageSize=_PAGE, pageToken=token, **query)
             for job in page.tuning_jobs:
-                yield plain_job(job)
+                yield checked_job(job)
             token = page.next_page_token
             if not token:
                 return
 
     async def _page(self, **query: Any) -> Any:
-        request = api.ListTuningJobsRequest(parent=self._account.parent, **query)
+        path = f"{self._account.parent}/tuningJobs"
         return await self._read(
-            lambda: next(
-                iter(
-                    self._account.tuning().list_tuning_jobs(request, retry=None, timeout=READ_TIMEOUT_S).pages
-                )
-            )
+            lambda: self._account.ask("GET", path, api.ListTuningJobsResponse, query=tuple(query.items()))
         )
 
     def _name(self, job_id: str) -> str:
@@ -305,8 +298,7 @@ class VertexAI:
             self._made[endpoint] = made
         metrics = _Metrics()
         if state is JobState.SUCCEEDED and not made.endpoints:
-            state = JobState.FAILED
-            message = f"{word} without an endpoint that answers; {message}".rstrip("; ")
+            state, message = self._without_endpoint(job, word, message)
         elif state is JobState.SUCCEEDED:
             metrics = await self._metrics(job)
             state = JobState.SUCCEEDED if metrics.final else JobState.RUNNING
@@ -324,15 +316,24 @@ class VertexAI:
             finished_at=(time_of(job, "end_time") or time_of(job, "update_time")) if state.terminal else None,
         )
 
+    def _without_endpoint(self, job: Any, word: str, message: str) -> tuple[JobState, str]:
+        """What a job is that has succeeded and names no endpoint: it may be late, at last it has failed."""
+        self._unserved[job.name] = self._unserved.get(job.name, 0) + 1
+        if self._unserved[job.name] < _MOST_LOOKS:
+            return JobState.RUNNING, message
+        model = job.tuned_model.model and f"its model is {job.tuned_model.model}"
+        told = [f"{word} without an endpoint that answers", model, message]
+        return JobState.FAILED, "; ".join(filter(None, told))
+
     async def _state(self, job: Any) -> tuple[JobState, str]:
         known = STATES.get(job.state)
         if known is not None:
             return known, api.JobState(job.state).name
-        # The installed package has no word for it: ask for the job as it is written.
+        # The installed package does not know its word: ask for the job as it is written.
         written: object = None
         with suppress(ProviderError):
-            written = (await self._read(lambda: self._account.plain_json(job.name))).get("state")
-        return JobState.RUNNING, str(written or f"state {job.state}")
+            written = (await self._read(lambda: self._account.ask("GET", job.name))).get("state")
+        return JobState.RUNNING, str(written or "unknown")
 
     async def _metrics(self, job: Any) -> _Metrics:
         """A finished job's series; after some tries without an answer, none, and why."""
@@ -344,10 +345,11 @@ class VertexAI:
             known = _Metrics(await read_series(self._account, job.experiment, self._read), final=True)
         except ProviderError as error:
             refused = isinstance(error, PermanentProviderError) and not isinstance(error, JobNotFound)
+            outage = isinstance(error, TransientProviderError)
             known = _Metrics(
                 trouble=f"its metrics could not be read: {error}",
                 tries=tries,
-                final=refused or tries >= _MOST_TRIES_FOR_METRICS,
+                final=refused or tries >= (_MOST_LOOKS_IN_AN_OUTAGE if outage else _MOST_LOOKS),
             )
         self._series[job.name] = known
         return known
@@ -402,6 +404,7 @@ class VertexAI:
 
     async def aclose(self) -> None:
         self._calls.close()
+        self._purchases.close()
         await asyncio.to_thread(self._account.close)
 
     async def _read(self, call: Callable[[], Any], *, timeout_s: float = READ_TIMEOUT_S) -> Any:

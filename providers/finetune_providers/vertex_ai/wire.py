@@ -117,6 +117,11 @@ def text_of(answer: Any) -> str:
         return text
     if answer.HasField("prompt_feedback"):
         return ""
+    if answer.HasField("usage_metadata"):
+        _LOG.warning(
+            "a question was counted and has no candidate for an answer: it counts as an empty answer"
+        )
+        return ""
     raise UnexpectedResponse("Vertex AI answered neither with a candidate nor with a reason for having none")
 
 
@@ -141,7 +146,7 @@ def tuning_job(request: JobRequest) -> Any:
         raise PermanentProviderError(f"key {request.key!r} is no label of Google Cloud")
     trial = request.labels.get("trial", "")
     display = f"{trial[: _LONGEST_DISPLAY_NAME - 1 - len(request.key)]} {request.key}".strip()
-    labels = {f"finetune_{_label(name)}": _label(value) for name, value in request.labels.items()}
+    labels = {_label(f"finetune_{name}"): _label(value) for name, value in request.labels.items()}
     return api.TuningJob(
         base_model=request.base_model,
         tuned_model_display_name=display,
@@ -184,12 +189,11 @@ def _label(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:_LONGEST_LABEL]
 
 
-def plain_job(job: Any) -> Any:
-    """A job as a plain protocol buffer, where an unknown state is a number and no warning."""
-    plain = api.TuningJob.pb(job)
-    if not plain.name:
+def checked_job(job: Any) -> Any:
+    """A job that has a name, without which nothing could be done with it."""
+    if not job.name:
         raise UnexpectedResponse("Vertex AI answered with a tuning job without a name")
-    return plain
+    return job
 
 
 def number_of(job_id: str) -> str:

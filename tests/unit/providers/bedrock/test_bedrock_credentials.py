@@ -6,11 +6,11 @@ import pytest
 from botocore import exceptions as aws
 from tests.fakes.bedrock_server import BUCKET, BedrockServer
 from tests.fakes.http_server import refused
-from tests.unit.providers.bedrock.conftest import KEY, NOVA
+from tests.unit.providers.bedrock.conftest import KEY, NOVA, Write
 
 from finetune_providers.base import JobRequest, Provider
 from finetune_providers.bedrock.errors import explain
-from finetune_providers.errors import NotReached, PermanentProviderError
+from finetune_providers.errors import NotReached, PermanentProviderError, TransientProviderError
 
 
 def answered(
@@ -79,6 +79,19 @@ async def test_a_head_request_that_is_refused_without_a_word_says_what_it_may_be
     server.fault("head-bucket", refused(400))
     with pytest.raises(PermanentProviderError, match=r"expired.*Secret"):
         await provider.check([NOVA])
+
+
+async def test_an_upload_with_credentials_that_have_run_out_is_made_later(
+    server: BedrockServer, provider: Provider, write: Write
+) -> None:
+    server.fault("head", refused(400))
+    with pytest.raises(TransientProviderError, match=r"expired.*Secret"):
+        await provider.upload(write(), base_model=NOVA)
+    server.fault("put", refused(400, code="ExpiredToken"))
+    with pytest.raises(TransientProviderError, match="renew the credentials"):
+        await provider.upload(write(), base_model=NOVA)
+    await provider.upload(write(), base_model=NOVA)
+    assert len(server.objects) == 1
 
 
 def test_a_role_that_may_not_be_assumed_is_not_blamed_on_the_bucket() -> None:

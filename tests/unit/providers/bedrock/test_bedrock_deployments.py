@@ -93,6 +93,30 @@ async def test_a_deployment_that_is_refused_and_not_there_is_refused(
         await provider.deploy(model, name=NAME)
 
 
+@pytest.mark.parametrize("base", [NOVA, LLAMA])
+async def test_a_model_that_is_still_being_made_is_deployed_later(
+    server: BedrockServer, connect: Connect, write: Write, base: str
+) -> None:
+    """AWS deploys a model that is Active; its job may have ended before."""
+    provider = connect(options={"provisionedThroughput": "Allow"})
+    model = await tuned(server, provider, write, base)
+    server.models_in_the_making.add(model)
+    assert (await provider.deploy(model, name=NAME)).state is DeploymentState.CREATING
+    assert not server.deployments
+    server.models_in_the_making.clear()
+    assert (await provider.deploy(model, name=NAME)).native_state == "Creating"
+
+
+async def test_a_refusal_stands_where_the_model_may_not_be_looked_at(
+    server: BedrockServer, provider: Provider, write: Write
+) -> None:
+    model = await tuned(server, provider, write)
+    server.models_in_the_making.add(model)
+    server.denied = {"model"}
+    with pytest.raises(PermanentProviderError, match="not in the Active state"):
+        await provider.deploy(model, name=NAME)
+
+
 async def test_throughput_can_be_bought_again_under_the_name_of_one_that_was_given_back(
     server: BedrockServer, connect: Connect, config: Callable[..., ProviderConfig], write: Write
 ) -> None:

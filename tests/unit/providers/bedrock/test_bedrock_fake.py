@@ -129,7 +129,7 @@ def test_the_docs_name_every_permission_that_is_needed() -> None:
     called = set(
         re.findall(r'"((?:create|get|list|stop|delete)_[a-z_]*(?:model|job)[a-z_]*)"', "".join(sources))
     )
-    assert len(called) == 12
+    assert len(called) == 13
     for operation in called:
         action = "".join(word.capitalize() for word in operation.split("_"))
         assert f"`bedrock:{action}`" in text, action

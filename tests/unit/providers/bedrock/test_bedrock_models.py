@@ -210,6 +210,11 @@ async def test_an_answer_that_is_filtered_is_empty(
     ("body", "said"),
     [
         (b'{"stopReason": "end_turn", "output": {"message": {"content": []}}}', ""),
+        (b'{"stopReason": "max_tokens", "output": {"message": {"content": [{"text": ""}]}}}', ""),
+        (
+            b'{"stopReason": "end_turn", "output": {"message": {"content": [{"text": ""}, {"text": "a"}]}}}',
+            "a",
+        ),
         (
             b'{"stopReason": "max_tokens", "output": {"message": {"content": '
             b'[{"reasoningContent": {"reasoningText": {"text": "hm"}}}, {"text": "a"}, {"text": "b"}]}}}',

@@ -6,6 +6,7 @@ by azure-mgmt-cognitiveservices 14.1 (read 2026-11-23).
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -78,6 +79,9 @@ def explain_management(error: Exception) -> ProviderError | None:
 class Deployments:
     """The deployments of one resource."""
 
+    looks = 5
+    look_wait_s = 2.0
+
     def __init__(self, url: str, *, token: Callable[[], Awaitable[str]], calls: Calls) -> None:
         """Manage the deployments below the URL of a resource, which ends with `/accounts/<name>`."""
         self._url = f"{url}/deployments"
@@ -118,11 +122,21 @@ class Deployments:
         return _deployment(shown, name, model)
 
     async def delete(self, name: str) -> None:
-        """Delete a deployment; one that is gone is no error."""
+        """Delete a deployment; one that is gone is no error.
+
+        Raises:
+            TransientProviderError: It is still there, be it that Azure takes its time or has failed to delete it.
+        """
+        path = f"/{quote(name, safe='')}"
         try:
-            await self._call("DELETE", f"/{quote(name, safe='')}")
+            await self._call("DELETE", path)
+            for look in range(self.looks):
+                if look:
+                    await asyncio.sleep(self.look_wait_s)
+                await self._call("GET", path)
         except JobNotFound:
             return
+        raise TransientProviderError(f"deployment {name} is being deleted, and may still cost")
 
     async def close(self) -> None:
         """Close the connections."""

@@ -14,6 +14,12 @@ from finetune_providers.errors import NotReached, PermanentProviderError, Provid
 _OF_SEVERAL = ("workload_identity_client_id", "managed_identity_client_id")
 """Arguments that say which of a machine's identities is meant."""
 
+_TRY_AGAIN = ("temporarily_unavailable", "server_error")
+"""Errors of RFC 6749 with which Entra asks to come again."""
+
+_NO_ANSWER = ("Unexpected response from Microsoft Entra ID", "No response content from Microsoft Entra ID")
+"""What azure-identity (1.27) says of a page that is no answer of Entra's, such as a gateway's."""
+
 LOGIN_URL = "https://login.microsoftonline.com"
 
 
@@ -63,9 +69,14 @@ def credential_of(config: ProviderConfig) -> Any:
         ) from None
 
 
-def explain_login(error: Exception) -> ProviderError | None:
-    """What it means that there is no token; None where that is not what went wrong."""
-    if isinstance(error, ClientAuthenticationError):
+def explain_login(error: Exception, *, had_token: bool) -> ProviderError | None:
+    """What it means that there is no token; None where that is not what went wrong.
+
+    Args:
+        error: Of azure-identity, which calls everything a failed authentication.
+        had_token: There was a token before: who gave it is there, and may only not answer now.
+    """
+    if isinstance(error, ClientAuthenticationError) and not _passes(error, had_token=had_token):
         return PermanentProviderError(
             f"Microsoft Entra gives no token: {error.message}; put AZURE_TENANT_ID, AZURE_CLIENT_ID and "
             "AZURE_CLIENT_SECRET in the Secret, or give the operator's service account a workload identity",
@@ -74,3 +85,10 @@ def explain_login(error: Exception) -> ProviderError | None:
     if isinstance(error, AzureError):  # without a token nothing was asked for
         return NotReached(f"no token from Microsoft Entra: {type(error).__name__}")
     return None
+
+
+def _passes(error: ClientAuthenticationError, *, had_token: bool) -> bool:
+    status = error.status_code
+    if status is None:
+        return had_token or any(words in str(error.message) for words in _NO_ANSWER)
+    return status == 429 or status >= 500 or any(words in str(error.message) for words in _TRY_AGAIN)

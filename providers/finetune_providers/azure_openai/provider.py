@@ -6,16 +6,14 @@ Azure/azure-rest-api-specs, data-plane/AzureOpenAI/authoring (read 2026-11-24). 
 - A job has no metadata, and the list of jobs no filter. A job is found again by its suffix, of at most 40 characters.
 - A file is processed after its upload; a job that names it before is refused.
 - A model is deleted with the job that made it.
-- A model answers only through a deployment (see `azure_openai_management`).
+- A model answers only through a deployment (see `management`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import NoneType
@@ -24,14 +22,12 @@ from urllib.parse import quote
 
 import openai
 
-from finetune_providers.azure_openai_identity import Tokens, credential_of, explain_login
-from finetune_providers.azure_openai_management import BASE_URL as MANAGEMENT_URL
-from finetune_providers.azure_openai_management import Deployments, explain_management
+from finetune_providers.azure_openai.identity import Tokens, credential_of, explain_login
+from finetune_providers.azure_openai.management import BASE_URL as MANAGEMENT_URL
+from finetune_providers.azure_openai.management import Deployments, explain_management
 from finetune_providers.base import (
     Capabilities,
-    Conversation,
     Deployment,
-    InferenceSession,
     JobRequest,
     Provider,
     ProviderConfig,
@@ -51,10 +47,9 @@ from finetune_providers.openai_protocol import (
     OpenAIProtocol,
     without_environment,
 )
-from finetune_providers.openai_protocol.chat import ChatSession
-from finetune_providers.openai_protocol.client import checked_url, patience
-from finetune_providers.openai_protocol.parsing import METRICS, text
-from finetune_providers.openai_protocol.provider import GONE_FILES
+from finetune_providers.openai_protocol.client import checked_url, header_of_secret, patience, url_of_secret
+from finetune_providers.openai_protocol.data import GONE_FILES
+from finetune_providers.openai_protocol.parsing import METRICS, NATIVE_STATES, text
 
 COMPANY = "Azure OpenAI"
 API_VERSION = "2025-04-01-preview"
@@ -81,7 +76,7 @@ EXPLAINER = Explainer(
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _TUNED = re.compile(r"(?P<base>.+)\.ft-[0-9a-f]{32}(?:-(?P<suffix>.+))?")
-_APPEARS_WITHIN_S = 300.0
+APPEARS_WITHIN_S = 300.0
 """Azure says itself that a new deployment may need five minutes until it answers."""
 
 
@@ -131,7 +126,7 @@ def create(config: ProviderConfig, *, credential: Any | None = None) -> Provider
 def _account(config: ProviderConfig, name: str, *, calls: Calls, tokens: Tokens) -> Account:
     endpoint = checked_url(
         config.endpoint
-        or config.credentials.get("AZURE_OPENAI_ENDPOINT", "").strip()
+        or url_of_secret(config.credentials, "AZURE_OPENAI_ENDPOINT")
         or f"https://{name}.openai.azure.com",
         field="spec.endpoint",
     )
@@ -198,14 +193,16 @@ def _settings(config: ProviderConfig) -> Settings:
 
 
 def _client(config: ProviderConfig, endpoint: str, token: Callable[[], Awaitable[str]]) -> Any:
-    key = config.credentials.get("AZURE_OPENAI_API_KEY", "").strip()
+    key = header_of_secret(config.credentials, "AZURE_OPENAI_API_KEY")
     client = openai.AsyncAzureOpenAI(
         azure_endpoint=endpoint,
         api_version=str(config.options.get("apiVersion") or API_VERSION),
-        api_key=key or None,
+        api_key=key,
         azure_ad_token_provider=None if key else token,
         timeout=patience(),
         max_retries=0,
+        # The HTTP client would take the header api-key along to another host.
+        http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
     )
     return without_environment(client)
 
@@ -218,7 +215,8 @@ def _capabilities(config: ProviderConfig) -> Capabilities:
         metrics=METRICS,
         poll_interval_s=float(str(config.options.get("pollIntervalSeconds", 30))),
         deletes_models=True,
-        appears_within_s=_APPEARS_WITHIN_S,
+        native_states=NATIVE_STATES,
+        appears_within_s=APPEARS_WITHIN_S,
         needs_deployment=True,
     )
 
@@ -237,12 +235,17 @@ class _Explain:
         return named
 
     def _named(self, error: Exception) -> ProviderError | None:
-        return explain_login(error) or explain_management(error) or self.data_plane(error)
+        return (
+            explain_login(error, had_token=bool(self.tokens.known))
+            or explain_management(error)
+            or self.data_plane(error)
+        )
 
 
 class AzureOpenAIProvider(OpenAIProtocol):
     """Jobs carry their key as their suffix; models answer through deployments."""
 
+    answers_within_s = APPEARS_WITHIN_S
     file_wait_s = 2.0
     file_looks = 15
 
@@ -254,7 +257,6 @@ class AzureOpenAIProvider(OpenAIProtocol):
         self._settings = settings
         self._deployments = deployments
         self._identity = identity
-        self._silent_since: dict[str, float] = {}
 
     def _key_of(self, job: object) -> str | None:
         suffix = getattr(job, "suffix", None)
@@ -281,7 +283,7 @@ class AzureOpenAIProvider(OpenAIProtocol):
         for look in range(self.file_looks):
             if look:
                 await asyncio.sleep(self.file_wait_s)
-                file = await self._calls.read(lambda: self._client.files.retrieve(file_id))
+                file = await self._looked_at(file_id)
             status = text(file, "status")
             if status == "processed":
                 return file_id
@@ -289,6 +291,12 @@ class AzureOpenAIProvider(OpenAIProtocol):
                 why = getattr(file, "status_details", None) or "it gives no reason"
                 raise PermanentProviderError(f"{COMPANY} cannot use the dataset: {why}", field="training")
         raise TransientProviderError(f"{COMPANY} has not processed file {file_id} yet: it is {status}")
+
+    async def _looked_at(self, file_id: str) -> object:
+        try:
+            return await self._calls.read(lambda: self._client.files.retrieve(file_id))
+        except JobNotFound as error:  # it was there a moment ago
+            raise TransientProviderError(str(error)) from None
 
     async def check(self, base_models: Collection[str]) -> None:
         """See `Provider.check`; deployments are looked at, too, lest a model be paid that cannot answer."""
@@ -311,27 +319,20 @@ class AzureOpenAIProvider(OpenAIProtocol):
         """See `Provider.undeploy`."""
         await self._deployments.delete(name)
 
-    @asynccontextmanager
-    async def _session(self, model: str) -> AsyncIterator[InferenceSession]:
-        yield _DeployedSession(self._account.chat, self._calls, model, missing=self._missing)
-
     def _missing(self, model: str, error: JobNotFound | None) -> ProviderError | None:
         """What it means that there is no deployment of a name; without an error: it has answered."""
-        if error is None:
-            self._silent_since.pop(model, None)
-            return None
-        if self.model_rules(model) is not None:
+        if error is not None and self.model_rules(model) is not None:
             return PermanentProviderError(
                 f"base model {model} answers on Azure only through a deployment: make one of that very name, or "
                 "have the sweep measure no baseline",
                 field="baseModels",
             )
-        since = self._silent_since.setdefault(model, time.monotonic())
-        if time.monotonic() - since < _APPEARS_WITHIN_S:
-            return TransientProviderError(
-                f"{error}; a new deployment may need some minutes", retry_after_s=10.0
-            )
-        return PermanentProviderError(str(error))
+        named = super()._missing(model, error)
+        if not isinstance(named, JobNotFound):
+            return named
+        return JobNotFound(
+            f"{named} Deployment {model} is gone: Azure deletes those of the developer tier after 24 hours"
+        )
 
     async def delete_model(self, model: str) -> None:
         """See `Provider.delete_model`; the job goes with it, which also frees its place among the resource's 100."""
@@ -348,27 +349,3 @@ class AzureOpenAIProvider(OpenAIProtocol):
         await self._deployments.close()
         if self._identity is not None:
             await self._identity.close()
-
-
-class _DeployedSession(ChatSession):
-    """Answers through a deployment, which may not be known everywhere yet."""
-
-    def __init__(
-        self,
-        client: Any,
-        calls: Calls,
-        model: str,
-        *,
-        missing: Callable[[str, JobNotFound | None], ProviderError | None],
-    ) -> None:
-        super().__init__(client, calls, model)
-        self._missing = missing
-
-    async def answer(self, conversations: Sequence[Conversation], *, max_output_tokens: int) -> Sequence[str]:
-        """See `InferenceSession.answer`."""
-        try:
-            answers = await super().answer(conversations, max_output_tokens=max_output_tokens)
-        except JobNotFound as error:
-            raise (self._missing(self._model, error) or error) from None
-        self._missing(self._model, None)
-        return answers
