@@ -16,8 +16,8 @@ from tests.unit.providers.cohere_bench import MODEL, SCOPE, dataset_of, provider
 
 from finetune_providers.base import Message
 from finetune_providers.cohere import CohereProvider
-from finetune_providers.cohere_datasets import MAX_BYTES, check_dataset
-from finetune_providers.cohere_wire import to_cohere
+from finetune_providers.cohere.datasets import MAX_BYTES, check_dataset
+from finetune_providers.cohere.wire import to_cohere
 from finetune_providers.errors import PermanentProviderError, TransientProviderError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)

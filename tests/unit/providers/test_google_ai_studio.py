@@ -38,7 +38,7 @@ from finetune_providers.errors import (
     UnexpectedResponse,
 )
 from finetune_providers.google_ai_studio import GoogleAIStudio, create
-from finetune_providers.google_ai_studio_wire import contents, pair, snapshot, tuned_model_id
+from finetune_providers.google_ai_studio.wire import contents, pair, snapshot, tuned_model_id
 
 Connect = Callable[..., GoogleAIStudio]
 EXAMPLES = Path(__file__).parents[3] / "examples"

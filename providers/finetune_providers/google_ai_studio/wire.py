@@ -21,7 +21,7 @@ from finetune_providers.base import (
 )
 from finetune_providers.conversations import read_conversations, split_system
 from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
-from finetune_providers.google_ai_studio_rest import COMPANY
+from finetune_providers.google_ai_studio.rest import COMPANY
 
 T = TypeVar("T")
 Json = Mapping[str, Any]

@@ -16,7 +16,7 @@ from cohere import AsyncClientV2
 
 from finetune_providers.base import DatasetFile, Message
 from finetune_providers.calls import UPLOAD_TIMEOUT_S, Calls
-from finetune_providers.cohere_wire import items, options, present, text, to_cohere
+from finetune_providers.cohere.wire import items, options, present, text, to_cohere
 from finetune_providers.conversations import (
     read_conversations,
     upload_name,

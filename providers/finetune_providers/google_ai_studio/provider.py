@@ -49,8 +49,8 @@ from finetune_providers.errors import (
     TransientProviderError,
     UnexpectedResponse,
 )
-from finetune_providers.google_ai_studio_rest import COMPANY, AlreadyExists, Forbidden, NotNow, Rest, explain
-from finetune_providers.google_ai_studio_wire import (
+from finetune_providers.google_ai_studio.rest import COMPANY, AlreadyExists, Forbidden, NotNow, Rest, explain
+from finetune_providers.google_ai_studio.wire import (
     bare,
     check_pairs,
     contents,

@@ -37,8 +37,8 @@ from finetune_providers.base import (
 )
 from finetune_providers.calls import CREATE_TIMEOUT_S, INFERENCE_TIMEOUT_S, READ_TIMEOUT_S, Calls
 from finetune_providers.catalog import load_catalog
-from finetune_providers.cohere_datasets import MIN_TRAINING_EXAMPLES, Datasets, check_dataset
-from finetune_providers.cohere_wire import (
+from finetune_providers.cohere.datasets import MIN_TRAINING_EXAMPLES, Datasets, check_dataset
+from finetune_providers.cohere.wire import (
     API_KEY,
     ASLEEP,
     METRICS,
