@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cluster.hosted_world import HostedWorld, load_example
 from tests.cluster.least_role import BEHAVIOURS, Scene, failures
-from tests.cluster.operator_account import Grant, Person, grants, person, rbac_for, role, without
+from tests.cluster.operator_account import (
+    Grant,
+    Person,
+    grants,
+    operator_kubeconfig,
+    person,
+    rbac_for,
+    role,
+    without,
+)
+from tests.cluster.operator_process import Team
 from tests.contract.store_contract import MANIFESTS
 
 from controlplane.access import write_service_account_kubeconfig
+from controlplane.fixtures import Kubectl
 from controlplane.plane import ControlPlane
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.cluster.client import KubeClient
 from finetune_operator.resources import dump_yaml, load_yaml_documents
 
-__all__ = ["person"]
+__all__ = ["operator_kubeconfig", "person"]
 
 RULES_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 GRANTS = grants(role())
@@ -83,3 +97,52 @@ def test_every_right_is_needed_by_a_behaviour_and_no_behaviour_needs_another() -
     assert needed == set(GRANTS)
     assert len(GRANTS) == len(set(GRANTS))
     assert not any("*" in part for grant in GRANTS for part in grant)
+
+
+async def test_a_sweep_s_life_asks_for_nothing_else_and_is_refused_nothing(
+    control_plane: ControlPlane,
+    kubectl: Kubectl,
+    person: Person,
+    operator_kubeconfig: Path,
+    namespace: str,
+    tmp_path: Path,
+) -> None:
+    """The API server's own record of a whole sweep, of an improved output and of one that is deleted in training."""
+    team, example = Team(kubectl, namespace, person), load_example("openai.yaml")
+    access = ClusterAccess(kubeconfig=operator_kubeconfig)
+    world = HostedWorld(team, access, namespace=namespace, work_dir=tmp_path)
+    try:
+        await world.start()
+        example.server.quality = lambda hyperparameters: len(example.server.jobs) / 20
+        team.apply(*example.manifests)
+        await team.finished(example.sweep)
+        example.server.training_s = 1e6
+        again = copy.deepcopy(example.sweep_manifest)
+        again["metadata"]["name"] = "deleted"
+        again["spec"].pop("output", None)
+        team.apply(again)
+        await team.until("deleted", lambda _, trials: any(trial.phase == "Training" for trial in trials))
+        team.kubectl("delete", "finetunesweep", "deleted", "--wait=false")
+        await team.until_gone("deleted")
+        await world.stop()
+    finally:
+        example.close()
+    asked = audit(control_plane, f"system:serviceaccount:{namespace}:finetune-operator")
+    assert {code for _, _, code in asked} <= {200, 201, 404, 409}
+    used = {(resource, verb) for resource, verb, _ in asked}
+    assert used <= set(GRANTS)
+    # Reading anew follows a refused write, which may not have happened; the last is looked up, not asked for.
+    may_rest = {(f"finetune{kind}s", "get") for kind in ("sweep", "trial", "provider")}
+    assert set(GRANTS) - used <= may_rest | {("finetunesweeps/finalizers", "update")}
+
+
+def audit(plane: ControlPlane, account: str) -> set[tuple[str, str, int]]:
+    """What an account asked for, by resource and verb, and with what status it was answered."""
+    records = [json.loads(line) for line in plane.layout.audit_log.read_text("utf-8").splitlines()]
+    found = set()
+    for record in records:
+        reference = record.get("objectRef")
+        if record["user"]["username"] == account and reference:
+            resource = "/".join(filter(None, (reference["resource"], reference.get("subresource"))))
+            found.add((resource, record["verb"], record["responseStatus"]["code"]))
+    return found
