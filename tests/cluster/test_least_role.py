@@ -113,8 +113,14 @@ async def test_a_sweep_s_life_asks_for_nothing_else_and_is_refused_nothing(
     world = HostedWorld(team, access, namespace=namespace, work_dir=tmp_path)
     try:
         await world.start()
-        example.server.quality = lambda hyperparameters: len(example.server.jobs) / 20
+        # One after another, each better than the one before.
+        example.sweep_manifest["spec"]["limits"] = {"maxTrials": 2, "parallelTrials": 1}
+        example.server.quality = lambda hyperparameters: len(example.server.jobs) / 3
         team.apply(*example.manifests)
+        await team.finished(example.sweep)
+        more = '-p={"spec": {"limits": {"maxTrials": 3}}}'
+        team.kubectl("patch", "finetunesweep", example.sweep, "--type=merge", more)
+        await team.until(example.sweep, lambda sweep, _: sweep.status.trials.succeeded == 3)
         await team.finished(example.sweep)
         example.server.training_s = 1e6
         again = copy.deepcopy(example.sweep_manifest)
