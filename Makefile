@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
 
-.PHONY: help install demo test check lint types imports unit cluster-tests controlplane cluster-up cluster-down lock format clean
+.PHONY: help install demo test check lint types imports unit cluster-tests controlplane bench-manifests cluster-up cluster-down lock format clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -41,6 +41,9 @@ imports: install
 
 unit: install
 	$(BIN)/python -m pytest tests/unit tests/contract -n $(WORKERS) --dist loadfile -q
+
+bench-manifests: install ## Have 10,000 hostile manifests judged by the models
+	HOSTILE_MANIFESTS=10000 $(BIN)/python -m pytest tests/unit/resources/test_hostile_manifests.py -q -rP
 
 controlplane: install ## Build the Kubernetes API server for tests (once)
 	PYTHONPATH=tests $(BIN)/python -m controlplane build

@@ -10,6 +10,7 @@ import json
 import math
 import re
 import time
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
@@ -25,6 +26,9 @@ from finetune_providers.errors import (
     TransientProviderError,
     UnexpectedResponse,
 )
+
+_RANDOM = re.compile(r"(?=.*\d)(?=.*[a-z])(?=.*[A-Z])|^[0-9a-f]{32,}$")
+_URL_SAFE = str.maketrans("+/", "-_")
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -42,6 +46,9 @@ LONGEST_HOLD_S = 60.0
 _LONGEST_MESSAGE = 600
 _SHORTEST_SECRET = 4
 _SHORTEST_LINE = 16
+_SHORTEST_TOKEN = 24
+_SHORTEST_PART = 12
+_LONGEST_READ = 20_000
 _CLOSED = "the account's connection was closed, as when its Secret changes"
 
 
@@ -177,9 +184,15 @@ def clean(message: str, secrets: Collection[str]) -> str:
     """A message without any part of a secret, on one line and of bounded length.
 
     A secret is found as it is, without the space around it, in the forms that it has within JSON, Python's text and
-    an address, and by each of its longer lines. Where secrets overlap, all that belongs to one of them is hidden.
+    an address, and by each of its longer lines. Of a long one every part of 12 characters is found too, and of its
+    base64: companies say back keys that they have cut. Where secrets overlap, all that belongs to one is hidden.
     """
+    message = message[:_LONGEST_READ]
     hidden = bytearray(len(message))
+    parts_of_secrets = {part for secret in secrets for part in _parts(secret)}
+    for start in range(len(message) - _SHORTEST_PART + 1):
+        if message[start : start + _SHORTEST_PART] in parts_of_secrets:
+            hidden[start : start + _SHORTEST_PART] = b"x" * _SHORTEST_PART
     for form in {form for secret in secrets for form in _forms(secret)}:
         start = message.find(form)
         while start >= 0:
@@ -202,6 +215,36 @@ def _forms(secret: str) -> set[str]:
     return {form for form in forms if len(form) >= _SHORTEST_SECRET} | {
         line for line in lines if len(line) >= _SHORTEST_LINE
     }
+
+
+def _parts(secret: str) -> set[str]:
+    """All runs of 12 characters of what is random in a secret, and of what encodes it.
+
+    Addresses, and names that people chose, stand in messages of their own right and are left alone in part.
+    """
+    bare = secret.strip()
+    # In a key file the line ends of the private key are written out.
+    readable = re.sub(r"\S+(?:://|@)\S+", " ", bare.replace("\\n", "\n"))
+    tokens = re.findall(rf"[\w+/=.~-]{{{_SHORTEST_TOKEN},}}", readable, re.ASCII)
+    random = [token for token in tokens if _RANDOM.search(token)]
+    written = {form for token in random for form in (token, quote(token, safe=""))}
+    if random:
+        written |= {form for text in (bare, *random) for form in _in_base64(text.encode())}
+    return {
+        form[start : start + _SHORTEST_PART]
+        for form in written
+        for start in range(len(form) - _SHORTEST_PART + 1)
+    }
+
+
+def _in_base64(secret: bytes) -> set[str]:
+    """The base64 of a secret within a longer text, at each of the three places where it may begin."""
+    forms = set()
+    for offset in range(3):
+        first, last = -(-offset * 4 // 3), (offset + len(secret)) * 4 // 3
+        inner = b64encode(bytes(offset) + secret).decode()[first:last]
+        forms |= {inner, inner.translate(_URL_SAFE)}
+    return forms
 
 
 def retry_after_s(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:

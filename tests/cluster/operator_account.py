@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,35 @@ def rbac_for(namespace: str) -> str:
         for subject in document.get("subjects", ()):
             subject["namespace"] = namespace
     return "---\n".join(dump_yaml(document) for document in documents)
+
+
+Grant = tuple[str, str]
+"""A resource and a verb."""
+
+
+def role() -> dict[str, Any]:
+    """The Role of the example."""
+    documents = load_yaml_documents(RBAC.read_text(encoding="utf-8"))
+    return next(copy.deepcopy(each) for each in documents if each["kind"] == "Role")
+
+
+def grants(of: Mapping[str, Any]) -> list[Grant]:
+    """All that a Role grants."""
+    return [
+        (resource, verb) for rule in of["rules"] for resource in rule["resources"] for verb in rule["verbs"]
+    ]
+
+
+def without(of: Mapping[str, Any], grant: Grant) -> dict[str, Any]:
+    """A Role that grants one thing less."""
+    resource, verb = grant
+    rules = []
+    for rule in of["rules"]:
+        for each in rule["resources"]:
+            verbs = [one for one in rule["verbs"] if (each, one) != (resource, verb)]
+            if verbs:
+                rules.append({**rule, "resources": [each], "verbs": verbs})
+    return {**copy.deepcopy(dict(of)), "rules": rules}
 
 
 @pytest.fixture

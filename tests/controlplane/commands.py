@@ -1,6 +1,7 @@
 """The command lines of the three processes, and the questions that tell whether they serve."""
 
 import http.client
+import json
 import ssl
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,6 +45,11 @@ class Layout:
     certificates: Certificates
 
     @property
+    def audit_log(self) -> Path:
+        """What service accounts asked of the API server, one JSON object a line."""
+        return self.folder / "audit.log"
+
+    @property
     def server(self) -> str:
         """The API server's address."""
         return f"https://127.0.0.1:{self.ports.api_server}"
@@ -85,6 +91,10 @@ def api_server_command(layout: Layout) -> list[str]:
         "--requestheader-group-headers=X-Remote-Group",
         "--requestheader-extra-headers-prefix=X-Remote-Extra-",
         "--authorization-mode=RBAC",
+        # As on OpenShift: who makes an object that blocks its owner's deletion needs a right on the owner.
+        "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
+        f"--audit-policy-file={_audit_policy(layout)}",
+        f"--audit-log-path={layout.audit_log}",
         # Else a server that is asked to end waits for its open watches for a minute.
         "--shutdown-watch-termination-grace-period=1s",
         # There is no service network, so no endpoints of the server itself need upkeep.
@@ -94,6 +104,15 @@ def api_server_command(layout: Layout) -> list[str]:
         f"--service-account-key-file={keys.service_accounts.public}",
         f"--service-account-signing-key-file={keys.service_accounts.private}",
     ]
+
+
+def _audit_policy(layout: Layout) -> Path:
+    """Writes what is recorded: which service account asked for what, without the objects themselves."""
+    policy = layout.folder / "audit-policy.json"
+    rules = [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
+    described = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"]}
+    policy.write_text(json.dumps({**described, "rules": rules}), encoding="utf-8")
+    return policy
 
 
 def controller_manager_command(layout: Layout, kubeconfig: Path) -> list[str]:

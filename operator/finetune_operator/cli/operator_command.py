@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -47,6 +48,14 @@ _REFERENCE_GRACE_S = 30.0
     help="Folder for datasets, answers and training on this machine; it should last.",
 )
 @click.option(
+    "--allow-private-datasets",
+    is_flag=True,
+    envvar="FINETUNE_ALLOW_PRIVATE_DATASETS",
+    show_envvar=True,
+    help="Let sweeps name http(s) datasets at private, loopback and link-local addresses. Whoever may write a sweep "
+    "can then have the operator ask any host that it reaches.",
+)
+@click.option(
     "--liveness", metavar="URL", help="Serve health checks here, such as http://0.0.0.0:8080/healthz."
 )
 def operator_command(
@@ -56,6 +65,7 @@ def operator_command(
     kubeconfig: Path | None,
     kube_context: str | None,
     work_dir: Path,
+    allow_private_datasets: bool,
     liveness: str | None,
 ) -> None:
     """Serve the sweeps of a cluster."""
@@ -64,7 +74,16 @@ def operator_command(
             "say which sweeps to serve: --namespace NAME (may be repeated) or --all-namespaces"
         )
     log_to_stderr(logging.INFO)
-    asyncio.run(_serve(namespaces, kubeconfig, kube_context, work_dir=work_dir, liveness=liveness))
+    asyncio.run(
+        _serve(
+            namespaces,
+            kubeconfig,
+            kube_context,
+            work_dir=work_dir,
+            private_datasets=allow_private_datasets,
+            liveness=liveness,
+        )
+    )
 
 
 async def _serve(
@@ -73,24 +92,25 @@ async def _serve(
     kube_context: str | None,
     *,
     work_dir: Path,
+    private_datasets: bool,
     liveness: str | None,
 ) -> None:
     from finetune_operator.cluster.access import ClusterAccess
     from finetune_operator.cluster.operator import run_operator
-    from finetune_operator.evaluation import SCHEMES
+    from finetune_operator.evaluation import IN_A_CLUSTER
     from finetune_operator.lifecycle.engine import Engine
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    # A manifest must not read the files of the operator's own machine.
-    schemes = [scheme for scheme in SCHEMES if scheme != "file"]
+    # A manifest must read neither the files of the operator's own machine nor what its network alone can reach.
+    rules = replace(IN_A_CLUSTER, private_addresses=private_datasets)
     await run_operator(
         lambda store: Engine(
             store=store,
             work_dir=work_dir,
-            allowed_schemes=schemes,
+            dataset_rules=rules,
             reference_grace_s=_REFERENCE_GRACE_S,
         ),
         access=ClusterAccess(kubeconfig=kubeconfig, context=kube_context),

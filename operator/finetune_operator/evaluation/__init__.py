@@ -19,9 +19,19 @@ from finetune_operator.evaluation.scoring import (
     evaluate,
     reported_score,
 )
-from finetune_operator.evaluation.sources import SCHEMES, FetchedDataset, fetch, redacted
+from finetune_operator.evaluation.sources import (
+    ANYWHERE,
+    IN_A_CLUSTER,
+    SCHEMES,
+    FetchedDataset,
+    SourceRules,
+    fetch,
+    redacted,
+)
 
 __all__ = [
+    "ANYWHERE",
+    "IN_A_CLUSTER",
     "MAX_DATASET_BYTES",
     "MAX_LINE_BYTES",
     "SCHEMES",
@@ -33,6 +43,7 @@ __all__ = [
     "FetchedDataset",
     "InvalidDataset",
     "RetryPolicy",
+    "SourceRules",
     "baseline_score",
     "check_dataset",
     "evaluate",

@@ -20,6 +20,8 @@ from finetune_operator.evaluation.errors import MAX_LISTED, InvalidDataset
 from finetune_providers.base import Message
 
 MAX_DATASET_BYTES = 1024**3
+MAX_WRONG_LINES = 1000
+"""A dataset with so many wrong lines is not read further."""
 BYTES_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4
 
@@ -99,6 +101,8 @@ def check_chunks(
             canonical = line.strip() + b"\n"
             check.hash.update(canonical)
             sink(canonical)
+        elif check.hopeless(number):
+            break
     if check.problems:
         raise InvalidDataset(tuple(check.problems), field=field, further=check.further)
     if not check.examples:
@@ -168,6 +172,15 @@ class _Check:
             self.characters += len(message["content"])
             self.tokens += -(-len(message["content"].encode()) // BYTES_PER_TOKEN) + TOKENS_PER_MESSAGE
         return True
+
+    def hopeless(self, number: int) -> bool:
+        """Whether so much is wrong by now that the rest need not be read: a gigabyte may hold a billion lines."""
+        if self.first_empty is not None and number - self.first_empty >= MAX_WRONG_LINES:
+            self._refuse(
+                self.first_empty, f"is empty, and so are the next {MAX_WRONG_LINES:,} lines; remove them"
+            )
+            return True
+        return len(self.problems) + self.further >= MAX_WRONG_LINES
 
     def _refuse(self, number: int, message: str) -> None:
         if len(self.problems) < MAX_LISTED:

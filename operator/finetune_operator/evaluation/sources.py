@@ -24,6 +24,7 @@ import aiohttp
 import fsspec
 
 from finetune_operator.errors import DatasetUnavailable, InvalidManifest, Problem
+from finetune_operator.evaluation.addresses import PublicConnections
 from finetune_operator.evaluation.dataset import MAX_DATASET_BYTES, check_chunks
 from finetune_operator.resources import DataSource
 from finetune_providers.base import DatasetFile
@@ -38,12 +39,36 @@ _THREADS = ThreadPoolExecutor(_FETCHES_AT_ONCE, thread_name_prefix="dataset")
 _CHUNK_BYTES = 1024**2
 _CONNECT_TIMEOUT_S = 30
 _READ_TIMEOUT_S = 60
+_NOT_PUBLIC = (
+    "leads to an address that is not public (private, loopback, link-local or reserved), from which this operator "
+    "reads no datasets; use a public host, a bucket (s3://, gs://) or configMapRef, or have the operator started "
+    "with --allow-private-datasets"
+)
 _LIBRARY_ERRORS = (
     ("botocore.exceptions", "BotoCoreError"),
     ("botocore.exceptions", "ClientError"),
     ("gcsfs.retry", "HttpError"),
     ("google.auth.exceptions", "GoogleAuthError"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRules:
+    """Where datasets may come from.
+
+    Attributes:
+        schemes: Schemes of URIs that may be used here; a cluster leaves `file` out.
+        private_addresses: Whether http:// and https:// may lead to addresses that are not public. Who may write a
+            sweep chooses them, so a cluster says no unless its administrator says otherwise. The endpoints of
+            s3:// and gs:// come from the operator's environment, which is the administrator's already.
+    """
+
+    schemes: Collection[str] = SCHEMES
+    private_addresses: bool = True
+
+
+ANYWHERE = SourceRules()
+IN_A_CLUSTER = SourceRules(tuple(scheme for scheme in SCHEMES if scheme != "file"), private_addresses=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +91,7 @@ async def fetch(
     into: Path,
     config_map: Callable[[str, str], Awaitable[str]],
     max_bytes: int = MAX_DATASET_BYTES,
-    allowed_schemes: Collection[str] = SCHEMES,
+    rules: SourceRules = ANYWHERE,
     deadline_s: float = 3600,
 ) -> FetchedDataset:
     """Fetch a dataset, check it and write its canonical form to `into/<sha256>.jsonl`.
@@ -78,7 +103,7 @@ async def fetch(
         config_map: Gives the text of a ConfigMap's key; raises LookupError where there is none and OSError
             where it cannot be read now.
         max_bytes: Size from which a dataset is refused.
-        allowed_schemes: Schemes of URIs that may be used here; a cluster leaves `file` out.
+        rules: Where it may lie.
         deadline_s: Seconds after which the transfer is given up.
 
     Raises:
@@ -94,8 +119,10 @@ async def fetch(
         chunks: Iterator[bytes] = iter((text.encode("utf-8", errors="surrogatepass"),))
     else:
         uri = source.uri or ""
-        _check_uri(uri, field, allowed_schemes)
-        chunks = _read(uri, field=field, stop=stop, deadline=time.monotonic() + deadline_s)
+        _check_uri(uri, field, rules.schemes)
+        connections = None if rules.private_addresses else PublicConnections()
+        deadline = time.monotonic() + deadline_s
+        chunks = _read(uri, connections, field=field, stop=stop, deadline=deadline)
     try:
         store = functools.partial(_store, chunks, into, field=field, max_bytes=max_bytes)
         return await asyncio.get_running_loop().run_in_executor(_THREADS, store)
@@ -151,12 +178,14 @@ def _has_host(uri: str) -> bool:
         return False
 
 
-def _read(uri: str, *, field: str, stop: threading.Event, deadline: float) -> Iterator[bytes]:
+def _read(
+    uri: str, connections: PublicConnections | None, *, field: str, stop: threading.Event, deadline: float
+) -> Iterator[bytes]:
     """The bytes behind a URI, as a generator that blocks."""
     shown = redacted(uri)
     scheme = uri.partition("://")[0]
     try:
-        with _open(uri, scheme) as stream:
+        with _open(uri, scheme, connections) as stream:
             while chunk := stream.read(_CHUNK_BYTES):
                 yield chunk
                 if stop.is_set() or time.monotonic() > deadline:
@@ -171,10 +200,12 @@ def _read(uri: str, *, field: str, stop: threading.Event, deadline: float) -> It
         message = f"{shown} is not a URI that can be opened; check its host, port and special characters"
         raise InvalidManifest((Problem(f"{field}.uri", message),)) from None
     except _transport_errors() as error:
+        if connections is not None and connections.refused:
+            raise InvalidManifest((Problem(f"{field}.uri", f"{shown} {_NOT_PUBLIC}"),)) from None
         raise DatasetUnavailable(f"{shown} cannot be read: {_reason(error)}", field=field) from None
 
 
-def _open(uri: str, scheme: str) -> BinaryIO:
+def _open(uri: str, scheme: str, connections: PublicConnections | None) -> BinaryIO:
     """Open a URI with its scheme's file system only: fsspec's chains (`a://b::file://c`) stay shut."""
     if scheme == "file":
         path = unquote(uri.removeprefix("file://"))
@@ -185,7 +216,10 @@ def _open(uri: str, scheme: str) -> BinaryIO:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=_READ_TIMEOUT_S
         )
-        system = fsspec.filesystem(scheme, client_kwargs={"timeout": timeout}, skip_instance_cache=True)
+        only = {} if connections is None else {"get_client": connections.client()}
+        system = fsspec.filesystem(
+            scheme, client_kwargs={"timeout": timeout}, skip_instance_cache=True, **only
+        )
         # One plain GET: with a size given, fsspec asks for none beforehand, and signed URLs refuse HEAD.
         return _opened(system, uri, block_size=0, size=1)
     return _opened(fsspec.filesystem(scheme), uri)

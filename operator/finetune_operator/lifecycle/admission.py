@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from finetune_operator.decisions import CostModel, build_space
 from finetune_operator.decisions.costs import ModelPrice
 from finetune_operator.errors import DatasetUnavailable, InvalidManifest, Problem
-from finetune_operator.evaluation import SCHEMES, FetchedDataset, fetch
+from finetune_operator.evaluation import ANYWHERE, FetchedDataset, SourceRules, fetch
 from finetune_operator.lifecycle.accounts import Account, Accounts
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.legality import candidate_problems, price_of
@@ -57,7 +57,7 @@ class Admissions:
         *,
         datasets_dir: Path,
         enqueue: Callable[[Key], None],
-        allowed_schemes: Collection[str] = SCHEMES,
+        rules: SourceRules = ANYWHERE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Check against a store and its accounts; datasets are brought to `datasets_dir`."""
@@ -66,7 +66,7 @@ class Admissions:
         self._background = background
         self._datasets_dir = datasets_dir
         self._enqueue = enqueue
-        self._allowed_schemes = allowed_schemes
+        self._rules = rules
         self._clock = clock
         self._known: dict[Key, tuple[str, Admission]] = {}
         self._waiting: dict[Key, set[Key]] = {}
@@ -178,7 +178,7 @@ class Admissions:
                     field=path,
                     into=self._datasets_dir,
                     config_map=lambda name, key: self._config_map_value(namespace, name, key),
-                    allowed_schemes=self._allowed_schemes,
+                    rules=self._rules,
                 )
             except InvalidManifest as error:
                 problems += error.problems

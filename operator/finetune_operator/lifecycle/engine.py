@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from finetune_operator.errors import SweepError
-from finetune_operator.evaluation import SCHEMES
+from finetune_operator.evaluation import ANYWHERE, SourceRules
 from finetune_operator.lifecycle.accounts import Accounts, ProviderFactory
 from finetune_operator.lifecycle.admission import Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
@@ -54,7 +54,7 @@ class Engine:
         work_dir: Path,
         make_provider: ProviderFactory = registry.create,
         load_provider: Callable[[str], None] = registry.load,
-        allowed_schemes: Collection[str] = SCHEMES,
+        dataset_rules: SourceRules = ANYWHERE,
         reference_grace_s: float = 0.0,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -65,7 +65,7 @@ class Engine:
             work_dir: Folder for datasets, answers and providers that work on this machine.
             make_provider: Makes providers from their configuration.
             load_provider: Imports what a type of provider needs; called in a thread before.
-            allowed_schemes: Where datasets may come from.
+            dataset_rules: Where datasets may come from.
             reference_grace_s: For how long a new sweep may wait for what it refers to, in seconds.
             now: The time, timezone-aware.
         """
@@ -82,7 +82,7 @@ class Engine:
                 self._background,
                 datasets_dir=work_dir / "datasets",
                 enqueue=self.enqueue,
-                allowed_schemes=allowed_schemes,
+                rules=dataset_rules,
             ),
             background=self._background,
             uploads=Uploads(self._background, enqueue=self.enqueue),

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from finetune_operator.resources.patterns import MAY_HOLD_SECRETS, MEANINGS
 
 _LONGEST_INPUT = 40
+_LONGEST_NAME = 80
 _WHOLE_NUMBER = "must be a whole number, written without quotes"
 _FIELDS = "must be a mapping of fields"
 
@@ -79,6 +80,12 @@ def message(details: ErrorDetails, known_fields: tuple[str, ...] = ()) -> str:
         text = _PLAIN.get(kind, details["msg"].removeprefix("Value error, "))
     shows = kind in _SHOWS_INPUT and context.get("pattern") not in MAY_HOLD_SECRETS
     return text + _not_this(details["input"]) if shows else text
+
+
+def shown(text: str) -> str:
+    """A name that somebody chose, as it may stand in a message: not for ever, and nothing that cannot be written."""
+    short = text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"
+    return short if short.isprintable() else short.encode("unicode_escape").decode()
 
 
 def _not_this(value: object) -> str:

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from finetune_operator.errors import InvalidManifest, Problem
 from finetune_operator.resources.common import API_VERSION, Resource
-from finetune_operator.resources.messages import message
+from finetune_operator.resources.messages import message, shown
 from finetune_operator.resources.provider import FinetuneProvider
 from finetune_operator.resources.sweep import FinetuneSweep
 from finetune_operator.resources.trial import FinetuneTrial
@@ -35,7 +35,8 @@ def parse_resource(kind: type[R], raw: Mapping[str, Any]) -> R:
     if not isinstance(raw, Mapping):
         raise InvalidManifest((Problem("", "a manifest must be a mapping with apiVersion, kind and spec"),))
     if raw.get("apiVersion") != API_VERSION:
-        text = f"must be {API_VERSION}, not {raw.get('apiVersion')!r}"
+        found = raw.get("apiVersion")
+        text = f"must be {API_VERSION}, not {shown(found) if isinstance(found, str) else 'that'}"
         raise InvalidManifest((Problem("apiVersion", text),))
     try:
         return kind.model_validate(raw, by_alias=True, by_name=False)
@@ -88,5 +89,5 @@ def field_path(location: Sequence[int | str]) -> str:
         if isinstance(part, int):
             path += f"[{part}]"
         elif part != "[key]":
-            path += f".{part}" if path else part
+            path += f".{shown(part)}" if path else shown(part)
     return path

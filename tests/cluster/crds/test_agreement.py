@@ -6,15 +6,26 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from kubernetes import client
 
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.resources import RESOURCE_KINDS, parse_resource
 from samples import GOOD
+from samples.hostile import can_be_sent, drawn, spoiled
 from samples.schemas import crd_schema, nodes
 from samples.server import Server
 
 Path = tuple[str | int, ...]
+
+_SEEDED = settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.generate,),
+)
 
 _WORDS = (
     "a A a-b -a a.b a..b a_b 1 1.50 1. 48h 0h 1h1h s3://a S3://a USD usd Minimize Grid accuracy validationLoss Best "
@@ -136,6 +147,26 @@ def test_models_and_server_agree_on_changed_manifests(seed: int, server: Server)
     chance = random.Random(seed)
     judgements = {_both_refuse(_mutated(chance.choice(GOOD).manifest, chance), server) for _ in range(100)}
     assert judgements == {True, False}
+
+
+@pytest.mark.parametrize("kind", RESOURCE_KINDS)
+@settings(_SEEDED, max_examples=60)
+@given(data=st.data())
+def test_models_and_server_agree_on_hostile_manifests_of_the_schema(
+    kind: str, data: st.DataObject, server: Server
+) -> None:
+    manifest = data.draw(drawn(kind).filter(can_be_sent))
+    manifest.pop("status", None)  # of which the server says nothing when an object is made
+    _both_refuse(manifest, server)
+
+
+@settings(_SEEDED, max_examples=250)
+@given(manifest=spoiled().filter(can_be_sent))
+def test_models_and_server_agree_on_good_manifests_that_were_spoiled(
+    manifest: dict[str, Any], server: Server
+) -> None:
+    manifest.pop("status", None)
+    _both_refuse(manifest, server)
 
 
 def _both_refuse(manifest: dict[str, Any], server: Server) -> bool:

@@ -80,8 +80,24 @@ def test_a_manifest_of_a_cluster_cannot_read_the_operators_files(
     served["engine_factory"]("the store")
     assert made["store"] == "the store"
     assert made["work_dir"] == Path("deep")
-    assert "file" not in made["allowed_schemes"]
-    assert "s3" in made["allowed_schemes"]
+    rules = made["dataset_rules"]
+    assert "file" not in rules.schemes
+    assert "s3" in rules.schemes
+    assert not rules.private_addresses
+
+
+@pytest.mark.parametrize("how", ["flag", "environment"])
+def test_private_datasets_have_to_be_allowed_by_the_administrator(
+    cli: Cli, served: dict[str, Any], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    made: dict[str, Any] = {}
+    monkeypatch.setattr("finetune_operator.lifecycle.engine.Engine", lambda **options: made.update(options))
+    if how == "environment":
+        monkeypatch.setenv("FINETUNE_ALLOW_PRIVATE_DATASETS", "true")
+    cli("operator", "-A", *(["--allow-private-datasets"] if how == "flag" else []))
+    served["engine_factory"]("the store")
+    assert made["dataset_rules"].private_addresses
+    assert "file" not in made["dataset_rules"].schemes
 
 
 def test_running_a_sweep_here_loads_no_kubernetes_client() -> None:

@@ -120,6 +120,58 @@ def test_ten_wrong_lines_are_listed_and_the_others_counted(dataset: Write, line:
     assert found[10:] == ["and 15 more problems of this kind"]
 
 
+@pytest.mark.parametrize("wrong", [b"\n", b"{}\n", b"x\n\n"])
+def test_dataset_with_endless_wrong_lines_is_not_read_to_its_end(wrong: bytes) -> None:
+    read = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield wrong * 1000
+
+    with pytest.raises(InvalidDataset, match="line 1"):
+        check_chunks(endless(), field=FIELD)
+    assert read <= 3
+
+
+def test_a_thousand_empty_lines_at_the_end_are_too_many(dataset: Write, line: Line) -> None:
+    assert check_dataset(dataset(line() + "\n" * 900), field=FIELD).examples == 1
+    assert problems(dataset(line() + "\n" * 1100)) == [
+        "line 2: is empty, and so are the next 1,000 lines; remove them"
+    ]
+
+
+@pytest.mark.parametrize("depth", [10, 500, *range(960, 1010), 100_000])
+@pytest.mark.parametrize(
+    "place", ['{{"messages": {}}}', '{{"messages": [{{"role": {}, "content": "x"}}]}}', "{}"]
+)
+def test_nesting_of_any_depth_is_a_wrong_line(dataset: Write, depth: int, place: str) -> None:
+    for deep in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
+        assert len(problems(dataset(place.format(deep)))) == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "NaN",
+        "-Infinity",
+        "1e999999",
+        "9" * 5000,
+        '"\\ud800"',
+        '"\\udfff\\ud800"',
+        '"\\u0000"',
+        "null",
+        '"' + "x" * 2**22,
+    ],
+)
+def test_no_value_is_more_than_a_wrong_line(dataset: Write, value: str) -> None:
+    for place in ('{{"messages": [{{"role": {}, "content": "x"}}]}}', "{}", '{{"messages": {}}}'):
+        (found,) = problems(dataset(place.format(value)))
+        assert len(found) < 300
+        assert not any(0xD800 <= ord(each) < 0xE000 for each in found)
+
+
 def test_error_is_one_of_a_manifest(dataset: Write) -> None:
     with pytest.raises(InvalidManifest, match=r"^spec\.dataset\.training: line 1: "):
         check_dataset(dataset("{}"), field=FIELD)

@@ -180,7 +180,7 @@ async def test_unusable_uri_is_refused_with_its_field(tmp_path: Path, uri: str, 
 
 async def test_scheme_that_is_not_allowed_here_is_refused(dataset: Write, line: Line, tmp_path: Path) -> None:
     with pytest.raises(InvalidManifest, match=r"allowed: https://, s3://, or configMapRef"):
-        await get(f"file://{dataset(line())}", tmp_path, allowed_schemes={"s3", "https"})
+        await get(f"file://{dataset(line())}", tmp_path, rules=sources.SourceRules({"s3", "https"}))
 
 
 async def test_chained_uri_does_not_reach_another_file_system(
@@ -268,7 +268,7 @@ async def test_event_loop_is_free_while_a_file_is_read(
 ) -> None:
     gate = threading.Event()
 
-    def slow(uri: str, **_: object) -> Iterator[bytes]:
+    def slow(uri: str, connections: object, **_: object) -> Iterator[bytes]:
         assert gate.wait(10)
         yield line().encode()
 

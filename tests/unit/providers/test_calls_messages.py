@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -72,6 +73,59 @@ def test_no_secret_is_left_wherever_it_stands(secrets: list[str], data: st.DataO
 )
 def test_all_that_belongs_to_a_secret_is_hidden(message: str, secrets: list[str], cleaned: str) -> None:
     assert clean(message, secrets) == cleaned
+
+
+KEY = "sk-proj-9a8B7c6D5e4F3g2H1i0J+k/L=mN"
+KEY_FILE = json.dumps(
+    {
+        "private_key": "-----BEGIN KEY-----\n" + "MIIEvQ1/BADANBgk+" * 4 + "\n-----END KEY-----\n",
+        "project_id": "acme-2026-support-intents",
+        "client_email": "sweeps@acme-2026.iam.gserviceaccount.com",
+        "token_uri": "https://oauth2.googleapis.com/token",
+    }
+)
+
+
+@pytest.mark.parametrize("secret", [KEY, "MIIEvQ1/BADANBgk+" * 4])
+@pytest.mark.parametrize("written", [str, lambda text: quote(text, safe=""), lambda text: b64(text, 0)])
+def test_a_long_secret_is_hidden_in_part_too(secret: str, written: Callable[[str], str]) -> None:
+    middle = len(secret) // 2
+    for part in (secret, secret[:middle], secret[middle:], secret[5:-5]):
+        assert clean(f"key {written(part)}... is wrong", [KEY, KEY_FILE]).replace("[hidden]", "") in {
+            "key ... is wrong",
+            "key =... is wrong",
+            "key ==... is wrong",
+            *(f"key {edge}... is wrong" for edge in edges(written(part))),
+        }
+
+
+def edges(text: str) -> set[str]:
+    """What may be left of a part that was encoded by itself: its last characters hold less than a byte each."""
+    return {text[-count:] for count in range(1, 5)}
+
+
+def b64(text: str, offset: int) -> str:
+    return base64.b64encode(b"x" * offset + text.encode()).decode()
+
+
+@pytest.mark.parametrize("offset", range(3))
+def test_base64_of_a_secret_is_hidden_wherever_it_begins(offset: int) -> None:
+    left = clean(f"said {b64(KEY + 'tail', offset)}", [KEY]).removeprefix("said ")
+    assert "[hidden]" in left
+    assert len(left.replace("[hidden]", "")) < 12
+
+
+def test_addresses_and_names_of_a_key_file_stand_in_messages() -> None:
+    said = (
+        "aiplatform.googleapis.com/token, sweeps@acme-2026.iam.gserviceaccount.com, acme-2026-support-intents"
+    )
+    assert clean(said, [KEY_FILE]) == said
+
+
+def test_a_message_of_megabytes_is_cut_before_it_is_searched() -> None:
+    began = time.monotonic()
+    assert len(clean("x" * 10**8, [KEY, KEY_FILE])) <= 600
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("written", [json.dumps, repr, lambda text: quote(text, safe="")])
