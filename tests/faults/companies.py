@@ -81,6 +81,10 @@ def watch_company(kind: str, server: HostedCompany, moments: Moments) -> None:
     carry_out, words = server._carry_out, STEPS[kind]
 
     def seen(route: Route | None, request: Request) -> Answer | None:
+        with moments.under_way():
+            return look(route, request)
+
+    def look(route: Route | None, request: Request) -> Answer | None:
         name = words.get(request.operation, request.operation)
         if moments.pass_by(Moment(kind, name, When.ARRIVED, request)):
             return None

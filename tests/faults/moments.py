@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -86,6 +87,8 @@ class Moments:
 
     def __init__(self) -> None:
         self.seen: Counter[Moment] = Counter()
+        self._under_way = 0
+        self._quiet = threading.Condition()
         self._traps: list[Trap] = []
         self._lock = threading.Lock()
 
@@ -100,6 +103,23 @@ class Moments:
         """Take all traps away."""
         with self._lock:
             self._traps.clear()
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """A company works on a call."""
+        with self._quiet:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._quiet:
+                self._under_way -= 1
+                self._quiet.notify_all()
+
+    def wait_until_quiet(self, within_s: float = 20.0) -> bool:
+        """Wait until no company works on what somebody asked who may be dead by now."""
+        with self._quiet:
+            return self._quiet.wait_for(lambda: self._under_way == 0, within_s)
 
     def pass_by(self, moment: Moment) -> bool:
         """Let a moment pass; true where the caller must get no answer, or nothing be carried out."""

@@ -7,6 +7,8 @@ is left out is the time for imports, in which no command has done anything yet.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import os
 import select
@@ -23,6 +25,7 @@ import finetune_operator
 import finetune_providers
 
 ROOT = Path(__file__).parents[2]
+_PR_SET_PDEATHSIG = 1
 _PRELOADED = (
     "finetune_operator.cli.operator_command",
     "finetune_operator.cli.run_command",
@@ -157,6 +160,9 @@ def serve() -> None:
         importlib.import_module(module)
     alone = len(os.listdir("/proc/self/task")) == 1
     assert alone, "a process with threads must not fork"
+    # What is there now stays as it is: the children share it and never look through it for garbage.
+    gc.collect()
+    gc.freeze()
     # Nobody waits for the children, and the kernel forgets them at once.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
@@ -191,6 +197,9 @@ def _settle_in(order: dict[str, Any], log: Path) -> None:
     import resource
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(
+        _PR_SET_PDEATHSIG, signal.SIGKILL
+    )  # no test leaves an operator behind, however it ends
     os.setsid()
     os.chdir(order["folder"])
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.faults.endings import ends_well
 from tests.faults.moments import When, step
 from tests.faults.world import World
 
@@ -20,7 +21,7 @@ WRITES = (
     "release sweep",
 )
 """What the operator writes during a sweep at a company that deploys nothing, in order."""
-CALLS = ("look up", "look for data", "upload", "create", "observe", "answer", "delete data")
+CALLS = ("look up", "look for data", "upload", "create", "answer", "delete data")
 """What it asks of the company."""
 DEPLOYING = ("AzureOpenAI", "Bedrock")
 SERVING = (
@@ -40,13 +41,9 @@ def killed_once(world: World, kind: str, name: str, when: When) -> None:
     """A sweep of one trial whose operator is killed at one step; it ends, with nothing bought twice, lost or leaked."""
     trap = world.moments.at(step(name, when), world.kill)
     world.apply(kind, trials=1)
-    assert world.run(), f"stuck: {world.states()}\n{world.log()}"
-    assert world.kills == 1, f"never seen: {name}, {when}; seen: {sorted(map(str, world.moments.seen))}"
-    findings = world.judge()
-    assert not findings, f"{findings}\n{world.log()}"
-    assert trap.sprung
+    (trial,) = ends_well(world, trap)
+    assert world.kills == 1
     assert len(world.servers[kind].jobs) == 1
-    (trial,) = world.trials()
     assert trial["status"]["phase"] == "Succeeded", trial["status"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +35,7 @@ FILES = {
 }
 """The examples by the type of their provider."""
 PATIENCE_S = 60.0
-_LOOK_S = 0.05
+_LOOK_S = 0.15
 
 
 class World:
@@ -106,8 +108,12 @@ class World:
         )
 
     def start(self, **limits: int) -> None:
-        """Start the operator; the one before must have ended."""
+        """Start the operator; the one before must have ended, and what it had asked for with it.
+
+        Nobody is there for a moment: a call that lay in a network for longer than that is what `list_lag_s` is for.
+        """
         assert self.operator is None or not self.operator.running
+        self.moments.wait_until_quiet()
         self.operator = self.bear(self.proxy, **limits)
 
     def kill(self, _: Moment | None = None) -> bool:
@@ -116,6 +122,16 @@ class World:
             self.kills += 1
             return True
         return False
+
+    def freeze(self) -> None:
+        """SIGSTOP: it is there and does nothing, as a node whose disk hangs."""
+        assert self.operator is not None
+        os.kill(self.operator.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen operator go on."""
+        assert self.operator is not None
+        os.kill(self.operator.pid, signal.SIGCONT)
 
     # -- what people do -------------------------------------------------------------------------------------------
 
@@ -212,8 +228,7 @@ class World:
         sweeps = {each["metadata"]["name"]: each for each in self.api.list("FinetuneSweep")}
         if not all(name in sweeps and _has_ended(sweeps[name]) for name in self.sweeps):
             return False
-        held = [*sweeps.values(), *self.trials()]
-        return not any(each["metadata"].get("finalizers") for each in held)
+        return not any(each["metadata"].get("finalizers") for each in [*sweeps.values(), *self.trials()])
 
     def judge(self, *, data_may_stay: bool = False) -> Findings:
         """What is wrong at the end."""
