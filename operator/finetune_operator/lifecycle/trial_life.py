@@ -59,6 +59,8 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     if trial.phase is TrialPhase.STALLED:
         await (_go_on if trial.status.reason == SWEEP_MISSING else purchase.unstall)(context, trial)
         return None
+    # A restore or a person may have taken it away; without it a deletion would leave the job running.
+    trial = await context.store.add_finalizer(trial)
     account = await context.accounts.get(key.namespace, trial.spec.provider_ref.name)
     with account.lane() as free:
         return await _step(context, trial, sweep, account) if free else LANE_AGAIN_S
