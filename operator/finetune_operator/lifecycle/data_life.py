@@ -27,7 +27,11 @@ async def delete_data(context: Context, sweep: FinetuneSweep, trials: Collection
     context.uploads.forget(scope)
     if sweep.spec.keep_data:
         return
-    for provider in sorted({trial.spec.provider_ref.name for trial in trials}):
+    providers = {trial.spec.provider_ref.name for trial in trials}
+    if sweep.deleting:
+        # Trials that were released are gone by now, and what was uploaded for them is not.
+        providers |= {candidate.provider_ref.name for candidate in sweep.spec.candidates}
+    for provider in sorted(providers):
         try:
             await _delete_at(context, sweep, provider, scope)
         except TransientProviderError:
