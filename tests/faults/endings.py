@@ -8,7 +8,7 @@ from tests.faults.moments import Trap
 from tests.faults.world import World
 
 
-def ends_well(world: World, *traps: Trap, within_s: float = 90.0) -> list[Raw]:
+def ends_well(world: World, *traps: Trap, within_s: float = 90.0, data_may_stay: bool = False) -> list[Raw]:
     """All sweeps end and every trap was sprung; nothing was bought twice, lost or leaked, nobody is stuck.
 
     Returns:
@@ -18,7 +18,7 @@ def ends_well(world: World, *traps: Trap, within_s: float = 90.0) -> list[Raw]:
     waiting = [trap for trap in traps if not trap.sprung]
     assert not waiting, f"never seen; seen: {sorted(map(str, world.moments.seen))}\n{world.log()}"
     assert ended, f"stuck: {world.states()}\n{world.log()}"
-    findings = world.judge()
+    findings = world.judge(data_may_stay=data_may_stay)
     assert not findings, f"{findings}\n{world.log()}"
     return world.trials()
 

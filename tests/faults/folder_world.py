@@ -160,5 +160,7 @@ class FolderWorld:
             else:
                 continue
             partial = file.with_name(f".{file.name}.edited")
-            partial.write_text(dump_yaml(trial), "utf-8")
+            partial.write_text(
+                f"{dump_yaml(trial)}...\n", "utf-8"
+            )  # without the last line it counts as cut off
             os.replace(partial, file)

@@ -116,6 +116,8 @@ class Nursery:
                 "OMP_NUM_THREADS": "1",
             },
         )
+        assert self._parent.stdout is not None
+        assert self._parent.stdout.readline() == "ready\n"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -165,6 +167,7 @@ def serve() -> None:
     gc.freeze()
     # Nobody waits for the children, and the kernel forgets them at once.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    print("ready", flush=True)
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()

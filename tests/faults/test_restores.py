@@ -6,7 +6,7 @@ import copy
 
 import pytest
 from tests.faults.cluster_api import Raw
-from tests.faults.endings import ends_well
+from tests.faults.endings import ends_well, nothing_goes_on
 from tests.faults.world import World
 
 KINDS = ("FinetuneProvider", "FinetuneSweep", "FinetuneTrial")
@@ -75,7 +75,8 @@ def test_restored_objects_with_new_uids_buy_nothing_again(world: World, status: 
     bring_back(world, objects, status=status)
     for server in world.servers.values():
         server.finish_training()
-    ends_well(world)
+    # What was uploaded lies under the name of the sweep that was: see the test that is expected to fail.
+    ends_well(world, data_may_stay=True)
     assert {kind: len(server.jobs) for kind, server in world.servers.items()} == {"OpenAI": 2, "Bedrock": 2}
 
 
@@ -119,8 +120,33 @@ def test_trials_that_came_back_before_their_sweep_wait_for_it(world: World) -> N
         )
     for server in world.servers.values():
         server.finish_training()
-    ends_well(world)
+    ends_well(world, data_may_stay=True)
     assert len(world.servers["OpenAI"].jobs) == 2
+
+
+@pytest.mark.xfail(strict=True, reason="uploads are named by the sweep's UID, which a restore changes")
+def test_what_was_uploaded_before_a_restore_is_deleted_at_the_end(world: World) -> None:
+    amid_training(world, "OpenAI")
+    objects = back_up(world)
+    wipe_out(world)
+    bring_back(world, objects, status=True)
+    for server in world.servers.values():
+        server.finish_training()
+    ends_well(world)
+
+
+def test_a_trial_that_lost_its_finalizer_leaves_no_job_when_its_sweep_is_deleted(world: World) -> None:
+    amid_training(world, "OpenAI")
+    for server in world.servers.values():
+        server.training_s = 1e6
+    for kind in KINDS[1:]:
+        for each in world.api.list(kind):
+            world.api.patch(kind, each["metadata"]["name"], {"metadata": {"finalizers": None}})
+    held = world.run(lambda: all(trial["metadata"].get("finalizers") for trial in world.trials()))
+    assert held, world.log()
+    world.api.delete("FinetuneSweep", world.sweeps[0])
+    assert world.run(lambda: not world.api.list("FinetuneSweep") and not world.api.list("FinetuneTrial"))
+    nothing_goes_on(world)
 
 
 def _owner(sweep: Raw) -> Raw:

@@ -78,6 +78,9 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         return None
     if admission.problems:
         return await _refuse(context, key, sweep, admission)
+    if trials:
+        # A restore or a person may have taken it away; without it nobody would delete the data at the end.
+        sweep = await context.store.add_finalizer(sweep)
     return await _decide_and_act(context, key, sweep, trials, admission)
 
 

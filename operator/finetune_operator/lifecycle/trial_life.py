@@ -60,6 +60,8 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     if trial.phase is TrialPhase.STALLED:
         await (_go_on if trial.status.reason == SWEEP_MISSING else purchase.unstall)(context, trial)
         return None
+    # A restore or a person may have taken it away; without it a deletion would leave the job running.
+    trial = await context.store.add_finalizer(trial)
     account = await _account(context, trial)
     account.slots.take_in([(key, trial)])  # also where a write came through whose answer was lost
     with account.lane() as free:

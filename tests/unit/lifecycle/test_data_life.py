@@ -88,6 +88,21 @@ async def test_a_deleted_sweep_takes_its_data_with_it_but_does_not_wait_for_ever
     assert await bench.store.get_sweep(bench.sweep_key) is None
 
 
+async def test_data_of_trials_that_are_gone_before_their_sweep_is_deleted_too(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    assert bench.company.files
+    bench.delete_sweep()
+    await bench.look(bench.sweep_key)
+    await bench.look(bench.trial_key())
+    assert await bench.store.get_trial(bench.trial_key()) is None
+    await bench.look(bench.sweep_key)
+    assert await bench.store.get_sweep(bench.sweep_key) is None
+    assert not bench.company.files
+
+
 async def test_jobs_that_go_on_without_their_sweep_keep_their_data(make_bench: MakeBench) -> None:
     bench = await make_bench(**ONE, deletionPolicy="Orphan")
     bench.company.hold = True
