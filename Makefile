@@ -55,7 +55,7 @@ cluster-tests: install
 	PYTHONPATH=tests $(BIN)/python -m controlplane build || test "$$CI" != true
 	$(BIN)/python -m pytest tests/cluster -n $(WORKERS) --dist loadfile -q
 
-test: check cluster-tests test-faults ## All tests, those on a real Kubernetes API server included
+test: check cluster-tests ## All tests, those on a real Kubernetes API server included
 
 test-faults: install ## Kill operators at every step of a trial's life, and worse
 	PYTHONPATH=tests $(BIN)/python -m controlplane build || test "$$CI" != true
