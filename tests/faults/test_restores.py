@@ -142,8 +142,12 @@ def test_a_trial_that_lost_its_finalizer_leaves_no_job_when_its_sweep_is_deleted
     for kind in KINDS[1:]:
         for each in world.api.list(kind):
             world.api.patch(kind, each["metadata"]["name"], {"metadata": {"finalizers": None}})
-    held = world.run(lambda: all(trial["metadata"].get("finalizers") for trial in world.trials()))
-    assert held, world.log()
+
+    def held() -> bool:
+        objects = [*world.api.list("FinetuneSweep"), *world.trials()]
+        return all(each["metadata"].get("finalizers") for each in objects)
+
+    assert world.run(held), world.log()
     world.api.delete("FinetuneSweep", world.sweeps[0])
     assert world.run(lambda: not world.api.list("FinetuneSweep") and not world.api.list("FinetuneTrial"))
     nothing_goes_on(world)

@@ -72,15 +72,15 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
     if strangers := [trial.name for trial in trials if not trial.belongs_to(sweep)]:
         await _wait_for_strangers(context, sweep, strangers)
         return None
+    if trials:
+        # A restore or a person may have taken it away; without it nobody would delete the data at the end.
+        sweep = await context.store.add_finalizer(sweep)
     admission = context.admissions.get(key, sweep, waiter=key)
     if admission is None:
         await _say_that_it_is_checked(context, sweep)
         return None
     if admission.problems:
         return await _refuse(context, key, sweep, admission)
-    if trials:
-        # A restore or a person may have taken it away; without it nobody would delete the data at the end.
-        sweep = await context.store.add_finalizer(sweep)
     return await _decide_and_act(context, key, sweep, trials, admission)
 
 
