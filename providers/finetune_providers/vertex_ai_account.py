@@ -107,6 +107,7 @@ class Account:
             credentials = self._credentials()
         if credentials.token_state != TokenState.FRESH:
             with requests.Session() as session:
+                _prepare(session)
                 credentials.refresh(functools.partial(Request(session), timeout=READ_TIMEOUT_S))
 
     def tuning(self) -> Any:
@@ -216,7 +217,8 @@ class Account:
             return client
 
 
-def _prepare(session: Any, *, sends_again: bool) -> None:
+def _prepare(session: Any, *, sends_again: bool = True) -> None:
+    session.max_redirects = 0  # a token is for its own address alone, and a create call is made once
     for scheme in ("https://", "http://"):
         session.mount(scheme, _Adapter(pool_maxsize=16))
     if not sends_again:
