@@ -171,13 +171,21 @@ class Calls:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _named(self, error: Exception) -> Exception:
-        named = self._explain(error)
+        named = self._explain(error) or _not_understood(error)
         if named is None:
             return error
         if isinstance(named, TransientProviderError) and named.retry_after_s:
             self._pacer.hold(named.retry_after_s)
         named.args = (clean(str(named), self._secrets),)
         return named
+
+
+def _not_understood(error: Exception) -> UnexpectedResponse | None:
+    """What no parser can take, though the SDKs hand it through: endless nesting, endless numbers, half characters."""
+    too_long = isinstance(error, ValueError) and str(error).startswith("Exceeds the limit")
+    if too_long or isinstance(error, RecursionError | UnicodeError | OverflowError):
+        return UnexpectedResponse(f"the answer cannot be read: {type(error).__name__}")
+    return None
 
 
 def clean(message: str, secrets: Collection[str]) -> str:

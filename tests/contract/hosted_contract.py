@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 
 import pytest
+from tests.contract.hostile_answers import HostileAnswersContract
 from tests.contract.provider_contract import (
     ANSWERS,
     DEPLOYMENT,
@@ -66,7 +67,7 @@ class Operations:
     deploy: str = ""
 
 
-class HostedContract(ProviderContract):
+class HostedContract(HostileAnswersContract, ProviderContract):
     """A provider over HTTP, with everything that goes wrong there."""
 
     operations: Operations

@@ -163,9 +163,10 @@ class Deployments:
             params={"api-version": API_VERSION},
             headers={"Authorization": f"Bearer {token}"},
             json=body,
+            allow_redirects=False,  # the token is for this address alone
         ) as response:
             text = await response.text()
-            if response.status >= 400:
+            if not 200 <= response.status < 300:
                 raise _refusal(response.status, text, response.headers.get("Retry-After"))
             return json.loads(text) if text else None
 

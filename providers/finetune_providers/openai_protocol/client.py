@@ -31,6 +31,9 @@ def without_environment(
     The process serves many accounts: a variable that is meant for one must not be sent for another. The SDK
     (3.54, `lib/_client_auth.py`) has no argument that says "none".
     """
+    # A key is for its own address alone, and a create call is made once: neither follows a redirection. The SDK
+    # (3.54, `_base_client.py`) makes its HTTP client follow them.
+    client._client.follow_redirects = False
     client.organization = organization
     client.project = project
     client.admin_api_key = None

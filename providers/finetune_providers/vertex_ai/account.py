@@ -104,6 +104,7 @@ class Account:
         renewable = getattr(credentials, "refresh_token", "") is not None
         if renewable or credentials.token_state != TokenState.FRESH:
             with requests.Session() as session:
+                _prepared(session)
                 credentials.refresh(functools.partial(Request(session), timeout=READ_TIMEOUT_S))
 
     def ask(
@@ -225,6 +226,7 @@ class Account:
 
 
 def _prepared(session: Any) -> Any:
+    session.max_redirects = 0  # a token is for its own address alone, and a create call is made once
     for scheme in ("https://", "http://"):
         session.mount(scheme, _Adapter(pool_maxsize=16))
     return session
