@@ -30,7 +30,7 @@ from google.oauth2 import service_account
 from requests.adapters import HTTPAdapter
 
 from finetune_providers.base import ProviderConfig
-from finetune_providers.calls import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from finetune_providers.calls import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, keep_identity
 from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 from finetune_providers.vertex_ai_errors import CREDENTIALS, SECRET_KEYS
 
@@ -263,6 +263,7 @@ def _service_account_key(config: ProviderConfig) -> Mapping[str, Any]:
 
 def _credentials(config: ProviderConfig, key: Mapping[str, Any]) -> Any:
     if not key:
+        keep_identity(config, config.endpoint, *config.endpoints.values())
         return None
     login = config.endpoints.get("login")
     kind = service_account.Credentials if config.endpoint is None else _LocalCredentials
