@@ -7,8 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
+KILLS ?= 1000
+SEED ?= 1
 
-.PHONY: help install demo test check lint types imports unit cluster-tests controlplane bench-manifests cluster-up cluster-down lock format clean
+.PHONY: help install demo test check lint types imports unit cluster-tests controlplane test-faults bench-faults bench-manifests cluster-up cluster-down lock format clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -54,6 +56,13 @@ cluster-tests: install
 	$(BIN)/python -m pytest tests/cluster -n $(WORKERS) --dist loadfile -q
 
 test: check cluster-tests ## All tests, those on a real Kubernetes API server included
+
+test-faults: install ## Kill operators at every step of a trial's life, and worse
+	PYTHONPATH=tests $(BIN)/python -m controlplane build || test "$$CI" != true
+	$(BIN)/python -m pytest tests/faults -n $(WORKERS) --dist worksteal -q
+
+bench-faults: controlplane ## Kill operators KILLS times (1000) at random; writes docs/reliability.md
+	PYTHONPATH=.:operator:providers:tests KILLS=$(KILLS) SEED=$(SEED) $(BIN)/python -m tests.faults.bench
 
 cluster-up: controlplane ## Start a real API server; kubeconfig in .cache/cluster/kubeconfig
 	PYTHONPATH=tests $(BIN)/python -m controlplane up

@@ -263,6 +263,8 @@ class Capabilities:
         appears_within_s: Seconds for which a job may be missing from `find` after a create call in doubt: for
             so long it is looked for before anybody is asked. Of interest where `lookup_window_s` is None.
         needs_deployment: A fine-tuned model answers only through `deploy`.
+        native_states: The provider's own words for a job's state that are understood; a person is told of any other.
+            Empty where there can be no other.
     """
 
     finds_by_key: bool
@@ -273,6 +275,7 @@ class Capabilities:
     deletes_models: bool
     appears_within_s: float = 0.0
     needs_deployment: bool = False
+    native_states: frozenset[str] = frozenset()
 
 
 class InferenceSession(Protocol):

@@ -43,14 +43,15 @@ CREATE_TIMEOUT_S = 60.0
 INFERENCE_TIMEOUT_S = 120.0
 UPLOAD_TIMEOUT_S = 900.0
 CONNECT_TIMEOUT_S = 10.0
+LONGEST_HOLD_S = 60.0
 
-_LONGEST_HOLD_S = 3600.0
 _LONGEST_MESSAGE = 600
 _SHORTEST_SECRET = 4
 _SHORTEST_LINE = 16
 _SHORTEST_TOKEN = 24
 _SHORTEST_PART = 12
 _LONGEST_READ = 20_000
+_CLOSED = "the account's connection was closed, as when its Secret changes"
 
 
 def keep_identity(config: ProviderConfig, *addresses: str | None) -> None:
@@ -98,8 +99,11 @@ class RequestPacer:
                 due = self._reserve()
 
     def hold(self, seconds: float) -> None:
-        """Make no further call for some seconds, an hour at most, those that wait already included."""
-        self._held_until = max(self._held_until, self._clock() + min(seconds, _LONGEST_HOLD_S))
+        """Make no further call for some seconds, those that wait already included: the provider asked for it.
+
+        A longer wait is the caller's, who was told of it: a call that only waits would take a worker from others.
+        """
+        self._held_until = max(self._held_until, self._clock() + min(seconds, LONGEST_HOLD_S))
 
     def _reserve(self) -> float:
         due = max(self._clock(), self._next, self._held_until)
@@ -127,6 +131,7 @@ class Calls:
         self._explain = explain
         self._secrets = frozenset(secrets)
         self._pacer = pacer or RequestPacer(requests_per_minute)
+        self._closed = False
         # Threads of its own: a provider that hangs takes none away from the others.
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="provider")
 
@@ -163,12 +168,27 @@ class Calls:
             raise AmbiguousProviderError(str(error)) from None
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking call in a thread of this account's own."""
+        """Run a blocking call in a thread of this account's own.
+
+        Raises:
+            TransientProviderError: The account was closed before it began.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+        if self._closed:
+            raise TransientProviderError(_CLOSED)
+        running = loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+        try:
+            return await running
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if running.cancelled() and task is not None and not task.cancelling():
+                # It waited for a thread when the account was closed. Nobody cancelled who waits for it.
+                raise TransientProviderError(_CLOSED) from None
+            raise
 
     def close(self) -> None:
         """Take no further blocking calls; those in flight end by their own time-outs."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _named(self, error: Exception) -> Exception:

@@ -95,8 +95,9 @@ def _own_models(
     return own
 
 
-def _like(entry: object) -> object:
-    return entry.get("like") if isinstance(entry, Mapping) else None
+def _like(entry: object) -> str | None:
+    like = entry.get("like") if isinstance(entry, Mapping) else None
+    return like if isinstance(like, str) else None
 
 
 @functools.cache
@@ -113,7 +114,7 @@ def _rules(entry: Mapping[str, Any], known: Mapping[str, ModelRules]) -> ModelRu
     """
     _only_words(entry, _ENTRY_WORDS, "")
     like = entry.get("like")
-    if like is not None and like not in known:
+    if like is not None and (not isinstance(like, str) or like not in known):
         raise ValueError(f"like: {like!r} is not known; known: {', '.join(sorted(known)) or 'none'}")
     start = known[like] if like is not None else ModelRules({})
     parameters, traits = entry.get("parameters") or {}, entry.get("traits") or {}
@@ -126,13 +127,23 @@ def _rules(entry: Mapping[str, Any], known: Mapping[str, ModelRules]) -> ModelRu
     wrong = next((name for name, value in traits.items() if not isinstance(value, str)), None)
     if wrong is not None:
         raise ValueError(f"traits.{wrong} must be text; put it in quotation marks")
+    taken = {**start.parameters, **given}
     return replace(
         start,
-        parameters={**start.parameters, **given},
+        parameters=taken,
         note=str(entry.get("note") or start.note),
         traits={**start.traits, **traits},
-        exclusive=tuple(tuple(group) for group in entry.get("exclusive") or start.exclusive),
+        exclusive=_groups(entry["exclusive"], taken) if entry.get("exclusive") else start.exclusive,
     )
+
+
+def _groups(written: object, taken: Collection[str]) -> tuple[tuple[str, ...], ...]:
+    groups = written if isinstance(written, list | tuple) else ()
+    if not groups or not all(
+        isinstance(group, list | tuple) and set(group) <= set(taken) for group in groups
+    ):
+        raise ValueError(f"exclusive must be a list of lists of its parameters: {', '.join(taken)}")
+    return tuple(tuple(group) for group in groups)
 
 
 def _only_words(written: object, allowed: Collection[str], path: str) -> None:

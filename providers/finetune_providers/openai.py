@@ -24,8 +24,8 @@ from finetune_providers.openai_protocol import (
     OpenAIProtocol,
     client_of,
 )
-from finetune_providers.openai_protocol.client import checked_url
-from finetune_providers.openai_protocol.parsing import METRICS
+from finetune_providers.openai_protocol.client import checked_url, header_of_secret, url_of_secret
+from finetune_providers.openai_protocol.parsing import METRICS, NATIVE_STATES
 
 BASE_URL = "https://api.openai.com/v1"
 KEY = "finetune-operator/key"
@@ -46,21 +46,22 @@ def create(config: ProviderConfig, *, client: Any | None = None) -> Provider:
         PermanentProviderError: Something is missing; `field` says where to write it.
     """
     secret = config.credentials
-    key = secret.get("OPENAI_API_KEY", "").strip()
-    if not key:
+    key = header_of_secret(secret, "OPENAI_API_KEY")
+    if key is None:
         raise PermanentProviderError(
             "the Secret has no OPENAI_API_KEY; write it with kubectl create secret generic NAME "
             "--from-literal=OPENAI_API_KEY=sk-…, and name that Secret in spec.credentialsSecretRef",
             field="spec.credentialsSecretRef",
         )
-    if config.endpoint is None and secret.get("OPENAI_BASE_URL"):
-        config = replace(config, endpoint=secret["OPENAI_BASE_URL"].strip())
-    base_url = checked_url(config.endpoint or BASE_URL, field="spec.endpoint")
+    if config.endpoint is not None:
+        base_url = checked_url(config.endpoint, field="spec.endpoint")
+    else:
+        base_url = url_of_secret(secret, "OPENAI_BASE_URL") or BASE_URL
     openai_itself = (urlsplit(base_url).hostname or "").endswith("api.openai.com")  # regions, too
     config = replace(config, endpoint=None if openai_itself else base_url)
     chat_url = checked_url(config.endpoints.get("inference") or base_url, field="spec.endpoints.inference")
-    organization = secret.get("OPENAI_ORG_ID", "").strip() or None
-    project = secret.get("OPENAI_PROJECT_ID", "").strip() or config.project
+    organization = header_of_secret(secret, "OPENAI_ORG_ID")
+    project = header_of_secret(secret, "OPENAI_PROJECT_ID") or config.project
 
     def connect(url: str) -> Any:
         return client_of(url, key=key, organization=organization, project=project)
@@ -105,6 +106,7 @@ def _capabilities(options: Mapping[str, object]) -> Capabilities:
         metrics=METRICS,
         poll_interval_s=float(str(options.get("pollIntervalSeconds", 30))),
         deletes_models=True,
+        native_states=NATIVE_STATES,
         appears_within_s=300.0,
     )
 

@@ -30,8 +30,10 @@ from tests.fakes.vertex_ai_server import REGION as GCP_REGION
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.cluster.operator import run_operator
 from finetune_operator.cluster.store import KubeStore
+from finetune_operator.lifecycle.accounts import ProviderFactory
 from finetune_operator.lifecycle.engine import Engine
 from finetune_operator.resources import load_yaml_documents
+from finetune_providers import registry
 
 Manifest = dict[str, Any]
 
@@ -168,10 +170,16 @@ def _answers(manifests: list[Manifest]) -> dict[str, str]:
 
 
 class HostedWorld:
-    """The operator, which can be stopped and started again, and the people who apply manifests."""
+    """The operator, which can be stopped and started again, and the people who apply manifests.
+
+    Attributes:
+        team: The people.
+        make_provider: Makes providers, from the next start on.
+    """
 
     def __init__(self, team: Team, access: ClusterAccess, *, namespace: str, work_dir: Path) -> None:
         self.team = team
+        self.make_provider: ProviderFactory = registry.create
         self._access = access
         self._namespace = namespace
         self._work_dir = work_dir
@@ -201,4 +209,4 @@ class HostedWorld:
         self._task = None
 
     def _engine(self, store: KubeStore) -> Engine:
-        return Engine(store=store, work_dir=self._work_dir)
+        return Engine(store=store, work_dir=self._work_dir, make_provider=self.make_provider)

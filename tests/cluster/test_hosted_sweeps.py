@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.cluster.hosted_world import Example, HostedWorld, load_example
 from tests.cluster.operator_account import Person, operator_kubeconfig, person
 from tests.cluster.operator_process import Team
+from tests.contract.finetune_process import COMMAND
 from tests.fakes.azure_openai_server import AzureOpenAIServer, Identity
 from tests.fakes.http_server import DROPPED
 
 from controlplane.fixtures import Kubectl
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.resources import FinetuneTrial, TrialPhase
-from finetune_providers import azure_openai
+from finetune_providers.azure_openai import provider as azure_openai
+from finetune_providers.base import Capabilities, Provider, ProviderConfig
+from finetune_providers.registry import create
 
 __all__ = ["operator_kubeconfig", "person"]
 
@@ -198,3 +202,52 @@ async def test_two_sweeps_of_one_account_take_turns_within_its_limit(
         began = job.created_s
         at_once = sum(other.created_s <= began < other.created_s + its.server.training_s for other in jobs)
         assert at_once <= 2
+
+
+async def test_a_purchase_in_doubt_waits_for_a_person_whose_word_is_one_command(
+    world: HostedWorld, example: LoadExample, kubeconfig: Path, namespace: str
+) -> None:
+    its = example("openai")
+    its.sweep_manifest["spec"]["limits"] = {"maxTrials": 1}
+    world.make_provider = impatient
+    await world.crash()
+    await world.start()
+    its.server.fault("jobs.create", DROPPED)
+    world.team.apply(*its.manifests)
+    trial = f"{its.sweep}-0"
+    await world.team.until(
+        its.sweep, lambda _, trials: bool(trials) and trials[0].phase is TrialPhase.STALLED
+    )
+    assert its.server.jobs == {}
+    command = (*COMMAND, "resolve", trial, "-n", namespace)
+    shown = await _output(*command, f"--kubeconfig={kubeconfig}")
+    assert f"finetune resolve {trial} adopt=<job id>" in shown
+    answered = await _output(*command, "retry", f"--kubeconfig={kubeconfig}")
+    assert answered == f"{trial}: 1 retry. The operator goes on with that.\n"
+    sweep = await world.team.finished(its.sweep)
+    assert sweep.status.trials.succeeded == len(its.server.jobs) == 1
+
+
+class Impatient:
+    """A provider that looks half a second for a job that is in doubt, where the real one looks minutes."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._provider, name)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(self._provider.capabilities, appears_within_s=0.5)
+
+
+def impatient(config: ProviderConfig) -> Provider:
+    return cast("Provider", Impatient(create(config)))
+
+
+async def _output(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    told, _ = await process.communicate()
+    assert process.returncode == 0
+    return told.decode()

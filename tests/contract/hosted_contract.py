@@ -223,11 +223,19 @@ class HostedContract(HostileAnswersContract, ProviderContract):
     async def test_an_unknown_state_counts_as_running_and_is_told(
         self, server: HostedCompany, provider: Provider, request_quick: JobRequest
     ) -> None:
+        known = provider.capabilities.native_states
         job = await provider.submit(request_quick)
+        assert job.native_state in known
         server.jobs[job.job_id].native_state = "PONDERING"
         snapshot = (await provider.observe([job.job_id]))[job.job_id]
         assert snapshot.state is JobState.RUNNING
         assert "PONDERING" in snapshot.native_state
+        assert snapshot.native_state not in known
+        server.jobs[job.job_id].native_state = None
+        for _ in range(3):
+            assert (await provider.observe([job.job_id]))[job.job_id].native_state in known
+            server.clock.advance(server.training_s * 0.45)
+        assert (await provider.observe([job.job_id]))[job.job_id].native_state in known
 
     async def test_a_job_that_fails_says_why(
         self, server: HostedCompany, provider: Provider, request_quick: JobRequest, settle: Settle

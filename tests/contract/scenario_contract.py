@@ -100,7 +100,7 @@ def sweep_with(**changes: Any) -> Manifest:
         target = manifest["spec"]
         for parent in parents:
             target = target.setdefault(parent, {})
-        target[last] = value
+        target[last] = deepcopy(value)
     return manifest
 
 
@@ -462,7 +462,7 @@ class PurchaseContract:
         assert ready(sweep)[1] == "TrialStalled"
         (trial,) = await world.trials()
         assert trial.phase is TrialPhase.STALLED
-        assert '"1 retry"' in str(trial.status.message)
+        assert 'resolve-create="1 adopt=<job id>"' in str(trial.status.message)
         assert not world.company.purchases
         await world.annotate_trial(trial.name, "1 retry")
         sweep = await until_finished(world)

@@ -29,12 +29,10 @@ def _object(properties: Mapping[str, Any], required: Iterable[str] = ()) -> dict
     }
 
 
-def _list(item: Mapping[str, Any]) -> dict[str, Any]:
-    properties = {
-        "object": {"const": "list"},
-        "data": {"type": "array", "items": item},
-        "has_more": {"type": "boolean"},
-    }
+def _list(item: Mapping[str, Any], *, paged: bool = True) -> dict[str, Any]:
+    properties: dict[str, Any] = {"object": {"const": "list"}, "data": {"type": "array", "items": item}}
+    if paged:
+        properties["has_more"] = {"type": "boolean"}
     return _object(properties, ["object", "data"])
 
 
@@ -147,7 +145,7 @@ ANSWERS: Mapping[str, Any] = {
     "jobs.checkpoints": _list(CHECKPOINT),
     "files.create": FILE,
     "files.get": FILE,
-    "files.list": _list(FILE),
+    "files.list": _list(FILE, paged=False),
     "files.delete": FILE_DELETE,
 }
 QUERIES: Mapping[str, Iterable[str]] = {

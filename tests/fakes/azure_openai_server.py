@@ -58,6 +58,7 @@ class Hosted:
     created_s: float
     job: Job | None
     fails: bool
+    deleted_s: float | None = None
 
 
 class AzureOpenAIServer(OpenAICompany):
@@ -67,6 +68,8 @@ class AzureOpenAIServer(OpenAICompany):
         processing_s: How long a file is processed, in the clock's seconds.
         deploying_s: How long a deployment is being created.
         known_after_s: How long after that the data plane does not know it.
+        deleting_s: How long a deployment is being deleted.
+        deletion_fails: Whether deletions are accepted and then fail.
         next_deployment_fails: Whether the next deployment ends as Failed.
         quota: Thousands of tokens a minute that all deployments may have together.
         most_jobs: How many jobs the resource keeps.
@@ -77,12 +80,15 @@ class AzureOpenAIServer(OpenAICompany):
     prefix: ClassVar[str] = "/openai"
     longest_suffix: ClassVar[int] = 40
     created: ClassVar[int] = 201
+    oldest_events_first: ClassVar[bool] = True  # as in the specification's example, get_finetuning_job_events
 
     def __init__(self, *, speed: float = 0.0) -> None:
         super().__init__(speed=speed)
         self.processing_s = 0.0
         self.deploying_s = 600.0
         self.known_after_s = 0.0
+        self.deleting_s = 0.0
+        self.deletion_fails = False
         self.next_deployment_fails = False
         self.quota = 250
         self.most_jobs = 100
@@ -126,6 +132,12 @@ class AzureOpenAIServer(OpenAICompany):
         ]
 
     # -- files ----------------------------------------------------------------------------------------------
+
+    def page(self, request: Request, shown: Sequence[Json], *, usual: int = 20) -> Answer:
+        answer = super().page(request, shown, usual=usual)
+        if request.operation == "files.list":
+            del answer.body["has_more"]  # the specification has it on every list but this one
+        return answer
 
     def check_content(self, content: bytes) -> None:
         if not content.startswith(BOM):
@@ -218,10 +230,20 @@ class AzureOpenAIServer(OpenAICompany):
             and self.clock.elapsed() - found.created_s > 86_400
         ):
             return None
+        if (
+            found is not None
+            and found.deleted_s is not None
+            and self.clock.elapsed() >= found.deleted_s + self.deleting_s
+        ):
+            if not self.deletion_fails:
+                return None
+            found.deleted_s = None
         return found
 
     def deployment_state(self, hosted: Hosted) -> str:
         """In the words of Resource Manager."""
+        if hosted.deleted_s is not None:
+            return "Deleting"
         if self.clock.elapsed() - hosted.created_s < self.deploying_s:
             return "Creating"
         return "Failed" if hosted.fails else "Succeeded"
@@ -285,7 +307,7 @@ class AzureOpenAIServer(OpenAICompany):
                 "The specified SKU 'developertier' is not supported for this model",
                 code="InvalidResourceProperties",
             )
-        used = sum(each.capacity for each in self.deployments.values())
+        used = sum(each.capacity for each in map(self.hosted, self.deployments) if each is not None)
         if used + capacity > self.quota:
             self.refuse(
                 400, f"{capacity} new capacity is more than what is available", code="InsufficientQuota"
@@ -293,8 +315,13 @@ class AzureOpenAIServer(OpenAICompany):
         return job
 
     def _delete_deployment(self, request: Request) -> Answer:
-        gone = self.deployments.pop(request.parts["deployment"], None)
-        return Answer(None, 204 if gone is None else 202)
+        hosted = self.hosted(request.parts["deployment"])
+        if hosted is None:
+            return Answer(None, 204)
+        if self.deployment_state(hosted) in {"Creating", "Deleting"}:
+            self.refuse(409, "Another operation is in progress on the deployment", code="RequestConflict")
+        hosted.deleted_s = self.clock.elapsed()
+        return Answer(None, 202)
 
     # -- answers --------------------------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ class BedrockServer(AwsServer):
         writes_metrics: Whether jobs leave their CSV files in S3.
         rows_per_step: Rows in their file for each step of training.
         stop_reason: Of every answer of a model.
+        models_in_the_making: ARNs of models that are not Active yet.
     """
 
     page_size = 100
@@ -74,6 +75,7 @@ class BedrockServer(AwsServer):
         self.writes_metrics = True
         self.rows_per_step = 1
         self.stop_reason = "end_turn"
+        self.models_in_the_making: set[str] = set()
 
     # -- the way in and out -------------------------------------------------------------------------------------
 
@@ -85,6 +87,7 @@ class BedrockServer(AwsServer):
             self.route_to("list", "GET", jobs, "ListModelCustomizationJobs", self._list),
             self.route_to("stop", "POST", f"{jobs}/.+/stop", "StopModelCustomizationJob", self._stop),
             self.route_to("get", "GET", f"{jobs}/.+", "GetModelCustomizationJob", self._get),
+            self.route_to("model", "GET", "/custom-models/.+", "GetCustomModel", self._custom_model),
             self.route_to(
                 "delete-model", "DELETE", "/custom-models/.+", "DeleteCustomModel", self._delete_model
             ),
@@ -328,6 +331,18 @@ class BedrockServer(AwsServer):
                 return job
         raise Refusal(404, "The provided model identifier was not found.")
 
+    def _custom_model(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        arn = asked["modelIdentifier"]
+        job = self._model_s_job(arn)
+        return {
+            "modelArn": arn,
+            "modelName": job.body["customModelName"],
+            "creationTime": self._time(job.created_s),
+            "jobArn": job.job_id,
+            "baseModelArn": f"arn:aws:bedrock:{REGION}::foundation-model/{job.base_model}",
+            "modelStatus": "Creating" if arn in self.models_in_the_making else "Active",
+        }
+
     def _delete_model(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         arn = asked["modelIdentifier"]
         self._model_s_job(arn)
@@ -354,6 +369,8 @@ class BedrockServer(AwsServer):
         return {"provisionedModelArn": deployed.arn}
 
     def _put_on_machines(self, name: str, model: str, kind: str) -> Deployed:
+        if model in self.models_in_the_making:
+            raise Refusal(400, "The provided model is not in the Active state.")
         if name in self.deployments:
             raise Refusal(400, "The provided name is currently in use.")
         arn = self._arn(kind, short_hash(f"{kind} {name} {self.clock.elapsed()}", 12))

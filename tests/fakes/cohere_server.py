@@ -7,6 +7,7 @@ recorded in `violations`, and the request fails.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -118,6 +119,12 @@ class CohereServer(HostedCompany):
         return answer
 
     def _carry_out(self, route: Route | None, request: Request) -> Answer:
+        if route is not None and request.query and route.operation not in cohere_schema.QUERIES:
+            return self.error(400, f"unknown parameters: {', '.join(request.query)}")
+        if route is not None and route.operation in {"create", "chat"}:
+            kind = request.headers.get_content_type()
+            if kind != "application/json":
+                return self.error(400, f"the Content-Type must be application/json, not {kind}")
         answer = super()._carry_out(route, request)
         if answer.status != 200 or route is None:
             return answer
@@ -313,8 +320,11 @@ class CohereServer(HostedCompany):
         self._check_query(request)
         wanted = request.one("datasetType")
         found = [each for each in self.datasets.values() if wanted in {"", each.dataset_type}]
-        start = int(float(request.one("offset", "0")))
-        limit = min(int(float(request.one("limit", "100"))), self.page_size)
+        numbers = [request.one("offset", "0"), request.one("limit", "100")]
+        if not all(re.fullmatch(r"\d+(\.0)?", number) for number in numbers):
+            raise Refusal(400, "limit or offset is invalid")
+        start, limit = (int(float(number)) for number in numbers)
+        limit = min(limit, self.page_size)
         return Answer({"datasets": [self._shown_dataset(each) for each in found[start : start + limit]]})
 
     def _dataset(self, request: Request) -> Dataset:

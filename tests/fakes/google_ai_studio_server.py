@@ -33,6 +33,12 @@ _WORDS = {
 }
 _TYPE = "type.googleapis.com/"
 _HIDDEN_KEY = "API_KEY_INVALID"
+_QUERIES = {
+    "create": {"tunedModelId"},
+    "list": {"pageSize", "pageToken", "filter"},
+    "operations": {"pageSize", "pageToken", "filter"},
+}
+"""By operation, what may stand in a query: the fields of its request that are neither in the path nor the body."""
 
 
 class GoogleAIStudioServer(HostedCompany):
@@ -134,6 +140,10 @@ class GoogleAIStudioServer(HostedCompany):
     def _list(self, request: Request) -> Answer:
         query = {name: values[0] for name, values in request.query.items()}
         asked = self._request("ListTunedModelsRequest", query)
+        if asked.page_size < 0:
+            raise Refusal(400, "page_size must not be negative")
+        if asked.page_token and not re.fullmatch(r"from-\d+", asked.page_token):
+            raise Refusal(400, "page_token is invalid")
         size = min(asked.page_size or 10, 1000, self.page_size)
         jobs = [job for job in self.listed() if self._there(job.job_id)]
         start = int(asked.page_token.removeprefix("from-")) if asked.page_token else 0
@@ -172,8 +182,10 @@ class GoogleAIStudioServer(HostedCompany):
                 raise Refusal(400, f"{model} is not active", code="FAILED_PRECONDITION")
         elif request.parts["id"] not in {BASE_MODEL, UNTUNABLE_MODEL}:
             raise Refusal(404, f"{model} is not found")
-        if asked.contents[-1].role != "user":
-            raise Refusal(400, "contents must end with a user's turn")
+        _check_contents(asked.contents)
+        limit = asked.generation_config
+        if limit.HasField("max_output_tokens") and limit.max_output_tokens < 1:
+            raise Refusal(400, "generation_config.max_output_tokens must be positive")
         if asked.generation_config.temperature != 0 or not asked.generation_config.HasField("temperature"):
             self.violations.append("a model was asked at another temperature than 0")
         question = asked.contents[-1].parts[0].text
@@ -228,9 +240,11 @@ class GoogleAIStudioServer(HostedCompany):
             task["completeTime"] = self._at(job, 1.0)
         return {
             "name": f"tunedModels/{job.job_id}",
-            "displayName": job.body["displayName"],
-            "description": job.body["description"],
-            "baseModel": job.body["baseModel"],
+            **{
+                name: job.body[name]
+                for name in ("displayName", "description", "baseModel")
+                if name in job.body
+            },
             "state": job.native_state or native,
             "createTime": self._at(job, 0.0),
             "updateTime": self._at(job, 1.0 if state.terminal else self.progress(job)),
@@ -290,6 +304,7 @@ class GoogleAIStudioServer(HostedCompany):
         """A handler whose request's path and whose answer are held against what Google has published."""
 
         def judged(request: Request) -> Answer:
+            _check_outside(request)
             answer = handler(request)
             try:
                 schema.check_path(request.method, request.path)
@@ -303,6 +318,28 @@ class GoogleAIStudioServer(HostedCompany):
             return answer
 
         return judged
+
+
+def _check_outside(request: Request) -> None:
+    """Refuse what no published request has in its query, and a body that does not say what it is."""
+    allowed = _QUERIES.get(request.operation, set())
+    for name, values in request.query.items():
+        if name not in allowed:
+            raise Refusal(400, f'Unknown name "{name}": Cannot bind query parameter. No such field.')
+        if len(values) > 1:
+            raise Refusal(400, f"{name} is given more than once")
+    if request.body and request.headers.get_content_type() != "application/json":
+        raise Refusal(400, "the Content-Type of a body must be application/json")
+
+
+def _check_contents(contents: Sequence[Any]) -> None:
+    if not contents:
+        raise Refusal(400, "contents is not specified")
+    if any(not part.text for content in contents for part in content.parts):
+        raise Refusal(400, "contents.parts must not be empty")
+    roles = [content.role for content in contents]
+    if roles != (["user", "model"] * len(roles))[: len(roles)] or roles[-1] != "user":
+        raise Refusal(400, "roles must alternate between user and model, and begin and end with user")
 
 
 def _json(request: Request) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import json
 import re
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -143,7 +144,14 @@ class Route:
 
 
 class FakeServer:
-    """A server that is started with `with`; `url` is its base."""
+    """A server that is started with `with`; `url` is its base.
+
+    Attributes:
+        clock: The company's time.
+        lock: Held while a request is carried out.
+        requests: What arrived, in order.
+        crashes: Where a handler of the fake failed; the end of `with` fails on any.
+    """
 
     content_type: ClassVar[str] = "application/json"
 
@@ -151,6 +159,7 @@ class FakeServer:
         self.clock = Clock(speed)
         self.lock = threading.RLock()
         self.requests: list[Request] = []
+        self.crashes: list[str] = []
         self._faults: dict[str, deque[Fault]] = {}
         self._always: dict[str, Fault] = {}
         self._http: ThreadingHTTPServer | None = None
@@ -221,10 +230,12 @@ class FakeServer:
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         assert self._http is not None
         self._http.shutdown()
         self._http.server_close()
+        # A provider takes an answer of 500 for an outage that passes; the test must not.
+        assert kind is not None or not self.crashes, "the fake itself failed:\n" + "\n".join(self.crashes)
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
         body = _read_body(handler)
@@ -269,6 +280,9 @@ class FakeServer:
                 return route.handler(request)
             except Refusal as refusal:
                 return self.error(refusal.status, refusal.message, code=refusal.code)
+            except Exception:  # noqa: BLE001  it is told at the end of the test
+                self.crashes.append(traceback.format_exc())
+                return self.error(500, "the fake itself failed")
 
     def _spoiled(self, fault: Fault) -> Answer | None:
         if fault.body is not None:

@@ -39,6 +39,7 @@ class OpenAICompany(HostedCompany):
     prefix: ClassVar[str]
     least_examples: ClassVar[int] = 10
     longest_suffix: ClassVar[int]
+    oldest_events_first: ClassVar[bool] = False
 
     def __init__(self, *, speed: float = 0.0) -> None:
         super().__init__(speed=speed)
@@ -297,14 +298,14 @@ class OpenAICompany(HostedCompany):
         job = self.job(request)
         total, _ = self.steps(job)
         done = int(total * self.progress(job))
-        events = [self.event(job, 0, "message", "Created fine-tuning job", None)]
+        events = [self.event(job, 0, "message", "Created fine-tuning job", {})]
         events += [
             self.event(job, step, "metrics", f"Step {step}/{total}", {"step": step, **self.losses(job, step)})
             for step in range(1, done + 1)
         ]
-        return self.page(request, events[::-1])
+        return self.page(request, events if self.oldest_events_first else events[::-1])
 
-    def event(self, job: Job, step: int, kind: str, message: str, data: Json | None) -> Json:
+    def event(self, job: Job, step: int, kind: str, message: str, data: Json) -> Json:
         """One event of a job."""
         return {
             "object": "fine_tuning.job.event",

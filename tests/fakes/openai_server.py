@@ -25,6 +25,8 @@ class OpenAIServer(OpenAICompany):
 
     Attributes:
         closed: The organisation may make no new jobs.
+        processing_s: How long a file is processed, in the clock's seconds.
+        loading_s: How long after its job's end a model is not known yet.
     """
 
     prefix: ClassVar[str] = "/v1"
@@ -33,6 +35,8 @@ class OpenAIServer(OpenAICompany):
     def __init__(self, *, speed: float = 0.0) -> None:
         super().__init__(speed=speed)
         self.closed = False
+        self.processing_s = 0.0
+        self.loading_s = 0.0
 
     def authorize(self, request: Request) -> None:
         if request.headers.get("Authorization") != f"Bearer {self.secret}":
@@ -52,6 +56,29 @@ class OpenAIServer(OpenAICompany):
             ("models.delete", "DELETE", "/v1/models/(?P<model>[^/]+)", self._delete_model),
             ("chat", "POST", "/v1/chat/completions", self._chat),
         ]
+
+    # -- files ----------------------------------------------------------------------------------------------
+
+    def file_state(self, file: Json) -> str:
+        age = self.clock.now().timestamp() - file["created_at"]
+        return "uploaded" if age < self.processing_s else super().file_state(file)
+
+    def page(self, request: Request, shown: Sequence[Json], *, usual: int = 20) -> Answer:
+        answer = super().page(request, shown, usual=usual)
+        if request.operation == "files.list":
+            ids = [item["id"] for item in answer.body["data"]] or [""]
+            answer.body |= {"first_id": ids[0], "last_id": ids[-1]}
+        return answer
+
+    def check_job_file(self, file_id: str, param: str) -> None:
+        super().check_job_file(file_id, param)
+        if self.file_state(self.files[file_id]) == "uploaded":
+            # OpenAI's own words, as its users have reported them since 2023.
+            message = (
+                f"File '{file_id}' is still being processed and is not ready to be used for fine-tuning. "
+                "Please try again later."
+            )
+            self.refuse(400, message)
 
     # -- jobs -----------------------------------------------------------------------------------------------
 
@@ -132,6 +159,7 @@ class OpenAIServer(OpenAICompany):
     def _chat(self, request: Request) -> Answer:
         model = request.json["model"]
         job = self.trained(model)
-        if job is None and model not in MODELS:
+        loading = job is not None and self.clock.elapsed() < job.created_s + self.training_s + self.loading_s
+        if loading or (job is None and model not in MODELS):
             self._missing(model)
         return self.completion(request, model, job)

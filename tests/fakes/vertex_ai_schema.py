@@ -1,7 +1,7 @@
 """Holds requests and answers against Google's discovery documents, as `google-api-python-client` ships them.
 
 Nothing of the shapes is written here: paths, queries, bodies and answers come from `aiplatform.v1.json` and
-`storage.v1.json`; the numbers of enums, which those documents lack, from the descriptors of the API's protocol buffers.
+`storage.v1.json`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,6 @@ from datetime import datetime
 from importlib import resources
 from typing import Any
 
-from google.cloud import aiplatform_v1
-
-_PREFIX = "GoogleCloudAiplatformV1"
-# A system parameter of all of Google's APIs that discovery documents leave out; the REST clients always send it.
-# Source: cloud.google.com/apis/docs/system-parameters
-ENUMS_AS_NUMBERS = "json;enum-encoding=int"
 _INTEGERS = {
     "int32": (-(2**31), 2**31 - 1),
     "uint32": (0, 2**32 - 1),
@@ -65,10 +59,7 @@ class Document:
         folder = resources.files("googleapiclient.discovery_cache.documents")
         self._document = json.loads(folder.joinpath(f"{name}.json").read_text(encoding="utf-8"))
         self.schemas: Mapping[str, Any] = self._document["schemas"]
-        self._common = {
-            **self._document["parameters"],
-            "$alt": {"type": "string", "enum": [ENUMS_AS_NUMBERS]},
-        }
+        self._common = self._document["parameters"]
         self.methods = tuple(self._all(self._document["resources"]))
 
     def method(self, verb: str, path: str) -> Method:
@@ -171,75 +162,6 @@ class Document:
 def document(name: str) -> Document:
     """A discovery document, read once."""
     return Document(name)
-
-
-def in_words(schema: str, value: Any) -> Any:
-    """A value whose enums are written as numbers, with words instead."""
-    return _recoded(schema, value, _word)
-
-
-def in_numbers(schema: str, value: Any, new: Mapping[str, int]) -> Any:
-    """A value whose enums are written as words, with numbers instead; `new` has those that no package knows."""
-
-    def number(enum: Any, item: Any) -> Any:
-        known = enum.values_by_name.get(item)
-        return known.number if known is not None else new[item]
-
-    return _recoded(schema, value, number)
-
-
-def _word(enum: Any, item: Any) -> Any:
-    if not isinstance(item, int):
-        return item
-    if item not in enum.values_by_number:
-        raise Violation(f"{enum.full_name} has no value {item}")
-    return enum.values_by_number[item].name
-
-
-def _recoded(schema: str, value: Any, recode: Any) -> Any:
-    message = _messages().get(schema)
-    return value if message is None else _recoded_message(message, value, recode)
-
-
-def _recoded_message(message: Any, value: Any, recode: Any) -> Any:
-    if not isinstance(value, dict) or message.full_name.startswith("google.protobuf."):
-        return value
-    fields = {field.json_name: field for field in message.fields}
-    return {
-        name: _recoded_field(fields[name], item, recode) if name in fields else item
-        for name, item in value.items()
-    }
-
-
-def _recoded_field(field: Any, item: Any, recode: Any) -> Any:
-    if isinstance(item, list):
-        return [_recoded_field(field, each, recode) for each in item]
-    if field.enum_type is not None:
-        return recode(field.enum_type, item)
-    if field.message_type is not None and not field.message_type.GetOptions().map_entry:
-        return _recoded_message(field.message_type, item, recode)
-    return item
-
-
-@functools.cache
-def _messages() -> Mapping[str, Any]:
-    """Descriptors by the names that the discovery document gives their schemas."""
-    pool = aiplatform_v1.TuningJob.pb(aiplatform_v1.TuningJob()).DESCRIPTOR.file.pool
-    found: dict[str, Any] = {}
-
-    def take(message: Any) -> None:
-        name = message.full_name.removeprefix("google.cloud.aiplatform.v1.").replace(".", "")
-        found[_PREFIX + name] = message
-        for nested in message.nested_types:
-            take(nested)
-
-    for each in vars(aiplatform_v1).values():
-        meta = getattr(each, "meta", None)
-        if isinstance(each, type) and hasattr(each, "pb") and meta is not None:
-            name = each.pb(each()).DESCRIPTOR.full_name
-            if name.startswith("google.cloud.aiplatform.v1."):
-                take(pool.FindMessageTypeByName(name))
-    return found
 
 
 def _path_pattern(path: str, parameters: Mapping[str, Any]) -> re.Pattern[str]:

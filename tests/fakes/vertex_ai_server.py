@@ -22,13 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 from tests.fakes.hosted import HostedCompany, Job, short_hash
 from tests.fakes.http_server import Answer, Refusal, Request, Route
-from tests.fakes.vertex_ai_schema import (
-    ENUMS_AS_NUMBERS,
-    Violation,
-    document,
-    in_numbers,
-    in_words,
-)
+from tests.fakes.vertex_ai_schema import Violation, document
 
 from finetune_providers.base import JobState, ProviderConfig
 
@@ -40,7 +34,6 @@ MODELS = {
     "gemini-3.5-flash": (1, 2, 4, 8, 16),
 }
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-STATE_AFTER_TODAY = 99
 
 _ADAPTERS = {
     f"ADAPTER_SIZE_{word}": size
@@ -96,6 +89,7 @@ class VertexAIServer(HostedCompany):
         ends_in: The word for a job that has ended well.
         without_endpoint: A job ends well, but nothing was deployed.
         serves_in: The location in which tuned models answer.
+        ends_operations_at_once: They have ended when they are answered, and are not kept.
         operation_error: What long-running operations fail with.
         endpoints_deleted: Ids of the jobs whose endpoints are gone.
     """
@@ -107,6 +101,7 @@ class VertexAIServer(HostedCompany):
         self.tokens: set[str] = set()
         self.filters = "evaluated"
         self.operation_looks = 1
+        self.ends_operations_at_once = False
         self.metrics: dict[str, Sequence[tuple[int, float]]] = {
             "/train_total_loss": [(step, 2.0 - step / 100) for step in range(1, 101)],
             "/train_fraction_of_correct_next_step_preds": [(step, step / 100) for step in range(1, 101)],
@@ -193,16 +188,13 @@ class VertexAIServer(HostedCompany):
         method = api.method(request.method, request.path)
         api.check_query(method, request.query)
         if method.request is not None and not method.media:
-            api.check(method.request, in_words(method.request, _parsed(request.body)), sent=True)
+            api.check(method.request, _parsed(request.body), sent=True)
         elif request.body and not method.media:
             raise Violation("a body where none belongs")
         answer = super()._carry_out(route, request)
         if answer.status < 400 and method.response is not None and answer.body is not None:
             new = {job.native_state for job in self.jobs.values() if job.native_state is not None}
             api.check(method.response, answer.body, sent=False, new=new)
-            if request.one("$alt") == ENUMS_AS_NUMBERS:
-                numbers = dict.fromkeys(new, STATE_AFTER_TODAY)
-                answer.body = in_numbers(method.response, answer.body, numbers)
         return answer
 
     def error(self, status: int, message: str, *, code: str = "") -> Answer:
@@ -318,7 +310,7 @@ class VertexAIServer(HostedCompany):
 
     def _create(self, request: Request) -> Answer:
         self._place(request)
-        body = in_words("GoogleCloudAiplatformV1TuningJob", request.json)
+        body = request.json
         spec = body.get("supervisedTuningSpec")
         model = body.get("baseModel")
         if spec is None or model not in MODELS:
@@ -441,7 +433,6 @@ class VertexAIServer(HostedCompany):
         return self._generated(request.json, request.parts["model"], None)
 
     def _generated(self, body: Any, model: str, job: Job | None) -> Answer:
-        body = in_words("GoogleCloudAiplatformV1GenerateContentRequest", body)
         turns = [
             (each.get("role", "user"), "".join(part.get("text", "") for part in each["parts"]))
             for each in body["contents"]
@@ -521,6 +512,10 @@ class VertexAIServer(HostedCompany):
 
     def _started(self, resource: str, effect: Callable[[], object]) -> Answer:
         name = f"{resource}/operations/{4000 + len(self._operations)}"
+        if self.ends_operations_at_once:
+            effect()
+            empty = {"@type": "type.googleapis.com/google.protobuf.Empty"}
+            return Answer({"name": name, "done": True, "response": empty})
         self._operations[name] = [self.operation_looks, effect]
         return Answer({"name": name, "done": False})
 

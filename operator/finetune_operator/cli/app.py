@@ -29,6 +29,7 @@ _COMMANDS = {
     "operator": "Serve the sweeps of a cluster.",
     "plan": "Check a sweep and show what it would do.",
     "report": "Show a sweep of this machine.",
+    "resolve": "Say what became of a purchase that is in doubt.",
     "run": "Run a sweep on this machine.",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from finetune_operator.lifecycle.job_slots import JobSlots
+from finetune_operator.lifecycle.job_slots import JobSlots, is_served
 from finetune_operator.lifecycle.store import Key, NotFound, Store
 from finetune_operator.lifecycle.watcher import JobWatcher
 from finetune_operator.resources import FinetuneProvider
@@ -127,28 +128,55 @@ class Accounts:
                 await asyncio.to_thread(self._load, resource.spec.type)
             provider = self._make_provider(self._config(key, resource, credentials))
             watcher = JobWatcher(provider, self._changed)
-            slots = await self._slots(key, resource, account)
-            self._open[key] = Account(resource, provider, watcher, fingerprint, read_at, slots)
+            slots, deployed = await self._in_use(key, resource, account)
+            self._open[key] = Account(
+                resource, provider, watcher, fingerprint, read_at, slots, deployed=deployed
+            )
             if account is not None:
                 await _close(account)
                 for trial in account.watcher.trials:
                     self._changed(trial)
             return self._open[key]
 
-    async def _slots(self, key: Key, resource: FinetuneProvider, before: Account | None) -> JobSlots:
+    async def replaced(self, account: Account) -> bool:
+        """Whether another account took this one's place, or does now that its Secret is read anew.
+
+        A refusal by one that was replaced, as by a key that was rotated, says nothing of the one used now.
+
+        Raises:
+            NotFound, PermanentProviderError: As `get`.
+        """
+        account.secret_read_at = -math.inf
+        metadata = account.resource.metadata
+        return await self.get(metadata.namespace or "default", metadata.name) is not account
+
+    async def _in_use(
+        self, key: Key, resource: FinetuneProvider, before: Account | None
+    ) -> tuple[JobSlots, set[Key]]:
+        """The account's slots and the trials with models on machines: as they were, or as the trials say."""
         if before is not None:
             before.slots.limit = resource.spec.max_concurrent_jobs
-            return before.slots
+            return before.slots, before.deployed
         slots = JobSlots(resource.spec.max_concurrent_jobs, wake=self._changed)
-        trials = await self._store.list_account_trials(key)
-        slots.take_in((key.sibling("FinetuneTrial", trial.name), trial) for trial in trials)
-        return slots
+        trials = {
+            key.sibling("FinetuneTrial", trial.name): trial
+            for trial in await self._store.list_account_trials(key)
+        }
+        slots.take_in(trials.items())
+        return slots, {trial_key for trial_key, trial in trials.items() if is_served(trial)}
 
     def leave(self, trial: Key) -> None:
         """A trial has no job and asks for none: whoever waits for its slot may have it."""
         for key, account in self._open.items():
             if key.namespace == trial.namespace:
                 account.slots.give_back(trial)
+
+    def forget_trial(self, trial: Key) -> None:
+        """A trial has ended or is gone: it keeps no slot, no watch and no place on machines."""
+        self.leave(trial)
+        for account in self._open.values():
+            account.deployed.discard(trial)
+            account.watcher.unwatch_trial(trial)
 
     def last_known(self, namespace: str, name: str) -> Account | None:
         """The account as it was used last, though its FinetuneProvider or its Secret may be gone by now."""

@@ -47,6 +47,8 @@ class BackgroundWork:
         task = self._tasks.get(name)
         if task is not None and task.done():
             del self._tasks[name]
+            if not task.cancelled():
+                task.exception()  # seen, so that nobody is told of it when the task goes
 
     def names(self) -> tuple[Hashable, ...]:
         """All pieces that go on or whose outcome is still there."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
+from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.admission import data_scope
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.store import NotFound
+from finetune_operator.lifecycle.store import Key, NotFound
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 
@@ -17,8 +18,11 @@ PATIENCE_AFTER_END_S = 24 * 3600.0
 PATIENCE_AT_DELETION_S = 600.0
 
 
-async def delete_data(context: Context, sweep: FinetuneSweep, trials: Collection[FinetuneTrial]) -> None:
+async def delete_data(context: Context, sweep: FinetuneSweep, trials: Collection[FinetuneTrial]) -> bool:
     """Delete what was uploaded for a sweep, unless `keepData` says otherwise; then its finalizer may go.
+
+    Returns:
+        Whether that is done; not while an upload goes on, after which the sweep is looked at again.
 
     Raises:
         TransientProviderError: A provider cannot be asked now; try again.
@@ -26,8 +30,13 @@ async def delete_data(context: Context, sweep: FinetuneSweep, trials: Collection
     scope = data_scope(sweep)
     context.uploads.forget(scope)
     if sweep.spec.keep_data:
-        return
-    for provider in sorted({trial.spec.provider_ref.name for trial in trials}):
+        return True
+    # What nobody waits for any more still arrives, and would arrive after all else was deleted.
+    if context.uploads.go_on(scope, waiter=_key(sweep)) and not _patience_is_over(context, sweep):
+        return False
+    # Not only where there are trials: of a deleted sweep's trials none may be left.
+    used = {each.provider_ref.name for each in sweep.spec.candidates}
+    for provider in sorted(used | {trial.spec.provider_ref.name for trial in trials}):
         try:
             await _delete_at(context, sweep, provider, scope)
         except TransientProviderError:
@@ -36,8 +45,13 @@ async def delete_data(context: Context, sweep: FinetuneSweep, trials: Collection
             await _say_that_it_stays(
                 context, sweep, provider, scope, "the provider could not be asked for long"
             )
-        except (NotFound, PermanentProviderError, UnexpectedResponse) as error:
+        except (NotFound, InvalidManifest, PermanentProviderError, UnexpectedResponse) as error:
             await _say_that_it_stays(context, sweep, provider, scope, str(error))
+    return True
+
+
+def _key(sweep: FinetuneSweep) -> Key:
+    return Key("FinetuneSweep", sweep.metadata.namespace or "default", sweep.name)
 
 
 async def _delete_at(context: Context, sweep: FinetuneSweep, provider: str, scope: str) -> None:
@@ -64,7 +78,7 @@ async def _say_that_it_stays(
     context: Context, sweep: FinetuneSweep, provider: str, scope: str, why: str
 ) -> None:
     message = (
-        f"the datasets uploaded to provider {provider} could not be deleted: {why}. "
+        f"what was uploaded to provider {provider}, if anything, could not be deleted: {why}. "
         f"Delete what is named {scope}.* there by hand"
     )
     log.warning("FinetuneSweep %s/%s: %s", sweep.metadata.namespace, sweep.name, message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,34 +27,57 @@ from finetune_operator.lifecycle.transitions import end, key_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
 from finetune_providers.base import JobSnapshot
-from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
+from finetune_providers.errors import JobNotFound, PermanentProviderError, ProviderError, UnexpectedResponse
 
 
-async def finish_evaluation(
-    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, admission: Admission
-) -> float | None:
-    """Start, or take the outcome of, the evaluation of a trial's model."""
-    key = key_of(trial)
-    name = ("evaluation", key)
-    model = trial.status.fine_tuned_model
-    if serving.is_concluded(trial):
-        await serving.take_down(context, trial, sweep, account)
-        return None
-    if model is None:
+async def take_outcome(
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account
+) -> bool:
+    """End a trial whose evaluation has an outcome.
+
+    Returns:
+        Whether that was so.
+    """
+    if trial.status.fine_tuned_model is None:
         message = "the job succeeded, but the provider names no model"
         await end(context, trial, TrialPhase.FAILED, reason="ModelMissing", message=message)
-        return None
-    try:
-        outcome: Evaluation | None = context.background.outcome(name)
-    except (PermanentProviderError, UnexpectedResponse) as error:
-        message = f"the fine-tuned model could not be evaluated: {error}"
-        conclude = partial(serving.conclude, context, trial, sweep, account)
+        return True
+    conclude = partial(serving.conclude, context, trial, sweep, account)
+    name = ("evaluation", key_of(trial))
+    outcome: Evaluation | _Refused | None = context.background.outcome(name)
+    if isinstance(outcome, _Refused):
+        if await context.accounts.replaced(outcome.account):
+            context.background.forget(name)
+            return False
+        if isinstance(outcome.error, JobNotFound) and await serving.begin_anew(context, trial, outcome.error):
+            context.background.forget(name)
+            return True
+        message = f"the fine-tuned model could not be evaluated: {outcome.error}"
         await conclude(TrialPhase.FAILED, reason="EvaluationFailed", message=message)
-        return None
-    if outcome is not None:
-        await _score(
-            partial(serving.conclude, context, trial, sweep, account), sweep, dict(outcome.scores), {}
-        )
+    elif outcome is not None:
+        await _score(conclude, sweep, dict(outcome.scores), {})
+    return outcome is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """An evaluation that an account refused."""
+
+    account: Account
+    error: ProviderError
+
+
+async def start_evaluation(
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, admission: Admission
+) -> float | None:
+    """Have a trial's model evaluated; the trial is looked at when there is an outcome.
+
+    Returns:
+        Seconds until the next look, where the model cannot answer yet.
+    """
+    key, model = key_of(trial), trial.status.fine_tuned_model
+    name = ("evaluation", key)
+    if model is None:
         return None
     asked: str | None = model
     if account.provider.capabilities.needs_deployment and name not in context.background.names():
@@ -62,10 +86,26 @@ async def finish_evaluation(
             return wait_s
     context.background.start(
         name,
-        lambda: answer_evaluation_set(context, key, model, sweep, account, admission, through=asked),
+        lambda: _evaluate(context, key, model, sweep, account, admission, through=asked),
         then=lambda: context.enqueue(key),
     )
     return None
+
+
+async def _evaluate(
+    context: Context,
+    key: Key,
+    model: str,
+    sweep: FinetuneSweep,
+    account: Account,
+    admission: Admission,
+    *,
+    through: str | None,
+) -> Evaluation | _Refused:
+    try:
+        return await answer_evaluation_set(context, key, model, sweep, account, admission, through=through)
+    except (PermanentProviderError, UnexpectedResponse) as error:
+        return _Refused(account, error)
 
 
 async def finish_reported(

@@ -19,6 +19,11 @@ def holds_job(trial: FinetuneTrial) -> bool:
     return bought and not trial.terminal and trial.phase not in _WITHOUT_JOB
 
 
+def is_served(trial: FinetuneTrial) -> bool:
+    """Whether a deployment of the trial's may be there, and cost."""
+    return trial.status.serving is not None and trial.status.serving.state != "Deleted"
+
+
 class JobSlots:
     """The slots of one account.
 
@@ -36,7 +41,7 @@ class JobSlots:
         self._turns = itertools.count(1)
 
     def take_in(self, trials: Iterable[tuple[Key, FinetuneTrial]]) -> None:
-        """Count the trials that have a job already, as after a restart; they are never turned away."""
+        """Count those of the trials that have a job already, as after a restart; they are never turned away."""
         for key, trial in trials:
             if holds_job(trial):
                 self._held[key] = trial.spec.sweep_ref.name
@@ -51,7 +56,6 @@ class JobSlots:
         self._waiting[trial] = (sweep, index)
         if len(self._held) < self.limit and (first := self._next()) is not None:
             if first == trial:
-                del self._waiting[trial]
                 self._hold(trial, sweep)
                 self._call_next()
                 return True
@@ -70,6 +74,7 @@ class JobSlots:
         return len(self._held)
 
     def _hold(self, trial: Key, sweep: str) -> None:
+        self._waiting.pop(trial, None)
         self._held[trial] = sweep
         self._served[sweep] = next(self._turns)
 

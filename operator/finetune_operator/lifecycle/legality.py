@@ -85,7 +85,9 @@ def _extremes(spec: ParameterSpec, rule: ParameterRule) -> list[tuple[str, Param
     if spec.int is not None:
         whole = spec.int
         if rule.allowed:
-            return [(".int", value) for value in range(whole.min, whole.max + 1, whole.step)]
+            # Of one more than are allowed, one at least is not: a range of a billion need not be gone through.
+            values = range(whole.min, whole.max + 1, whole.step)[: len(rule.allowed) + 1]
+            return [(".int", value) for value in values]
         return [(".int.min", whole.min), (".int.max", whole.max)]
     if spec.values is not None:
         try:

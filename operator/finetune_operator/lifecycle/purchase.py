@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from finetune_operator.decisions import conditions
+from finetune_operator.errors import SweepError
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
@@ -23,6 +24,7 @@ from finetune_providers.errors import (
     AmbiguousProviderError,
     NotReached,
     PermanentProviderError,
+    ProviderError,
     QuotaExceeded,
     UnexpectedResponse,
 )
@@ -166,8 +168,9 @@ async def stall(
     attempt = entry.attempt
     message = (
         f"it is not known whether create call {attempt} made a job, because {why}. Look at the provider's "
-        f'console, then annotate this trial: finetune-operator.dev/resolve-create="{attempt} adopt=<job id>" '
-        f'if there is a job, "{attempt} retry" if there is none, "{attempt} abandon" to give the trial up'
+        f"console for key {entry.key}, then say so: finetune resolve {trial.name} adopt=<job id> if there is a job, "
+        f"retry if there is none, abandon to give the trial up; or annotate this trial, "
+        f'finetune-operator.dev/resolve-create="{attempt} adopt=<job id>"'
     )
     await advance(
         context,
@@ -250,6 +253,11 @@ async def _submit_and_journal(
     except (QuotaExceeded, NotReached) as error:
         return await _wait_for_quota(context, trial, account, error, entry=entry if first else None)
     except PermanentProviderError as error:
+        if await _is_replaced(context, account):
+            refused = NotReached(
+                f"the account was replaced meanwhile, as by a new Secret: {error}", retry_after_s=1.0
+            )
+            return await _wait_for_quota(context, trial, account, refused, entry=entry if first else None)
         if not first:
             await stall(context, trial, f"its provider refuses to repeat it: {error}")
             return None
@@ -275,6 +283,14 @@ async def _submit_and_journal(
         return LOOK_UP_AGAIN_S
     await _adopt(context, trial, job.job_id, entry)
     return None
+
+
+async def _is_replaced(context: Context, account: Account) -> bool:
+    """As `Accounts.replaced`, where an answer must be journaled whatever became of the FinetuneProvider."""
+    try:
+        return await context.accounts.replaced(account)
+    except (ProviderError, SweepError):
+        return False
 
 
 async def _wait_for_quota(

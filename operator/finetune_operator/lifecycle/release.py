@@ -5,11 +5,11 @@ from __future__ import annotations
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.data_life import delete_data
+from finetune_operator.lifecycle.job_slots import is_served
 from finetune_operator.lifecycle.purchase import purchase_key
-from finetune_operator.lifecycle.serving import is_served
 from finetune_operator.lifecycle.store import NotFound
 from finetune_operator.lifecycle.transitions import key_of, sweep_key_of
-from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_operator.resources import FINALIZER, FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_providers.errors import JobNotFound
 
 LOOK_AGAIN_S = 5.0
@@ -24,9 +24,8 @@ async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
     if not trial.has_finalizer:
         return None
     if is_served(trial):
-        await _take_down(
-            context, trial
-        )  # it costs by the hour and serves nobody, whatever becomes of the job
+        # It costs by the hour and serves nobody, whatever becomes of the job.
+        await _take_down(context, trial)
     sweep = await context.store.get_sweep(sweep_key_of(trial))
     orphan = sweep is not None and sweep.spec.deletion_policy == "Orphan"
     if trial.terminal or orphan:
@@ -65,6 +64,7 @@ async def _take_down(context: Context, trial: FinetuneTrial) -> None:
         return
     await account.provider.undeploy(trial.status.serving.name)
     account.deployed.discard(key_of(trial))
+    context.deploying.pop(key_of(trial), None)
 
 
 async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[FinetuneTrial, ...]) -> None:
@@ -72,15 +72,18 @@ async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[Fi
     if not sweep.has_finalizer:
         return
     holding = [trial for trial in trials if not trial.terminal and trial.has_finalizer]
+    orphan = sweep.spec.deletion_policy == "Orphan"
     for trial in holding:
-        if sweep.spec.deletion_policy == "Orphan":
+        if orphan and not is_served(trial):
             await context.store.remove_finalizer(trial)
         elif not trial.deleting:
+            # Where the job goes on: a deployment does not, which costs by the hour and serves nobody.
             await context.store.delete_trial(trial)
-    if sweep.spec.deletion_policy == "Orphan":
+    if orphan and any(is_served(trial) for trial in holding):
+        return
+    if orphan:
         await context.store.remove_finalizer(sweep)  # jobs that go on need their datasets
-    elif not holding:
-        await delete_data(context, sweep, trials)
+    elif not holding and await delete_data(context, sweep, trials):
         await context.store.remove_finalizer(sweep)
 
 
@@ -96,6 +99,12 @@ async def _account(context: Context, trial: FinetuneTrial) -> Account | None:
     except NotFound as error:
         # With a namespace or a file of manifests the provider and its Secret go first; what is open still works.
         account = context.accounts.last_known(namespace, name)
+        if account is None and trial.status.serving is not None and is_served(trial):
+            raise NotFound(
+                f"deployment {trial.status.serving.name}, which may cost by the hour, cannot be deleted: {error}. "
+                "Bring it back; or delete the deployment at the provider's console, and then the finalizer "
+                f"{FINALIZER} of this trial"
+            ) from error
         if account is None and entry is not None and entry.state != "Failed":
             raise NotFound(
                 f"the job of attempt {entry.attempt} cannot be cancelled: {error}. Bring it back, or set "

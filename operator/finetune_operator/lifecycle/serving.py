@@ -13,21 +13,17 @@ from typing import Any
 from finetune_operator.decisions.costs import CENT
 from finetune_operator.lifecycle.accounts import EVALUATIONS_AT_ONCE, Account
 from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.job_slots import is_served
 from finetune_operator.lifecycle.legality import price_of
 from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.trial import ServingJournal
 from finetune_providers.base import Deployment, DeploymentState
-from finetune_providers.errors import PermanentProviderError, QuotaExceeded
+from finetune_providers.errors import PermanentProviderError, ProviderError, QuotaExceeded
 
 LOOK_AGAIN_S = 15.0
 QUOTA_WAIT_S = 60.0
 CREATION_MAY_TAKE_S = 3 * 3600.0
-
-
-def is_served(trial: FinetuneTrial) -> bool:
-    """Whether a deployment of the trial's may be there, and cost."""
-    return trial.status.serving is not None and trial.status.serving.state != "Deleted"
 
 
 def is_concluded(trial: FinetuneTrial) -> bool:
@@ -47,27 +43,70 @@ async def serve(
     if entry is None:
         if len(account.deployed - {key}) >= EVALUATIONS_AT_ONCE:
             return None, _pause_s(account)  # machines that wait for their turn cost as those that answer
+        if sweep.deleting:
+            return None, _pause_s(account)  # the trial goes with it, or goes on without us
+        # Somebody may have taken it away; without it a deletion would not wait for the deployment.
+        trial = await context.store.add_finalizer(trial)
         entry = ServingJournal(
             name=f"{trial.spec.run_key}-serve", state="Pending", at=context.now().replace(microsecond=0)
         )
-        message = f"the fine-tuned model is being deployed as {entry.name}, so that it can answer"
-        trial = await advance(
-            context, trial, TrialPhase.EVALUATING, reason="Deploying", message=message, serving=entry
-        )
+        trial = await _say_that_it_is_deployed(context, trial, entry)
     account.deployed.add(key)
     if entry.state == "Active" and entry.model is not None:
         return entry.model, None
     try:
         deployment = await account.provider.deploy(model, name=entry.name)
     except QuotaExceeded as error:
+        message = f"the provider refuses deployment {entry.name} for now, and is asked again: {error}"
+        # One that was seen is there, and costs, though a look at it was one too many.
+        made = entry if key in context.deploying else entry.model_copy(update={"at": None})
+        await advance(
+            context,
+            trial,
+            TrialPhase.EVALUATING,
+            reason="QuotaExceeded",
+            message=message,
+            serving=made,
+        )
         return None, error.retry_after_s or QUOTA_WAIT_S
     except PermanentProviderError as error:
+        if await context.accounts.replaced(account):
+            return None, 0.0
         message = f"the provider refused to deploy the fine-tuned model: {error}"
         await conclude(
             context, trial, sweep, account, TrialPhase.FAILED, reason="DeploymentRefused", message=message
         )
         return None, None
+    if entry.at is None:
+        entry = entry.model_copy(update={"at": context.now().replace(microsecond=0)})
+        trial = await _say_that_it_is_deployed(context, trial, entry)
     return await _take(context, trial, sweep, account, entry, deployment)
+
+
+async def begin_anew(context: Context, trial: FinetuneTrial, error: ProviderError) -> bool:
+    """Have a model deployed again whose deployment went away while it answered: once, for a model that was paid.
+
+    Returns:
+        Whether that is done; not where it went away before, or nothing was deployed.
+    """
+    entry = trial.status.serving
+    if entry is None or entry.state != "Active" or entry.message is not None:
+        return False
+    again = entry.model_copy(
+        update={"state": "Pending", "model": None, "message": f"it was gone: {error}"[:256]}
+    )
+    await _say_that_it_is_deployed(context, trial, again)
+    context.enqueue(key_of(trial))
+    return True
+
+
+async def _say_that_it_is_deployed(
+    context: Context, trial: FinetuneTrial, entry: ServingJournal
+) -> FinetuneTrial:
+    message = f"the fine-tuned model is being deployed as {entry.name}, so that it can answer"
+    return await advance(
+        context, trial, TrialPhase.EVALUATING, reason="Deploying", message=message, serving=entry
+    )
 
 
 async def _take(
@@ -135,20 +174,19 @@ async def conclude(
     await take_down(context, leaving, sweep, account)
 
 
-async def take_down(context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account) -> None:
+async def take_down(
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep | None, account: Account
+) -> None:
     """Delete the deployment of a trial whose outcome is written, and end the trial.
 
     Raises:
         ProviderError: It could not be deleted; the trial does not end before it is.
     """
-    entry, key, now = trial.status.serving, key_of(trial), context.now().replace(microsecond=0)
+    entry = trial.status.serving
     if entry is None:
         return
-    await account.provider.undeploy(entry.name)
-    account.deployed.discard(key)
-    context.deploying.pop(key, None)
-    serving_cost = _cost(trial, sweep, account, entry, now)
-    cost = trial.status.cost
+    await _undeploy(context, trial, account, entry)
+    now = context.now().replace(microsecond=0)
     await end(
         context,
         trial,
@@ -156,17 +194,48 @@ async def take_down(context: Context, trial: FinetuneTrial, sweep: FinetuneSweep
         reason=trial.status.reason or "Ended",
         message=trial.status.message or "",
         serving=entry.model_copy(update={"state": "Deleted", "deleted_at": now}),
-        serving_cost=serving_cost,
-        cost=cost + serving_cost if cost is not None and serving_cost is not None else cost,
+        **_cost(trial, sweep, account, entry, now),
     )
 
 
+async def stand_down(
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep | None, account: Account, *, why: str
+) -> None:
+    """Delete a deployment that serves nobody for now; it is made again when the trial goes on.
+
+    Raises:
+        ProviderError: It could not be deleted.
+    """
+    entry = trial.status.serving
+    if entry is None:
+        return
+    reason, message = "Undeployed", f"deployment {entry.name} is deleted meanwhile: {why}"
+    if entry.state != "Pending":  # what is being deleted is not taken for one that answers
+        entry = entry.model_copy(update={"state": "Pending", "model": None, "active_at": None})
+        trial = await advance(
+            context, trial, TrialPhase.EVALUATING, reason=reason, message=message, serving=entry
+        )
+    await _undeploy(context, trial, account, entry)
+    costs = _cost(trial, sweep, account, entry, context.now())
+    await advance(
+        context, trial, TrialPhase.EVALUATING, reason=reason, message=message, serving=None, **costs
+    )
+
+
+async def _undeploy(context: Context, trial: FinetuneTrial, account: Account, entry: ServingJournal) -> None:
+    await account.provider.undeploy(entry.name)
+    account.deployed.discard(key_of(trial))
+    context.deploying.pop(key_of(trial), None)
+
+
 def _cost(
-    trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, entry: ServingJournal, now: datetime
-) -> Decimal | None:
-    """What the deployment cost, from when it was asked for; None where the price is not known."""
-    price = price_of(account, trial.spec.base_model, sweep.spec.limits.currency)
+    trial: FinetuneTrial, sweep: FinetuneSweep | None, account: Account, entry: ServingJournal, now: datetime
+) -> dict[str, Decimal]:
+    """What the trial has cost with the deployment, from when it was asked for; nothing where no price is known."""
+    price = None if sweep is None else price_of(account, trial.spec.base_model, sweep.spec.limits.currency)
     if price is None or price.serving_per_hour is None or entry.at is None:
-        return None
+        return {}
     hours = Decimal(max(0, int((now - entry.at).total_seconds()))) / 3600
-    return (price.serving_per_hour * hours).quantize(CENT, rounding=ROUND_UP)
+    serving = (price.serving_per_hour * hours).quantize(CENT, rounding=ROUND_UP)
+    costs = {"serving_cost": (trial.status.serving_cost or Decimal(0)) + serving}
+    return costs if trial.status.cost is None else {**costs, "cost": trial.status.cost + serving}

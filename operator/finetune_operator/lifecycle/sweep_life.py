@@ -66,13 +66,15 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         return None
     if sweep.status.finished and sweep.status.observed_generation == sweep.metadata.generation:
         await _forget(context, key)
-        if sweep.has_finalizer:
-            await delete_data(context, sweep, trials)
+        if sweep.has_finalizer and await delete_data(context, sweep, trials):
             await context.store.remove_finalizer(sweep)
         return None
     if strangers := [trial.name for trial in trials if not trial.belongs_to(sweep)]:
         await _wait_for_strangers(context, sweep, strangers)
         return None
+    if trials:
+        # A restore or a person may have taken it away; without it nobody would delete the data at the end.
+        sweep = await context.store.add_finalizer(sweep)
     admission = context.admissions.get(key, sweep, waiter=key)
     if admission is None:
         await _say_that_it_is_checked(context, sweep)

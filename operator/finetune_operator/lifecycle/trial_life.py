@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from finetune_operator.decisions.costs import token_cost
-from finetune_operator.lifecycle import purchase
+from finetune_operator.lifecycle import purchase, serving
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.evaluating import finish_evaluation, finish_reported
-from finetune_operator.lifecycle.job_slots import holds_job
+from finetune_operator.lifecycle.evaluating import finish_reported, start_evaluation, take_outcome
+from finetune_operator.lifecycle.job_slots import holds_job, is_served
 from finetune_operator.lifecycle.legality import price_of
 from finetune_operator.lifecycle.release import release_trial
-from finetune_operator.lifecycle.store import Key
+from finetune_operator.lifecycle.store import Key, NotFound
 from finetune_operator.lifecycle.transitions import advance, end, key_of, sweep_key_of
 from finetune_operator.resources import (
     REPORTED_METRICS,
@@ -31,6 +31,7 @@ CANCEL_AGAIN_S = 15.0
 LANE_AGAIN_S = 0.25
 SUSPENDED_AGAIN_S = 15.0
 SWEEP_AGAIN_S = 60.0
+REFUSED_MAY_LAST_S = 600.0
 SWEEP_MISSING = "SweepMissing"
 
 
@@ -59,9 +60,32 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     if trial.phase is TrialPhase.STALLED:
         await (_go_on if trial.status.reason == SWEEP_MISSING else purchase.unstall)(context, trial)
         return None
-    account = await context.accounts.get(key.namespace, trial.spec.provider_ref.name)
+    # A restore or a person may have taken it away; without it a deletion would leave the job running.
+    trial = await context.store.add_finalizer(trial)
+    account = await _account(context, trial)
+    account.slots.take_in([(key, trial)])  # also where a write came through whose answer was lost
     with account.lane() as free:
-        return await _step(context, trial, sweep, account) if free else LANE_AGAIN_S
+        if not free:
+            return LANE_AGAIN_S
+        try:
+            return await _step(context, trial, sweep, account)
+        except Exception:
+            # Who fails before anything is bought keeps nobody waiting; the step may have bought, though.
+            now = await context.store.get_trial(key)
+            if now is not None:
+                _stand_back(context, now)
+            raise
+
+
+async def _account(context: Context, trial: FinetuneTrial) -> Account:
+    namespace, name = key_of(trial).namespace, trial.spec.provider_ref.name
+    try:
+        return await context.accounts.get(namespace, name)
+    except NotFound:
+        account = context.accounts.last_known(namespace, name)
+        if account is None or not is_served(trial):
+            raise
+        return account  # what costs by the hour comes down though its FinetuneProvider is gone
 
 
 async def _step(
@@ -69,13 +93,21 @@ async def _step(
 ) -> float | None:
     if trial.phase is TrialPhase.TRAINING:
         return await _train(context, trial, sweep, account)
+    if serving.is_concluded(trial):
+        await serving.take_down(context, trial, sweep, account)
+        return None
+    if trial.phase is TrialPhase.EVALUATING and await take_outcome(context, trial, sweep, account):
+        return None
     admission = context.admissions.get(sweep_key_of(trial), sweep, waiter=key_of(trial))
     if admission is None or admission.problems:
         # The sweep's condition tells what is wrong; the trial waits for it to be mended.
         _stand_back(context, trial)
-        return None if admission is None else CANCEL_AGAIN_S
+        if admission is None:
+            return None
+        await _wait_for_a_person(context, trial, sweep, account)
+        return CANCEL_AGAIN_S
     if trial.phase is TrialPhase.EVALUATING:
-        return await finish_evaluation(context, trial, sweep, account, admission)
+        return await start_evaluation(context, trial, sweep, account, admission)
     return await _create(context, trial, sweep, account, admission)
 
 
@@ -83,6 +115,18 @@ def _stand_back(context: Context, trial: FinetuneTrial) -> None:
     """A trial that cannot buy now keeps nobody waiting behind it."""
     if not holds_job(trial):
         context.accounts.leave(key_of(trial))
+
+
+async def _wait_for_a_person(
+    context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account
+) -> None:
+    """A model that is deployed, and not asked, does not cost by the hour while its sweep is refused for long."""
+    accepted = sweep.status.condition("Accepted")
+    if not is_served(trial) or ("evaluation", key_of(trial)) in context.background.names():
+        return
+    since = accepted.last_transition_time if accepted is not None and accepted.status == "False" else None
+    if since is not None and (context.now() - since).total_seconds() > REFUSED_MAY_LAST_S:
+        await serving.stand_down(context, trial, sweep, account, why="its sweep is refused")
 
 
 async def _create(
@@ -113,6 +157,9 @@ async def _train(
     if snapshot is not None and snapshot.state.terminal:
         account.watcher.unwatch(job_id)
         return await _job_ended(context, trial, sweep, account, snapshot)
+    if strange := account.watcher.take_strange_state(job_id):
+        message = f'the provider says that job {job_id} is "{strange}", which is not known here: it counts as training'
+        await context.store.record_event(trial, "UnknownJobState", message, warning=True)
     if account.watcher.gone(job_id):
         if (wait_s := purchase.may_still_appear_s(context, trial, account)) > 0:
             return wait_s
@@ -173,7 +220,10 @@ def _cost(trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, job: Job
     return token_cost(job.trained_tokens, price.per_million_tokens)
 
 
-async def _without_sweep(context: Context, trial: FinetuneTrial) -> float:
+async def _without_sweep(context: Context, trial: FinetuneTrial) -> float | None:
+    if is_served(trial):
+        await _take_from_machines(context, trial)
+        return None
     message = (
         f"its FinetuneSweep {trial.spec.sweep_ref.name} is gone, so nobody can say what it is for; "
         "delete this trial to cancel its job"
@@ -181,6 +231,15 @@ async def _without_sweep(context: Context, trial: FinetuneTrial) -> float:
     if trial.phase is not TrialPhase.STALLED:
         await advance(context, trial, TrialPhase.STALLED, reason=SWEEP_MISSING, message=message)
     return SWEEP_AGAIN_S
+
+
+async def _take_from_machines(context: Context, trial: FinetuneTrial) -> None:
+    account = await _account(context, trial)
+    if serving.is_concluded(trial):
+        await serving.take_down(context, trial, None, account)
+        return
+    await context.background.drop(("evaluation", key_of(trial)))
+    await serving.stand_down(context, trial, None, account, why="its sweep is gone")
 
 
 async def _go_on(context: Context, trial: FinetuneTrial) -> None:
@@ -196,8 +255,7 @@ async def _go_on(context: Context, trial: FinetuneTrial) -> None:
 
 
 async def _forget(context: Context, key: Key) -> None:
-    context.accounts.leave(key)
+    context.accounts.forget_trial(key)
     context.evaluating.pop(key, None)
+    context.deploying.pop(key, None)
     await context.background.drop(("evaluation", key))
-    for account in context.accounts.watched():
-        account.watcher.unwatch_trial(key)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from finetune_operator.lifecycle.store import Key
 from finetune_providers.base import JobSnapshot, Provider
@@ -23,10 +23,12 @@ class _Watched:
     trial: Key
     snapshot: JobSnapshot | None = None
     misses: int = 0
+    strange_state: str = ""
+    told: set[str] = field(default_factory=lambda: {""})
 
 
 class JobWatcher:
-    """Polls a provider while jobs are watched, and tells whose job ended or vanished."""
+    """Polls a provider while jobs are watched, and tells whose job ended, vanished or is in a state nobody knows."""
 
     def __init__(
         self,
@@ -66,6 +68,14 @@ class JobWatcher:
         """Whether several polls in a row did not show the job."""
         watched = self._jobs.get(job_id)
         return watched is not None and watched.misses >= MISSES_UNTIL_GONE
+
+    def take_strange_state(self, job_id: str) -> str:
+        """A state that is not understood and was not asked for yet; empty where there is none."""
+        watched = self._jobs.get(job_id)
+        if watched is None or watched.strange_state in watched.told:
+            return ""
+        watched.told.add(watched.strange_state)
+        return watched.strange_state
 
     def unwatch_trial(self, trial: Key) -> None:
         """Stop watching whatever is watched for a trial."""
@@ -126,5 +136,8 @@ class JobWatcher:
         watched.misses = 0
         ended = snapshot.state.terminal and (watched.snapshot is None or not watched.snapshot.state.terminal)
         watched.snapshot = snapshot
-        if ended:
+        known = self._provider.capabilities.native_states
+        before = watched.strange_state
+        watched.strange_state = snapshot.native_state if known and snapshot.native_state not in known else ""
+        if ended or (watched.strange_state and watched.strange_state != before):
             self._changed(watched.trial)

@@ -25,7 +25,7 @@ CURRENCY: Final = r"^[A-Z]{3}$"
 DURATION: Final = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"
 MONEY: Final = r"^[0-9]+(\.[0-9]+)?$"
 GUID: Final = r"^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$"
-KMS_KEY_ARN: Final = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+$"
+KMS_KEY_ARN: Final = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key/[A-Za-z0-9-]{36}|alias/[A-Za-z0-9/_-]+)$"
 OPTION_NAME: Final = r"^[A-Za-z][-A-Za-z0-9_.]{0,62}$"
 PROJECT: Final = r"^[A-Za-z0-9][-A-Za-z0-9_:.]*$"
 REGION: Final = r"^[a-z][a-z0-9-]*$"
@@ -61,7 +61,7 @@ MEANINGS: Final = {
     CURRENCY: "must be the code of a currency in three capital letters, such as USD",
     DURATION: "must be a duration such as 48h, 90m or 1h30m",
     GUID: "must be the id of a subscription, such as 00000000-0000-0000-0000-000000000000",
-    KMS_KEY_ARN: "must be the ARN of a KMS key, such as arn:aws:kms:us-east-1:123456789012:key/finetune",
+    KMS_KEY_ARN: "must be the ARN of a KMS key, such as arn:aws:kms:us-east-1:123456789012:alias/finetune",
     MONEY: 'must be an amount of money in quotes, such as "150.00"',
     OPTION_NAME: (
         "must be named by a letter first, then letters, digits, dashes, dots and underscores, at most 63 in all, "

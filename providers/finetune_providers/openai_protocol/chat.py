@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import openai
 
 from finetune_providers.base import Conversation
 from finetune_providers.calls import INFERENCE_TIMEOUT_S, Calls
-from finetune_providers.errors import UnexpectedResponse
+from finetune_providers.errors import JobNotFound, ProviderError, UnexpectedResponse
 from finetune_providers.openai_protocol.errors import told
 from finetune_providers.openai_protocol.parsing import items
 
@@ -22,15 +22,35 @@ class ChatSession:
     batch_size = 1
     concurrency = 4
 
-    def __init__(self, client: Any, calls: Calls, model: str) -> None:
-        """Answer with a model, or with what Azure calls a deployment."""
+    def __init__(
+        self,
+        client: Any,
+        calls: Calls,
+        model: str,
+        *,
+        missing: Callable[[str, JobNotFound | None], ProviderError | None],
+    ) -> None:
+        """Answer with a model, or with what Azure calls a deployment.
+
+        Args:
+            client: The SDK's.
+            calls: How calls are made.
+            model: What is asked.
+            missing: Says what it means that there is no such model; told without an error once it has answered.
+        """
         self._client = client
         self._calls = calls
         self._model = model
+        self._missing = missing
 
     async def answer(self, conversations: Sequence[Conversation], *, max_output_tokens: int) -> Sequence[str]:
         """See `InferenceSession.answer`; what a content filter holds back is an empty answer."""
-        return [await self._answer(each, max_output_tokens) for each in conversations]
+        try:
+            answers = [await self._answer(each, max_output_tokens) for each in conversations]
+        except JobNotFound as error:
+            raise (self._missing(self._model, error) or error) from None
+        self._missing(self._model, None)
+        return answers
 
     async def _answer(self, conversation: Conversation, most: int) -> str:
         return await self._calls.read(lambda: self._ask(conversation, most), timeout_s=INFERENCE_TIMEOUT_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -52,9 +53,50 @@ def checked_url(url: str, *, field: str) -> str:
     Raises:
         PermanentProviderError: It is no HTTP address.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _is_address(url):
         raise PermanentProviderError(
             f"{url!r} is no address of an API; write one such as https://api.example.com/v1", field=field
         )
     return url.rstrip("/")
+
+
+def url_of_secret(secret: Mapping[str, str], name: str) -> str | None:
+    """A base URL that the Secret says; None where it says none.
+
+    Raises:
+        PermanentProviderError: It is no HTTP address. What it is instead is not shown: it may be a key.
+    """
+    value = secret.get(name, "").strip()
+    if value and not _is_address(value):
+        raise PermanentProviderError(
+            f"{name} in the Secret is no address of an API; write one such as https://api.example.com/v1, without "
+            "user, password and query, or leave it out",
+            field="spec.credentialsSecretRef",
+        )
+    return value.rstrip("/") or None
+
+
+def header_of_secret(secret: Mapping[str, str], name: str) -> str | None:
+    """What the Secret says, as it goes into a header; None where it says nothing.
+
+    Raises:
+        PermanentProviderError: It cannot go there. The HTTP client would fail with the value in its error.
+    """
+    value = secret.get(name, "").strip()
+    if any(not "!" <= character <= "~" for character in value):
+        raise PermanentProviderError(
+            f"{name} in the Secret has a space, a line break or a character that is not ASCII inside it; write it "
+            "again as the company shows it",
+            field="spec.credentialsSecretRef",
+        )
+    return value or None
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_valid_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and has_valid_port
+    return whole and not (parts.query or parts.fragment or "@" in parts.netloc)

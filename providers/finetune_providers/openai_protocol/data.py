@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 
 from finetune_providers.base import DatasetFile, Message
 from finetune_providers.conversations import Converted, read_conversations
 from finetune_providers.errors import PermanentProviderError
 
+GONE_FILES = frozenset({"error", "deleting", "deleted"})
+"""States of a file that no job can take."""
+
+_QUEUED_FOR_S = 12 * 3600.0
 _ROLES = ("system", "user", "assistant")
 
 
@@ -57,6 +62,13 @@ class DataLimits:
 def converted(conversation: list[Message]) -> Converted:
     """A conversation as a line of the company's file."""
     return {"messages": [{"role": each["role"], "content": each["content"]} for each in conversation]}
+
+
+def stays(file: object) -> bool:
+    """Whether jobs can take a file as the company shows it, also after half a day in the queue."""
+    expires_at = getattr(file, "expires_at", None)
+    is_leaving = isinstance(expires_at, int | float) and 0 < expires_at < time.time() + _QUEUED_FOR_S
+    return not is_leaving and getattr(file, "status", None) not in GONE_FILES
 
 
 def _check_conversation(conversation: list[Message], line: int, *, field: str, company: str) -> None:

@@ -25,10 +25,13 @@ EXHAUSTED = frozenset(
 )
 """Codes that say that waiting alone does not help, whatever their status; the last one is Azure's."""
 
-NOT_YET = "must point to a completed file import"
-"""Azure's message, with status 400, for a job whose file it is still reading."""
+NOT_YET = ("must point to a completed file import", "is still being processed")
+"""Parts of Azure's and of OpenAI's message, with status 400, for a job whose file is still being read."""
 
-_NOTHING_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+CREDENTIALS = "spec.credentialsSecretRef"
+"""The field of errors that are about who asks, not about what is asked."""
+
+_NOTHING_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 _FIELDS = {
     "model": "baseModels",
     "training_file": "training",
@@ -79,17 +82,17 @@ class Explainer:
 
     def _refusal(self, error: openai.APIStatusError) -> ProviderError:
         status, code, said = error.status_code, told(error, "code"), self._said(error)
-        wait_s = retry_after_s(error.response.headers.get("retry-after"))
+        wait_s = _asked_to_wait_s(error.response.headers)
         if code in EXHAUSTED:
             return QuotaExceeded(f"{said}; {self.exhausted}", retry_after_s=wait_s)
-        if status == 429 or (status == 400 and NOT_YET in said):
+        if status == 429 or (status == 400 and any(words in said for words in NOT_YET)):
             return QuotaExceeded(said, retry_after_s=wait_s)
         if status >= 500 or status in {408, 409}:
             return TransientProviderError(said, retry_after_s=wait_s)
         if status == 401:
-            return PermanentProviderError(f"{said}; {self.credentials}", field="spec.credentialsSecretRef")
+            return PermanentProviderError(f"{said}; {self.credentials}", field=CREDENTIALS)
         if status == 403:
-            return Forbidden(f"{said}; {self.credentials}", field="spec.credentialsSecretRef")
+            return Forbidden(f"{said}; {self.credentials}", field=CREDENTIALS)
         field = "baseModels" if code == "model_not_found" else field_of(told(error, "param"))
         if status == 404:
             return JobNotFound(said, field=field)
@@ -101,6 +104,12 @@ class Explainer:
         code, message = told(error, "code"), told(error, "message")
         kind = f"{error.status_code}, {code}" if code else f"{error.status_code}"
         return f"{self.company} refused the request ({kind}): {message or 'no reason given'}"
+
+
+def _asked_to_wait_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds that an answer asks for; both companies also say milliseconds, in a header of their own."""
+    milliseconds = retry_after_s(headers.get("retry-after-ms"))
+    return retry_after_s(headers.get("retry-after")) if milliseconds is None else milliseconds / 1000
 
 
 def told(error: openai.APIStatusError, name: str) -> str:

@@ -22,12 +22,14 @@ _STATES = {
     "validating_files": JobState.PENDING,
     "queued": JobState.PENDING,
     "running": JobState.RUNNING,
+    "paused": JobState.RUNNING,
     "succeeded": JobState.SUCCEEDED,
     "failed": JobState.FAILED,
     "cancelled": JobState.CANCELLED,
     "canceled": JobState.CANCELLED,
 }
-"""OpenAI's states and Azure's (api-version 2025-04-01-preview); paused ones and all others count as running."""
+"""OpenAI's states and Azure's (api-version 2025-04-01-preview); any other counts as running."""
+NATIVE_STATES = frozenset(_STATES)
 
 _METRICS = {
     "trainingLoss": ("train_loss",),
@@ -124,6 +126,12 @@ def series_of(events: Sequence[Any], checkpoints: Sequence[Any]) -> tuple[Metric
         for step, values in sorted(told.items())
     )
     return thinned([point for point in points if point.values])
+
+
+def is_newest_first(listed: Sequence[Any]) -> bool:
+    """Whether a list of events or checkpoints goes back in time; OpenAI's does, Azure's example does not."""
+    first, last = (getattr(listed[end], "created_at", None) for end in (0, -1))
+    return not (isinstance(first, int) and isinstance(last, int) and first < last)
 
 
 def thinned(points: Sequence[MetricPoint], most: int = MOST_POINTS) -> tuple[MetricPoint, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +23,6 @@ from finetune_providers.base import (
     MetricPoint,
     ModelRules,
     Offer,
-    ParameterValue,
 )
 from finetune_providers.calls import UPLOAD_TIMEOUT_S, Calls
 from finetune_providers.catalog import Catalog
@@ -30,28 +30,27 @@ from finetune_providers.conversations import upload_name, write_converted
 from finetune_providers.errors import (
     JobNotFound,
     PermanentProviderError,
+    ProviderError,
     TransientProviderError,
     UnexpectedResponse,
 )
 from finetune_providers.openai_protocol.chat import ChatSession
-from finetune_providers.openai_protocol.data import DataLimits, converted
-from finetune_providers.openai_protocol.parsing import items, series_of, snapshot_of, text
+from finetune_providers.openai_protocol.data import DataLimits, converted, stays
+from finetune_providers.openai_protocol.errors import CREDENTIALS
+from finetune_providers.openai_protocol.parameters import native_hyperparameters
+from finetune_providers.openai_protocol.parsing import is_newest_first, items, series_of, snapshot_of, text
 
-NATIVE_NAMES = {
-    "epochs": "n_epochs",
-    "batchSize": "batch_size",
-    "learningRateMultiplier": "learning_rate_multiplier",
-}
 PURPOSE = "fine-tune"
-GONE_FILES = frozenset({"error", "deleting", "deleted"})
-"""States of a file that no job can take."""
-
 _PAGE = 100
 _OBSERVED_PAGES = 10
-_EVENT_PAGES = 20
+_EVENTS = 2000
+"""Of each job are enough, where the list begins with the newest."""
+_MOST_EVENT_PAGES = 1000
 _SEED_RANGE = 2**31
 _SERIES_KEPT = 1000
 _SERIES_PATIENCE = 5
+_MODEL_PATIENCE = 20
+"""Looks, half a minute apart, for which a job that succeeded may have no model yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +85,9 @@ class Account:
 class OpenAIProtocol:
     """A provider over the fine-tuning API; what the companies do differently is in the methods that they replace."""
 
+    answers_within_s = 600.0
+    """OpenAI says of a new model that it may take several minutes until its name is known."""
+
     def __init__(self, account: Account) -> None:
         """Work with an account."""
         self._account = account
@@ -94,6 +96,7 @@ class OpenAIProtocol:
         self._uploads: dict[str, asyncio.Lock] = {}
         self._series: dict[str, tuple[MetricPoint, ...]] = {}
         self._misses: dict[str, int] = {}
+        self._silent_since: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"<{self._account.company} provider>"
@@ -159,10 +162,7 @@ class OpenAIProtocol:
         name = upload_name(dataset, dialect=self._account.dialect)
         async with self._uploads.setdefault(name, asyncio.Lock()):
             async for file in self._files():
-                if (
-                    getattr(file, "filename", None) == name
-                    and getattr(file, "status", None) not in GONE_FILES
-                ):
+                if getattr(file, "filename", None) == name and stays(file):
                     return await self._ready(file)
             return await self._ready(await self._send(dataset, name))
 
@@ -197,7 +197,8 @@ class OpenAIProtocol:
     async def _files(self) -> AsyncIterator[Any]:
         async for page in self._pages(lambda: self._client.files.list(purpose=PURPOSE)):
             for file in page:
-                yield file
+                if getattr(file, "purpose", None) in {None, PURPOSE}:  # not every service knows the filter
+                    yield file
 
     # -- jobs -----------------------------------------------------------------------------------------------
 
@@ -224,10 +225,17 @@ class OpenAIProtocol:
 
     async def find(self, key: str) -> tuple[JobSnapshot, ...]:
         """See `Provider.find`; every job that the list shows is compared here, whatever the server filters."""
+        only = self._filter(key)
+        try:
+            return await self._found(key, only)
+        except PermanentProviderError as error:
+            if not only or isinstance(error, JobNotFound) or error.field == CREDENTIALS:
+                raise
+        return await self._found(key, {})  # a service that does not know the filter, and says so
+
+    async def _found(self, key: str, only: Mapping[str, Any]) -> tuple[JobSnapshot, ...]:
         found = []
-        async for page in self._pages(
-            lambda: self._client.fine_tuning.jobs.list(limit=_PAGE, **self._filter(key))
-        ):
+        async for page in self._pages(lambda: self._client.fine_tuning.jobs.list(limit=_PAGE, **only)):
             found += [self._snapshot(job) for job in page if self._key_of(job) == key]
         return tuple(found)
 
@@ -279,35 +287,51 @@ class OpenAIProtocol:
     async def _with_series(self, job: JobSnapshot) -> JobSnapshot:
         """A job that succeeded together with its metrics.
 
-        It counts as running while they cannot be read, so that one job's trouble is not every job's; where that
-        lasts, it is shown without them.
+        It counts as running while its model has no name or its metrics cannot be read, so that one job's trouble is
+        not every job's; where that lasts, it is shown as it is.
         """
         if job.state is not JobState.SUCCEEDED:
             return job
+        unfinished = replace(job, state=JobState.RUNNING, fine_tuned_model=None, finished_at=None)
+        if job.fine_tuned_model is None and self._is_young_miss(f"{job.job_id} model", _MODEL_PATIENCE):
+            return unfinished
         if job.job_id not in self._series:
-            try:
-                series = await self._read_series(job.job_id)
-            except PermanentProviderError:
-                series = ()
-            except (TransientProviderError, UnexpectedResponse):
-                self._misses[job.job_id] = self._misses.get(job.job_id, 0) + 1
-                if self._misses[job.job_id] < _SERIES_PATIENCE:
-                    return replace(job, state=JobState.RUNNING, fine_tuned_model=None, finished_at=None)
-                series = ()
+            series = await self._read_series(job.job_id)
+            if series is None:
+                return unfinished
             self._misses.pop(job.job_id, None)
             self._series[job.job_id] = series
             if len(self._series) > _SERIES_KEPT:
                 self._series.pop(next(iter(self._series)))
         return replace(job, series=self._series[job.job_id])
 
-    async def _read_series(self, job_id: str) -> tuple[MetricPoint, ...]:
+    async def _read_series(self, job_id: str) -> tuple[MetricPoint, ...] | None:
+        """A job's metrics; None while they cannot be read. What a service does not have or show is left out."""
         jobs = self._client.fine_tuning.jobs
-        events = self._pages(lambda: jobs.list_events(job_id, limit=_PAGE), most=_EVENT_PAGES)
-        checkpoints = self._pages(lambda: jobs.checkpoints.list(job_id, limit=_PAGE), most=_EVENT_PAGES)
-        return series_of(
-            [event async for page in events for event in page],
-            [checkpoint async for page in checkpoints for checkpoint in page],
-        )
+        told: list[list[Any]] = []
+        missed = False
+        for first in (
+            lambda: jobs.list_events(job_id, limit=_PAGE),
+            lambda: jobs.checkpoints.list(job_id, limit=_PAGE),
+        ):
+            told.append([])
+            try:
+                async for page in self._pages(first, most=_MOST_EVENT_PAGES):
+                    told[-1] += page
+                    if len(told[-1]) >= _EVENTS and is_newest_first(told[-1]):
+                        break
+            except PermanentProviderError:
+                continue
+            except (TransientProviderError, UnexpectedResponse):
+                missed = True
+        if missed and self._is_young_miss(job_id, _SERIES_PATIENCE):
+            return None
+        return series_of(*told)
+
+    def _is_young_miss(self, what: str, patience: int) -> bool:
+        """Count what was not there once more; whether it may still come."""
+        self._misses[what] = self._misses.get(what, 0) + 1
+        return self._misses[what] < patience
 
     # -- models ---------------------------------------------------------------------------------------------
 
@@ -324,7 +348,21 @@ class OpenAIProtocol:
 
     @asynccontextmanager
     async def _session(self, model: str) -> AsyncIterator[InferenceSession]:
-        yield ChatSession(self._account.chat, self._calls, model)
+        yield ChatSession(self._account.chat, self._calls, model, missing=self._missing)
+
+    def _missing(self, model: str, error: JobNotFound | None) -> ProviderError | None:
+        """What it means that a model is not known; without an error: it has answered."""
+        if error is None:
+            self._silent_since.pop(model, None)
+            return None
+        if self.model_rules(model) is not None:
+            return error  # base models are not new
+        since = self._silent_since.setdefault(model, time.monotonic())
+        if time.monotonic() - since >= self.answers_within_s:
+            return error
+        return TransientProviderError(
+            f"{error}; what is new may need some minutes until it answers", retry_after_s=10.0
+        )
 
     async def delete_model(self, model: str) -> None:
         """See `Provider.delete_model`."""
@@ -358,7 +396,16 @@ class OpenAIProtocol:
             most = None if most is None else most - 1
             if not fresh or most == 0 or not page.has_next_page():
                 return
-            page = await self._calls.read(partial(paged, page.get_next_page))
+            page = await self._next(page)
+
+    async def _next(self, page: Any) -> Any:
+        """The page after one that was read; what it is to begin after may be gone by now."""
+        try:
+            return await self._calls.read(partial(paged, page.get_next_page))
+        except PermanentProviderError as error:
+            if error.field == CREDENTIALS:
+                raise
+            raise TransientProviderError(f"a list changed while it was read: {error}") from None
 
 
 async def paged(call: Callable[[], Awaitable[Any]]) -> Any:
@@ -371,29 +418,3 @@ async def paged(call: Callable[[], Awaitable[Any]]) -> Any:
         return await call()
     except (AttributeError, TypeError) as error:
         raise UnexpectedResponse(f"the answer is no page of a list: {type(error).__name__}") from None
-
-
-def native_hyperparameters(given: Mapping[str, ParameterValue]) -> dict[str, int | float]:
-    """The company's names and types of hyperparameters.
-
-    Raises:
-        PermanentProviderError: There is no such hyperparameter, or the value is no number.
-    """
-    wanted: dict[str, int | float] = {}
-    for name, value in given.items():
-        if name not in NATIVE_NAMES:
-            raise PermanentProviderError(
-                f"hyperparameter {name} is not known to this API; it takes {', '.join(NATIVE_NAMES)}",
-                field=f"parameters.{name}",
-            )
-        if isinstance(value, str):
-            raise PermanentProviderError(
-                f"hyperparameter {name} must be a number, not {value!r}", field=f"parameters.{name}"
-            )
-        whole = name != "learningRateMultiplier"
-        if whole and value != int(value):
-            raise PermanentProviderError(
-                f"hyperparameter {name} must be a whole number, not {value}", field=f"parameters.{name}"
-            )
-        wanted[NATIVE_NAMES[name]] = int(value) if whole else float(value)
-    return wanted

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes.company import Company, factory
+from tests.fakes.company import Company, CompanyProvider, factory
+from tests.unit.lifecycle.bench import Bench
+from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.accounts import Account, Accounts
 from finetune_operator.lifecycle.store import Key
-from finetune_operator.resources import FinetuneProvider, FinetuneTrial, parse_resource
+from finetune_operator.resources import FinetuneProvider, FinetuneTrial, TrialPhase, parse_resource
+from finetune_operator.resources.common import NameRef
 from finetune_providers.base import Provider, ProviderConfig
+from finetune_providers.errors import PermanentProviderError
 from samples import GOOD
 
 
@@ -134,3 +139,92 @@ async def test_a_price_needs_no_new_connection_and_what_reaches_the_provider_doe
     # The resource is the new one in any case: prices are read from it.
     assert account.resource.metadata.resource_version == "2"
     await opened.accounts.close()
+
+
+class Rotating:
+    """A bench whose provider's key lies in a Secret, and a company that knows which key it takes."""
+
+    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.key = "old"
+        self.accepted = "old"
+        self.bench = bench
+        bench.edit_provider(credentials_secret_ref=NameRef(name="acme"))
+
+        async def secret(namespace: str, name: str) -> Mapping[str, str]:
+            return {"key": self.key}
+
+        monkeypatch.setattr(bench.store, "get_secret", secret)
+        monkeypatch.setattr(bench.context.accounts, "_make_provider", self._make)
+
+    def _make(self, config: ProviderConfig) -> Provider:
+        provider = CompanyProvider(self.bench.company)
+        for name in ("submit", "deploy"):
+            setattr(provider, name, self._checked(getattr(provider, name), config))
+        inference = provider.inference
+
+        def asked(model: str) -> Any:
+            self._check(config)
+            return inference(model)
+
+        provider.inference = asked  # type: ignore[method-assign]
+        return provider
+
+    def _checked(self, method: Any, config: ProviderConfig) -> Any:
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self._check(config)
+            return await method(*args, **kwargs)
+
+        return call
+
+    def _check(self, config: ProviderConfig) -> None:
+        if config.credentials["key"] != self.accepted:
+            raise PermanentProviderError("401, the key was revoked", field="spec.credentialsSecretRef")
+
+    def rotate(self) -> None:
+        self.key = self.accepted = "new"
+
+
+ONE = {"limits": {"maxTrials": 1}}
+
+
+async def test_a_key_that_is_rotated_before_a_purchase_fails_no_trial(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await make_bench(**ONE)
+    rotating = Rotating(bench, monkeypatch)
+    await bench.launched()
+    rotating.rotate()
+    await bench.until(bench.trial_key(), lambda: bench.store._contents.trials.all()[0].status.create)
+    assert (await bench.trial()).phase is TrialPhase.PENDING
+    bench.later(2)
+    await bench.training()
+    assert len(bench.company.purchases) == 1
+
+
+@pytest.mark.parametrize("deployed", [False, True])
+async def test_a_key_that_is_rotated_during_an_evaluation_fails_no_trial(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, deployed: bool
+) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.capabilities = replace(bench.company.capabilities, needs_deployment=deployed)
+    rotating = Rotating(bench, monkeypatch)
+    await bench.launched()
+
+    async def evaluating() -> bool:
+        return (await bench.trial()).phase is TrialPhase.EVALUATING
+
+    await bench.until(bench.trial_key(), evaluating)
+    rotating.rotate()
+    await bench.evaluated()
+    assert (await bench.trial()).phase is TrialPhase.SUCCEEDED
+
+
+async def test_a_key_that_is_revoked_fails_the_trial_that_it_was_used_for(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await make_bench(**ONE)
+    rotating = Rotating(bench, monkeypatch)
+    await bench.launched()
+    rotating.accepted = "new"
+    await bench.evaluated()
+    assert (await bench.trial()).status.reason == "CreateRefused"

@@ -88,6 +88,21 @@ async def test_a_deleted_sweep_takes_its_data_with_it_but_does_not_wait_for_ever
     assert await bench.store.get_sweep(bench.sweep_key) is None
 
 
+async def test_data_of_trials_that_are_gone_before_their_sweep_is_deleted_too(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    assert bench.company.files
+    bench.delete_sweep()
+    await bench.look(bench.sweep_key)
+    await bench.look(bench.trial_key())
+    assert await bench.store.get_trial(bench.trial_key()) is None
+    await bench.look(bench.sweep_key)
+    assert await bench.store.get_sweep(bench.sweep_key) is None
+    assert not bench.company.files
+
+
 async def test_jobs_that_go_on_without_their_sweep_keep_their_data(make_bench: MakeBench) -> None:
     bench = await make_bench(**ONE, deletionPolicy="Orphan")
     bench.company.hold = True
@@ -168,3 +183,127 @@ async def test_a_hanging_provider_leaves_workers_free_for_others(make_bench: Mak
     assert all(each.result() == 0.25 for each in done)
     gate.set()
     await asyncio.gather(*looks)
+
+
+async def test_a_sweep_that_is_deleted_while_its_trials_train_takes_its_data_with_it(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    assert bench.company.files
+    bench.delete_sweep()
+    for _ in range(3):
+        await bench.look(bench.sweep_key)
+        await bench.look(bench.trial_key())
+    assert await bench.store.get_sweep(bench.sweep_key) is None
+    assert bench.company.files == {}
+
+
+class Slow:
+    """An upload that arrives when the test lets it."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.gate = asyncio.Event()
+        self.calls = 0
+
+    async def install(self) -> None:
+        account = await self.bench.context.accounts.get(self.bench.sweep_key.namespace, "acme")
+        upload = account.provider.upload
+
+        async def slow(dataset: DatasetFile, *, base_model: str) -> str:
+            self.calls += 1
+            await self.gate.wait()
+            return await upload(dataset, base_model=base_model)
+
+        account.provider.upload = slow  # type: ignore[method-assign]
+
+    async def begun(self) -> None:
+        async def so() -> bool:
+            return self.calls > 0
+
+        await self.bench.until(self.bench.trial_key(), so)
+
+
+async def test_an_upload_that_goes_on_when_its_sweep_is_deleted_leaves_nothing_behind(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    slow = Slow(bench)
+    await slow.install()
+    await slow.begun()
+    bench.delete_sweep()
+    await bench.look(bench.sweep_key)
+    await bench.look(bench.trial_key())
+    await bench.look(bench.sweep_key)
+    assert await bench.store.get_sweep(bench.sweep_key) is not None
+    bench.told.clear()
+    slow.gate.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert bench.sweep_key in bench.told
+    await bench.look(bench.sweep_key)
+    assert await bench.store.get_sweep(bench.sweep_key) is None
+    assert bench.company.files == {}
+
+
+async def test_an_upload_that_nobody_took_is_not_believed_in_after_the_data_was_deleted(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(limits={"maxTrials": 1, "maxDuration": "1h"})
+    await bench.launched()
+    await bench.look(bench.trial_key())  # it begins to upload
+    await asyncio.sleep(0.01)
+    assert bench.company.files
+    bench.later(3601)
+    await bench.look(bench.sweep_key)  # the trial is cancelled
+    await bench.evaluated()
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    await bench.look(bench.sweep_key)
+    assert bench.company.files == {}
+    assert not bench.store.sweep.has_finalizer
+    limits = bench.store.sweep.spec.limits
+    bench.edit_sweep(limits=limits.model_copy(update={"max_trials": 2, "max_duration": None}))
+    await bench.until(bench.sweep_key, lambda: bench.store._contents.trials.get("intents-1"))
+    await bench.training(1)
+    assert bench.company.files, "its job was given a file that is not there any more"
+
+
+async def test_an_upload_to_an_account_that_was_replaced_meanwhile_is_made_again(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    slow = Slow(bench)
+    await slow.install()
+    await slow.begun()
+    uploads: list[DatasetFile] = []
+    bench.company.on_upload = uploads.append
+    bench.edit_provider(region="us-west-2")
+    await bench.context.accounts.get(bench.sweep_key.namespace, "acme")
+    slow.gate.set()
+    await bench.training()
+    assert len(uploads) == 2
+
+
+async def test_a_refusal_by_an_account_that_was_replaced_meanwhile_fails_no_trial(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    slow = Slow(bench)
+    await slow.install()
+    await slow.begun()
+    bench.company.upload_fault = PermanentProviderError("the key was revoked")
+    bench.edit_provider(region="us-west-2")
+    await bench.context.accounts.get(bench.sweep_key.namespace, "acme")
+    slow.gate.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    bench.company.upload_fault = None
+    await bench.training()

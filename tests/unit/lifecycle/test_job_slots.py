@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.lifecycle.conftest import MakeBench
@@ -10,6 +14,7 @@ from finetune_operator.lifecycle.job_slots import JobSlots
 from finetune_operator.lifecycle.purchase import SLOT_AGAIN_S
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.resources import TrialPhase
+from finetune_providers.errors import TransientProviderError
 
 THREE = {"limits": {"maxTrials": 3, "parallelTrials": 3}}
 
@@ -121,3 +126,83 @@ async def test_jobs_that_train_count_after_a_restart_before_they_are_looked_at(m
     bench.forget_accounts()
     assert await bench.look(bench.trial_key(1)) == SLOT_AGAIN_S
     assert len(bench.company.purchases) == 1
+
+
+def test_who_got_a_slot_while_there_was_no_limit_does_not_wait_any_more() -> None:
+    slots = JobSlots(1, wake=lambda _: None)
+    assert asks(slots, "a-0")
+    assert not asks(slots, "a-1")
+    slots.limit = None  # a person edits the provider
+    assert asks(slots, "a-1")
+    slots.limit = 2
+    slots.give_back(trial("a-0"))
+    assert asks(slots, "a-2"), "a slot is free, and nobody else waits"
+
+
+async def test_a_trial_that_cannot_get_its_data_there_keeps_nobody_out(make_bench: MakeBench) -> None:
+    bench = await make_bench(**THREE)
+    bench.company.hold = True
+    bench.edit_provider(max_concurrent_jobs=1)
+    await bench.launched()
+    bench.company.upload_fault = TransientProviderError("the upload takes too long")
+    with pytest.raises(TransientProviderError):
+        await bench.training(0)
+    account = await bench.context.accounts.get(bench.sweep_key.namespace, "acme")
+    assert account.slots.taken == 0
+    bench.company.upload_fault = None
+    await bench.training(1)
+
+
+async def test_a_trial_whose_sweep_cannot_be_checked_keeps_nobody_waiting_behind_it(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await make_bench(**THREE)
+    bench.company.hold = True
+    bench.edit_provider(max_concurrent_jobs=1)
+    await bench.launched()
+    await bench.training(0)
+    for index in (1, 2):
+        assert await bench.look(bench.trial_key(index)) == SLOT_AGAIN_S
+    get = bench.context.admissions.get
+
+    def broken(*args: Any, waiter: Key) -> Any:
+        if waiter == bench.trial_key(1):
+            raise TransientProviderError("another provider of its sweep is down")
+        return get(*args, waiter=waiter)
+
+    monkeypatch.setattr(bench.context.admissions, "get", broken)
+    with pytest.raises(TransientProviderError):
+        await bench.look(bench.trial_key(1))
+    bench.company.hold = False
+    await bench.evaluated(0)
+    await bench.look(bench.trial_key(0))
+    await bench.training(2)
+
+
+async def test_a_create_call_that_broke_off_keeps_its_slot(make_bench: MakeBench) -> None:
+    bench = await make_bench(**THREE)
+    bench.edit_provider(max_concurrent_jobs=1)
+    await bench.launched()
+
+    def defect() -> None:
+        raise RuntimeError("nobody knows what was bought")
+
+    bench.company.on_submit = defect
+    with pytest.raises(RuntimeError):
+        await bench.training(0)
+    account = await bench.context.accounts.get(bench.sweep_key.namespace, "acme")
+    assert account.slots.taken == 1
+
+
+async def test_a_job_that_was_bought_without_a_turn_counts_from_its_next_look(make_bench: MakeBench) -> None:
+    bench = await make_bench(**THREE)
+    bench.company.hold = True
+    bench.edit_provider(max_concurrent_jobs=1)
+    await bench.launched()
+    assert (await bench.context.accounts.get(bench.sweep_key.namespace, "acme")).slots.taken == 0
+    await bench.edit_trial(0, phase=TrialPhase.SUBMITTING, create=bench.journal("Pending"))
+    await bench.look(bench.trial_key(0))
+    for _ in range(50):
+        await bench.look(bench.trial_key(1))
+        await asyncio.sleep(0.001)
+    assert bench.company.purchases == []

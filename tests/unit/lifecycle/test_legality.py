@@ -55,3 +55,10 @@ def test_a_parameter_that_is_not_taken_is_told_of_with_those_that_are() -> None:
     (problem,) = problems(CompanyProvider(Company()), loraRank={"values": ["4", "8"]})
     assert "spec.candidates[0].parameters.loraRank" in problem
     assert "batchSize, epochs, learningRate" in problem
+
+
+def test_a_wide_range_of_a_listed_parameter_is_refused_without_counting_through_it() -> None:
+    wide = {"int": {"min": 4, "max": 1_000_000_000, "step": 4}}
+    found = problems(CompanyProvider(Company()), batchSize=wide)
+    assert 0 < len(found) <= 4
+    assert "12 is not allowed for tiny-1: batchSize is one of 4, 8, 16" in found[0]

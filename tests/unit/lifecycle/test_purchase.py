@@ -13,6 +13,7 @@ from finetune_operator.lifecycle import transitions
 from finetune_operator.lifecycle.store import NotFound, Refused, StoreUnavailable
 from finetune_operator.lifecycle.trial_life import SUSPENDED_AGAIN_S
 from finetune_operator.resources import FinetuneTrial, TrialPhase, TrialStatus
+from finetune_providers.base import JobState
 from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, QuotaExceeded
 
 ONE = {"limits": {"maxTrials": 1}}
@@ -244,3 +245,25 @@ async def test_a_job_that_its_provider_does_not_show_yet_has_not_vanished(make_b
     bench.later(601)
     await bench.look(bench.trial_key())
     assert (await bench.trial()).status.reason == "JobVanished"
+
+
+async def test_a_state_that_nobody_knows_counts_as_training_and_is_told_once(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    known = frozenset({"queued", "running", "succeeded"})
+    bench.company.capabilities = replace(bench.company.capabilities, native_states=known)
+    await bench.launched()
+    await bench.training()
+    (job_id,) = bench.company.jobs
+    strange = replace(bench.company.jobs[job_id], state=JobState.RUNNING, native_state="pondering")
+    bench.company.jobs[job_id] = strange
+    await bench.until(bench.trial_key(), lambda: bench.events("UnknownJobState"))
+    for _ in range(20):
+        await bench.look(bench.trial_key())
+    (message,) = bench.events("UnknownJobState")
+    assert '"pondering"' in message
+    assert (await bench.trial()).phase is TrialPhase.TRAINING
+    bench.company.jobs[job_id] = replace(strange, native_state="running")
+    bench.company.hold = False
+    await bench.evaluated()
+    assert (await bench.trial()).phase is TrialPhase.SUCCEEDED

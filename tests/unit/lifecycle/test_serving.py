@@ -13,7 +13,12 @@ from tests.unit.lifecycle.conftest import MakeBench
 from finetune_operator.lifecycle.serving import CREATION_MAY_TAKE_S
 from finetune_operator.lifecycle.store import NotFound
 from finetune_operator.resources import TrialPhase
-from finetune_providers.errors import PermanentProviderError, QuotaExceeded, TransientProviderError
+from finetune_providers.errors import (
+    JobNotFound,
+    PermanentProviderError,
+    QuotaExceeded,
+    TransientProviderError,
+)
 
 ONE = {"limits": {"maxTrials": 1}}
 THREE = {"limits": {"maxTrials": 3, "parallelTrials": 3}}
@@ -145,7 +150,7 @@ async def test_a_deployment_that_nobody_can_delete_holds_its_trial(make_bench: M
     bench.forget_accounts()
     bench.store._contents.providers.remove("acme")
     await bench.store.delete_trial(await bench.trial())
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match=r"-serve, which may cost by the hour, cannot be deleted"):
         await bench.look(bench.trial_key())
     assert len(await bench.store.list_trials(bench.sweep_key)) == 1
 
@@ -190,3 +195,215 @@ async def test_a_budget_needs_the_price_of_serving_too(make_bench: MakeBench) ->
     accepted = bench.store.sweep.status.condition("Accepted")
     assert accepted is not None
     assert "the price of serving tiny-1" in accepted.message
+
+
+async def test_a_sweep_that_is_deleted_with_orphan_leaves_no_deployment_behind(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench, deletionPolicy="Orphan")
+    bench.company.deploy_looks = 10_000
+    await deployed(bench)
+    await bench.look(bench.trial_key())
+    assert bench.company.deployments
+    bench.delete_sweep()
+    for _ in range(3):
+        await bench.look(bench.sweep_key)
+        await bench.look(bench.trial_key())
+    assert bench.company.deployments == {}
+    assert bench.company.cancelled == []
+    assert await bench.store.get_sweep(bench.sweep_key) is None
+
+
+async def test_a_trial_whose_finalizer_was_taken_away_gets_it_back_before_its_model_is_deployed(
+    make_bench: MakeBench,
+) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.deploy_looks = 10_000
+    await bench.training()
+    await bench.store.remove_finalizer(await bench.trial())
+    await deployed(bench)
+    assert (await bench.trial()).has_finalizer
+
+
+async def test_nothing_is_deployed_for_a_sweep_that_is_being_deleted(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench)
+    await bench.training()
+
+    async def evaluating() -> bool:
+        return (await bench.trial()).phase is TrialPhase.EVALUATING
+
+    await bench.until(bench.trial_key(), evaluating)
+    assert (await bench.trial()).status.serving is None
+    bench.delete_sweep()
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).status.serving is None
+    assert bench.company.deployed == []
+
+
+async def test_a_model_whose_score_is_known_is_taken_down_though_its_sweep_is_found_wanting(
+    make_bench: MakeBench,
+) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.undeploy_fault = TransientProviderError("no answer")
+    with pytest.raises(TransientProviderError):
+        await bench.evaluated()
+    bench.company.undeploy_fault = None
+    await refused(bench)
+    await bench.evaluated()
+    assert (await bench.trial()).phase is TrialPhase.SUCCEEDED
+    assert bench.company.deployments == {}
+
+
+async def refused(bench: Bench) -> None:
+    """The sweep's data cannot be had any more, and is checked again."""
+    bench.store._contents.documents.config_maps["data"] = {}
+    bench.context.admissions.forget(bench.sweep_key)
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.condition("Stalled"))
+
+
+async def test_no_model_stays_on_machines_while_its_sweep_waits_for_a_person(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.capabilities = replace(bench.company.capabilities, needs_deployment=True)
+    bench.company.deploy_looks = 10_000
+    bench.edit_price(serving_per_hour=Decimal("2.00"))
+    await bench.launched()
+    await deployed(bench)
+    await bench.look(bench.trial_key())
+    data = dict(bench.store._contents.documents.config_maps["data"])
+    await refused(bench)
+    await bench.look(bench.trial_key())
+    assert bench.company.deployments, "what is mended soon need not be deployed again"
+    bench.later(3600)
+    await bench.look(bench.trial_key())
+    waiting = await bench.trial()
+    assert bench.company.deployments == {}
+    assert (waiting.phase, waiting.status.serving) == (TrialPhase.EVALUATING, None)
+    assert waiting.status.serving_cost == Decimal("2.00")
+    bench.store._contents.documents.config_maps["data"] = data
+    bench.context.admissions.forget(bench.sweep_key)
+    await bench.until(bench.sweep_key, lambda: not bench.store.sweep.status.condition("Stalled"))
+    await deployed(bench)
+    bench.later(3600)
+    bench.company.deploy_looks = 0
+    await bench.evaluated()
+    trial = await bench.trial()
+    assert trial.phase is TrialPhase.SUCCEEDED
+    assert trial.status.serving_cost == Decimal("4.00")
+    assert trial.status.trained_tokens is not None
+    assert trial.status.cost == Decimal(trial.status.trained_tokens) / 1000 + Decimal("4.00")
+
+
+async def test_no_model_stays_on_machines_once_its_sweep_is_gone(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.deploy_looks = 10_000
+    await deployed(bench)
+    await bench.look(bench.trial_key())
+    bench.store._contents.sweeps.remove("intents")
+    await bench.look(bench.trial_key())
+    await bench.look(bench.trial_key())
+    assert bench.company.deployments == {}
+    assert (await bench.trial()).status.reason == "SweepMissing"
+
+
+async def test_a_model_is_taken_from_machines_though_its_provider_s_resource_is_gone(
+    make_bench: MakeBench,
+) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.deploy_looks = 1
+    await deployed(bench)
+    await bench.look(bench.trial_key())
+    assert bench.company.deployments
+    bench.store._contents.providers.remove("acme")
+    await bench.evaluated()
+    assert bench.company.deployments == {}
+
+
+async def test_models_on_machines_are_counted_after_a_restart_and_a_new_secret(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench, **THREE)
+    bench.company.deploy_looks = 10_000
+    for index in range(2):
+        await deployed(bench, index)
+
+    async def evaluating() -> bool:
+        return (await bench.trial(2)).phase is TrialPhase.EVALUATING
+
+    await bench.until(bench.trial_key(2), evaluating)
+    bench.forget_accounts()
+    for _ in range(5):
+        await bench.look(bench.trial_key(2))
+    assert (await bench.trial(2)).status.serving is None
+    bench.edit_provider(region="us-west-2")
+    for _ in range(5):
+        await bench.look(bench.trial_key(2))
+    assert (await bench.trial(2)).status.serving is None
+
+
+async def test_trials_that_are_gone_keep_no_place_on_machines(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench, **THREE)
+    bench.company.deploy_looks = 10_000
+    for index in range(2):
+        await deployed(bench, index)
+        bench.store._contents.trials.remove(f"intents-{index}")  # a person took its finalizer away, too
+        await bench.look(bench.trial_key(index))
+    await deployed(bench, 2)
+
+
+async def test_a_deployment_s_patience_does_not_count_from_an_earlier_trial_of_its_name(
+    make_bench: MakeBench,
+) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.deploy_looks = 10_000
+    await deployed(bench)
+    await bench.look(bench.trial_key())
+    await bench.store.delete_trial(await bench.trial())
+    await bench.look(bench.trial_key())
+    assert await bench.store.list_trials(bench.sweep_key) == ()
+    assert bench.context.deploying == {}
+
+
+async def test_waiting_for_a_quota_of_deployments_is_told_of_and_costs_nothing(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.capabilities = replace(bench.company.capabilities, needs_deployment=True)
+    bench.edit_price(serving_per_hour=Decimal("2.00"))
+    bench.company.deploy_fault = QuotaExceeded("0 model units are allowed", retry_after_s=33.0)
+    await bench.launched()
+    await deployed(bench)
+    assert await bench.look(bench.trial_key()) == 33.0
+    waiting = await bench.trial()
+    assert (waiting.phase, waiting.status.reason) == (TrialPhase.EVALUATING, "QuotaExceeded")
+    assert "0 model units are allowed" in str(waiting.status.message)
+    version = waiting.metadata.resource_version
+    assert await bench.look(bench.trial_key()) == 33.0
+    assert (await bench.trial()).metadata.resource_version == version, "a write for each look"
+    bench.later(5 * 3600)
+    bench.company.deploy_fault = None
+    bench.company.deploy_looks = 1
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).status.reason == "Deploying"
+    bench.later(3600)
+    await bench.evaluated()
+    assert (await bench.trial()).status.serving_cost == Decimal("2.00")
+
+
+async def test_a_deployment_that_went_away_while_it_answered_is_made_once_more(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.inference_fault = JobNotFound("the deployment is gone")
+    await deployed(bench)
+
+    async def told() -> bool:
+        serving = (await bench.trial()).status.serving
+        return serving is not None and serving.message is not None
+
+    await bench.until(bench.trial_key(), told)
+    bench.company.inference_fault = None
+    await bench.evaluated()
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.score) == (TrialPhase.SUCCEEDED, 0.75)
+    assert bench.company.deployments == {}
+
+
+async def test_a_deployment_that_goes_away_again_and_again_fails_the_trial(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench)
+    bench.company.inference_fault = JobNotFound("the deployment is gone")
+    await bench.evaluated()
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.reason) == (TrialPhase.FAILED, "EvaluationFailed")
+    assert bench.company.deployments == {}

@@ -24,7 +24,7 @@ def job(job_id: str, state: JobState = JobState.RUNNING) -> JobSnapshot:
 class Provider:
     """Answers looks from a script; the last answer stays."""
 
-    capabilities = SimpleNamespace(poll_interval_s=30.0)
+    capabilities = SimpleNamespace(poll_interval_s=30.0, native_states=frozenset({"Running", "Succeeded"}))
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)

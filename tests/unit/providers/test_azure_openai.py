@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ from tests.fakes.azure_openai_server import RESOURCE, SUBSCRIPTION, AzureOpenAIS
 from tests.fakes.http_server import DROPPED, MALFORMED, Answer, Fault, refused
 from tests.fakes.openai_common import parse_examples
 
-from finetune_providers import azure_openai, azure_openai_identity
 from finetune_providers.azure_openai import AzureOpenAIProvider, create
+from finetune_providers.azure_openai import identity as identity_module
 from finetune_providers.base import (
     DatasetFile,
     Deployment,
@@ -65,6 +66,13 @@ class StaticToken:
         return AccessToken(AzureOpenAIServer.secret, 2**40)
 
 
+def entra_error(message: str, status: int) -> ClientAuthenticationError:
+    """What azure-identity raises where Entra answers with an error."""
+    error = ClientAuthenticationError(f"Microsoft Entra ID error '{message}'")
+    error.status_code = status
+    return error
+
+
 @pytest.fixture
 def server() -> Iterator[AzureOpenAIServer]:
     with AzureOpenAIServer() as server:
@@ -94,6 +102,7 @@ def made(config: ProviderConfig, identity: Identity | None) -> AzureOpenAIProvid
     provider = create(config, credential=identity)
     assert isinstance(provider, AzureOpenAIProvider)
     provider.file_wait_s = 0.0
+    provider._deployments.look_wait_s = 0.0
     return provider
 
 
@@ -242,6 +251,29 @@ async def test_an_answer_without_the_fields_that_azure_leaves_out_is_understood(
     assert (job.state, job.key, job.fine_tuned_model, job.finished_at) == (JobState.PENDING, None, None, None)
 
 
+async def test_a_long_series_that_begins_with_the_oldest_event_is_read_to_its_end(
+    server: AzureOpenAIServer, provider: AzureOpenAIProvider, request_: JobRequest
+) -> None:
+    server.page_size = 5
+    job = await provider.submit(replace(request_, hyperparameters={"epochs": 20, "batchSize": 2}))
+    server.finish_training()
+    series = (await provider.observe([job.job_id]))[job.job_id].series
+    assert len(series) == 100
+    steps = [point.step for point in series]
+    assert max(later - earlier for earlier, later in pairwise(steps)) <= 3  # of 240
+
+
+async def test_uploads_are_found_across_pages_that_do_not_say_whether_more_follow(
+    server: AzureOpenAIServer, provider: AzureOpenAIProvider, tmp_path: Path
+) -> None:
+    server.page_size = 2
+    datasets = [write_dataset(tmp_path / f"{n}.jsonl", repeat=n) for n in range(1, 6)]
+    ids = [await provider.upload(dataset, base_model=MODEL) for dataset in datasets]
+    assert [await provider.upload(dataset, base_model=MODEL) for dataset in datasets] == ids
+    await provider.delete_data(datasets[0].scope)
+    assert server.files == {}
+
+
 async def test_a_full_resource_waits_whatever_the_status_says(
     server: AzureOpenAIServer, provider: AzureOpenAIProvider, request_: JobRequest
 ) -> None:
@@ -290,6 +322,20 @@ async def test_an_upload_waits_until_azure_has_processed_it(
     asyncio.get_running_loop().call_later(0.03, server.clock.advance, 3)
     assert await provider.upload(dataset, base_model=MODEL) == file_id
     await provider.submit(replace(request_, training=file_id))
+
+
+async def test_an_upload_that_azure_does_not_show_at_once_is_waited_for(
+    server: AzureOpenAIServer, provider: AzureOpenAIProvider, tmp_path: Path
+) -> None:
+    server.processing_s = 5.0
+    server.always("files.get", refused(404))
+    dataset = write_dataset(tmp_path / "more.jsonl", repeat=5)
+    with pytest.raises(TransientProviderError):
+        await provider.upload(dataset, base_model=MODEL)
+    server.always("files.get", None)
+    server.clock.advance(6)
+    await provider.upload(dataset, base_model=MODEL)
+    assert server.count("files.create") == 1
 
 
 async def test_a_job_over_a_file_that_is_not_processed_yet_waits(
@@ -506,6 +552,33 @@ async def test_a_deployment_that_azure_has_deleted_itself_is_no_error(
     assert (await provider.deploy(model, name=DEPLOYMENT)).state is DeploymentState.CREATING
 
 
+async def test_a_deployment_counts_as_deleted_once_it_is_gone(
+    server: AzureOpenAIServer, provider: AzureOpenAIProvider, request_: JobRequest
+) -> None:
+    await provider.deploy(await tuned(server, provider, request_), name=DEPLOYMENT)
+    with pytest.raises(TransientProviderError, match="in progress"):
+        await provider.undeploy(DEPLOYMENT)  # it is still being created
+    server.clock.advance(700)
+    server.deleting_s = 60.0
+    with pytest.raises(TransientProviderError, match="may still cost"):
+        await provider.undeploy(DEPLOYMENT)
+    server.clock.advance(61)
+    await provider.undeploy(DEPLOYMENT)
+
+
+async def test_a_deletion_that_was_accepted_and_failed_is_asked_for_again(
+    server: AzureOpenAIServer, provider: AzureOpenAIProvider, request_: JobRequest
+) -> None:
+    await provider.deploy(await tuned(server, provider, request_), name=DEPLOYMENT)
+    server.clock.advance(700)
+    server.deletion_fails = True
+    with pytest.raises(TransientProviderError, match="may still cost"):
+        await provider.undeploy(DEPLOYMENT)
+    server.deletion_fails = False
+    await provider.undeploy(DEPLOYMENT)
+    assert server.hosted(DEPLOYMENT) is None
+
+
 def test_the_fake_is_one_that_azure_s_own_management_client_understands(
     server: AzureOpenAIServer, config: ProviderConfig, tmp_path: Path
 ) -> None:
@@ -604,8 +677,8 @@ async def test_a_new_deployment_may_need_five_minutes_and_not_more(
     with pytest.raises(TransientProviderError):
         await ask()
     later = time.monotonic() + 301
-    monkeypatch.setattr(azure_openai.time, "monotonic", lambda: later)  # type: ignore[attr-defined]
-    with pytest.raises(PermanentProviderError, match="does not exist"):
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    with pytest.raises(PermanentProviderError, match=r"does not exist.*developer tier after 24 hours"):
         await ask()
 
 
@@ -649,6 +722,24 @@ def test_a_wrong_setting_names_its_field(
     with pytest.raises(PermanentProviderError, match=said) as caught:
         create(replace(config, options={**config.options, option: value}))
     assert caught.value.field == f"spec.azureOpenAI.{option}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AZURE_OPENAI_API_KEY", "4711…ab"),
+        ("AZURE_OPENAI_API_KEY", "4711\nab"),
+        ("AZURE_OPENAI_ENDPOINT", "4711"),
+        ("AZURE_OPENAI_ENDPOINT", "http://[4711"),
+    ],
+)
+def test_what_is_wrong_in_the_secret_is_named_and_not_shown(
+    config: ProviderConfig, name: str, value: str
+) -> None:
+    with pytest.raises(PermanentProviderError, match=name) as caught:
+        create(replace(config, endpoint=None, credentials={**config.credentials, name: value}))
+    assert caught.value.field == "spec.credentialsSecretRef"
+    assert "4711" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -700,11 +791,25 @@ async def test_an_identity_among_several_is_chosen_by_its_id(
     config: ProviderConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Mapping[str, object]] = []
-    monkeypatch.setattr(azure_openai_identity, "DefaultAzureCredential", lambda **given: asked.append(given))
+    monkeypatch.setattr(identity_module, "DefaultAzureCredential", lambda **given: asked.append(given))
     for secret, chosen in (({}, set()), ({"AZURE_CLIENT_ID": "c"}, {"c"})):
-        azure_openai_identity.credential_of(replace(config, credentials=secret))
+        identity_module.credential_of(replace(config, credentials=secret))
         assert {value for name, value in asked[-1].items() if name.endswith("client_id")} == chosen
         assert asked[-1]["authority"] == "https://login.microsoftonline.com"
+
+
+async def test_a_key_does_not_follow_to_where_an_answer_points(
+    server: AzureOpenAIServer, config: ProviderConfig, identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with AzureOpenAIServer() as elsewhere:
+        pointing = Answer(None, 307, {"Location": f"{elsewhere.url}/openai/fine_tuning/jobs"})
+        monkeypatch.setattr(server, "error", lambda *_, **__: pointing)
+        server.always("jobs.list", refused(307))
+        provider = made(config, identity)
+        with pytest.raises(UnexpectedResponse, match="307"):
+            await provider.check([MODEL])
+        await provider.aclose()
+        assert elsewhere.requests == []
 
 
 async def test_without_a_key_the_data_plane_is_asked_with_a_token(
@@ -763,6 +868,42 @@ async def test_without_a_token_nothing_is_bought_and_the_reason_is_told(
             await call
         assert type(caught.value) is kind
         assert "Microsoft Entra" in str(caught.value)
+    assert server.count("jobs.create") == 0
+    await provider.aclose()
+
+
+@pytest.mark.parametrize(
+    ("error", "had_token", "kind"),
+    [
+        (entra_error("(invalid_client) AADSTS7000222: expired", 401), True, PermanentProviderError),
+        (entra_error("(invalid_client) AADSTS7000222: expired", 401), False, PermanentProviderError),
+        (entra_error("(temporarily_unavailable) AADSTS90033: try again", 503), False, NotReached),
+        (entra_error("(temporarily_unavailable) AADSTS90033: try again", 400), False, NotReached),
+        (entra_error("(server_error) AADSTS90006", 500), False, NotReached),
+        (entra_error("too many requests", 429), False, NotReached),
+        (ClientAuthenticationError("Unexpected response from Microsoft Entra ID: <html>"), False, NotReached),
+        # What gave tokens yesterday is there; today it does not answer.
+        (CredentialUnavailableError("no response from the IMDS endpoint"), True, NotReached),
+        (CredentialUnavailableError("no response from the IMDS endpoint"), False, PermanentProviderError),
+    ],
+)
+async def test_a_login_that_fails_for_a_while_ends_no_trial(
+    server: AzureOpenAIServer,
+    config: ProviderConfig,
+    request_: JobRequest,
+    error: Exception,
+    had_token: bool,
+    kind: type[ProviderError],
+) -> None:
+    identity = Identity(server.secret)
+    provider = made(replace(config, credentials={}), identity)
+    if had_token:
+        await provider.check([MODEL])
+    identity._error = error
+    for call in (provider.submit(request_), provider.deploy("m", name=DEPLOYMENT)):
+        with pytest.raises(ProviderError) as caught:
+            await call
+        assert type(caught.value) is kind
     assert server.count("jobs.create") == 0
     await provider.aclose()
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from finetune_providers.base import ModelRules, OfferState, ParameterRule, ProviderConfig
 from finetune_providers.catalog import Catalog, load_catalog
@@ -121,6 +119,16 @@ def test_a_model_that_is_like_another_takes_what_that_one_takes_but_for_what_it_
     assert mine.traits == {**theirs.traits, "name": "command-x"}
 
 
+def test_parameters_that_exclude_each_other_are_those_of_the_model_or_of_the_one_that_it_is_like() -> None:
+    both = {**EPOCHS, "batchSize": {"type": "int"}}
+    entries = {"a": {"parameters": both, "exclusive": [["epochs", "batchSize"]]}, "b": {"like": "a"}}
+    for name in entries:
+        rules = catalog_of(entries).rules(name)
+        assert rules is not None
+        assert rules.exclusive == (("epochs", "batchSize"),)
+    assert rules_of({"parameters": both}).exclusive == ()
+
+
 def test_the_order_of_models_that_are_like_each_other_does_not_matter() -> None:
     entries = {
         "c": {"like": "b"},
@@ -162,6 +170,7 @@ def test_a_note_and_traits_that_nobody_knows_are_passed_on() -> None:
         ({"parameters": {}}, "give like, or the parameters"),
         ({"like": "nothing"}, "like: 'nothing' is not known; known: command-r-08-2024"),
         ({"like": "mine"}, "like: 'mine' is not known"),
+        ({"like": ["command-r-08-2024"]}, "like: ['command-r-08-2024'] is not known"),
         ({"paramters": EPOCHS}, "paramters is not known; known: like"),
         ({"parameters": ["epochs"]}, "parameters must be a mapping"),
         ({"parameters": {"epochs": 3}}, "parameters.epochs must be a mapping with type"),
@@ -206,6 +215,12 @@ def test_a_note_and_traits_that_nobody_knows_are_passed_on() -> None:
         ),
         ({"parameters": EPOCHS, "traits": {"name": 7}}, "traits.name must be text"),
         ({"parameters": EPOCHS, "traits": "x"}, "traits must be a mapping"),
+        (
+            {"parameters": EPOCHS, "exclusive": "epochs"},
+            "exclusive must be a list of lists of its parameters: epochs",
+        ),
+        ({"parameters": EPOCHS, "exclusive": ["epochs"]}, "exclusive must be a list of lists"),
+        ({"parameters": EPOCHS, "exclusive": [["epochs", "other"]]}, "exclusive must be a list of lists"),
     ],
 )
 def test_a_model_that_is_written_wrongly_is_refused_with_what_is_wrong(entry: Any, message: str) -> None:
@@ -219,69 +234,3 @@ def test_a_model_that_is_written_wrongly_is_refused_with_what_is_wrong(entry: An
 def test_models_that_are_like_each_other_in_a_circle_are_refused() -> None:
     with pytest.raises(PermanentProviderError, match="like each other: a, b"):
         catalog_of({"a": {"like": "b"}, "b": {"like": "a"}, "c": {"parameters": EPOCHS}})
-
-
-# -- rules ----------------------------------------------------------------------------------------------------
-
-NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
-
-
-@given(st.sampled_from(["int", "float"]), NUMBERS, NUMBERS, st.booleans(), NUMBERS)
-def test_a_rule_permits_what_lies_within_its_bounds(
-    kind: str, lower: float, upper: float, exclusive: bool, value: float
-) -> None:
-    lower, upper = sorted((lower, upper))
-    value = round(value) if kind == "int" else value
-    written = {"type": kind, "above" if exclusive else "min": lower, "max": upper}
-    rule = rules_of({"parameters": {"p": written}}).parameters["p"]
-    assert rule.permits(value) is ((lower < value if exclusive else lower <= value) and value <= upper)
-    assert not rule.permits(str(value))
-
-
-@given(st.lists(st.integers(-(10**20), 10**20), min_size=1, unique=True), st.integers(-(10**20), 10**20))
-def test_whole_numbers_are_read_exactly_whether_they_are_text_or_not(values: list[int], other: int) -> None:
-    as_text = rules_of({"parameters": {"p": {"type": "int", "values": [str(value) for value in values]}}})
-    as_numbers = rules_of({"parameters": {"p": {"type": "int", "values": values}}})
-    assert as_text == as_numbers
-    rule = as_text.parameters["p"]
-    assert rule.allowed == tuple(values)
-    assert rule.permits(other) is (other in values)
-
-
-@given(st.lists(st.text(min_size=1), min_size=1, unique=True), st.text())
-def test_words_are_permitted_as_they_are_listed(values: list[str], other: str) -> None:
-    rule = rules_of({"parameters": {"p": {"type": "string", "values": values}}}).parameters["p"]
-    assert all(rule.permits(value) for value in values)
-    assert rule.permits(other) is (other in values)
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_bound_that_yaml_takes_for_text_is_read_as_the_number_that_it_is(bound: float) -> None:
-    assert rules_of({"parameters": {"p": {"max": repr(bound)}}}).parameters["p"].maximum == bound
-
-
-@pytest.mark.parametrize("kind", ["int", "float"])
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, "1"])
-def test_what_is_no_number_is_never_permitted_where_one_is_asked_for(kind: str, value: Any) -> None:
-    assert not ParameterRule(kind).permits(value)
-
-
-def test_a_number_of_any_size_is_compared_without_failing() -> None:
-    assert ParameterRule("int", minimum=1).permits(10**400)
-    assert not ParameterRule("int", minimum=1, maximum=5).permits(10**400)
-    assert ParameterRule("int").permits(4.0)
-    assert not ParameterRule("int").permits(4.5)
-
-
-@pytest.mark.parametrize(
-    ("rule", "text"),
-    [
-        (ParameterRule("int"), "an int"),
-        (ParameterRule("int", minimum=1, maximum=50), "an int from 1 to 50"),
-        (ParameterRule("float", minimum=0, exclusive_minimum=True), "a float above 0"),
-        (ParameterRule("float", maximum=0.5), "a float up to 0.5"),
-        (ParameterRule("int", allowed=(4, 16)), "one of 4, 16"),
-    ],
-)
-def test_a_rule_is_described_as_a_person_reads_it(rule: ParameterRule, text: str) -> None:
-    assert rule.describe() == text

@@ -17,7 +17,7 @@ from finetune_operator.evaluation import check_dataset
 from finetune_operator.resources import FinetuneSweep, load_yaml_documents, parse_resource
 from finetune_providers.base import DatasetFile
 from finetune_providers.cohere import BASE_URL, CohereProvider, create
-from finetune_providers.cohere_wire import native_parameters, options
+from finetune_providers.cohere.wire import native_parameters, options
 from finetune_providers.errors import (
     AmbiguousProviderError,
     JobNotFound,

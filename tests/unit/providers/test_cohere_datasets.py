@@ -16,8 +16,8 @@ from tests.unit.providers.cohere_bench import MODEL, SCOPE, dataset_of, provider
 
 from finetune_providers.base import Message
 from finetune_providers.cohere import CohereProvider
-from finetune_providers.cohere_datasets import MAX_BYTES, check_dataset
-from finetune_providers.cohere_wire import to_cohere
+from finetune_providers.cohere.datasets import MAX_BYTES, check_dataset
+from finetune_providers.cohere.wire import to_cohere
 from finetune_providers.errors import PermanentProviderError, TransientProviderError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
@@ -194,12 +194,12 @@ async def test_data_beyond_the_limits_is_refused_with_its_line(
     assert caught.value.field == "training"
 
 
-async def test_one_example_is_enough_to_validate_with(provider: CohereProvider, tmp_path: Path) -> None:
-    training, one = small_dataset(tmp_path / "d.jsonl"), dataset_of(tmp_path / "e.jsonl", [talk("a", "b")])
-    await provider.check_data(MODEL, training=training, validation=one)
-    one.path.write_text("{")
+async def test_validation_data_that_cannot_be_read_is_named(provider: CohereProvider, tmp_path: Path) -> None:
+    training, broken = small_dataset(tmp_path / "d.jsonl"), small_dataset(tmp_path / "e.jsonl")
+    await provider.check_data(MODEL, training=training, validation=broken)
+    broken.path.write_text("{")
     with pytest.raises(PermanentProviderError, match="cannot be read") as caught:
-        await provider.check_data(MODEL, training=training, validation=one)
+        await provider.check_data(MODEL, training=training, validation=broken)
     assert caught.value.field == "validation"
 
 

@@ -10,14 +10,14 @@ from tests.fakes.cohere_server import CohereServer
 from tests.fakes.http_server import DONE_THEN_DROPPED, DROPPED, Fault
 from tests.unit.providers.cohere_bench import KEY, MODEL, provider_of, request_of, talk
 
-from finetune_providers.base import JobSnapshot, JobState
+from finetune_providers.base import JobState
 from finetune_providers.cohere import CohereProvider
-from finetune_providers.cohere_tombstones import Tombstones
 from finetune_providers.errors import (
     JobNotFound,
     PermanentProviderError,
     TransientProviderError,
 )
+from finetune_providers.tombstones import Tombstones
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def test_what_a_job_was_is_kept_before_it_is_deleted(
     with pytest.raises(TransientProviderError):
         await provider.cancel(job.job_id)
     assert (await provider.observe([job.job_id]))[job.job_id].state is JobState.PENDING  # it is still there
-    kept = Tombstones(tmp_path / "account" / "deleted-jobs").of_job(job.job_id)
+    kept = Tombstones(tmp_path / "account" / "deleted-jobs", named_by_key=True).of_job(job.job_id)
     assert kept is not None
     assert (kept.state, kept.key) == (JobState.CANCELLED, KEY)
     await provider.cancel(job.job_id)
@@ -130,28 +130,6 @@ async def test_a_deleted_job_that_is_not_known_here_is_gone_or_cancelled(
         await provider.cancel(job.job_id)
     server.shows_deleted = True
     assert (await provider.observe([job.job_id]))[job.job_id].state is JobState.CANCELLED
-
-
-def test_a_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
-    tombstones = Tombstones(tmp_path / "deleted")
-    assert tombstones.of_job("j") is None
-    job = JobSnapshot("../j", "k", JobState.FAILED, "STATUS_FAILED", message="was not good")
-    other = JobSnapshot("i", None, JobState.CANCELLED, "STATUS_DELETED")
-    tombstones.write(job)
-    tombstones.write(other)
-    assert tombstones.of_job("../j") == job
-    assert tombstones.of_key("k") == (job,)
-    assert tombstones.of_job("i") == other
-    assert sorted(path.parent.name for path in tmp_path.rglob("*.json")) == ["deleted", "deleted"]
-
-
-def test_a_broken_record_hides_no_other_job(tmp_path: Path) -> None:
-    tombstones = Tombstones(tmp_path)
-    tombstones.write(JobSnapshot("j", "k", JobState.FAILED, "STATUS_FAILED"))
-    (path,) = tmp_path.glob("*.json")
-    path.write_text("{")
-    assert tombstones.of_job("j") is None
-    assert tombstones.of_key("k") == ()
 
 
 # -- answering ------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from tests.fakes.http_server import Fault
 from tests.unit.providers.cohere_bench import KEY, MODEL, provider_of, request_of
 
 from finetune_providers.cohere import CohereProvider
-from finetune_providers.cohere_wire import explain
+from finetune_providers.cohere.wire import explain
 from finetune_providers.errors import (
     AmbiguousProviderError,
     JobNotFound,

@@ -13,7 +13,7 @@ from tests.unit.providers.cohere_bench import KEY, provider_of, request_of
 
 from finetune_providers.base import JobState, MetricPoint
 from finetune_providers.cohere import CohereProvider
-from finetune_providers.cohere_wire import thinned
+from finetune_providers.cohere.wire import thinned
 
 
 @pytest.fixture

@@ -133,6 +133,32 @@ def test_a_wrong_dataset_fails_its_validation(raw: httpx.Client, content: bytes,
     assert message in dataset["validation_error"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "more"),
+    [
+        ("GET", f"{MODELS}/any", {"params": {"page_size": "1"}}),
+        ("DELETE", f"{MODELS}/any", {"params": {"force": "1"}}),
+        ("POST", MODELS, {"params": {"force": "1"}, "json": {}}),
+        ("GET", "/v1/datasets/any", {"params": {"limit": "1"}}),
+        ("DELETE", "/v1/datasets/any", {"params": {"limit": "1"}}),
+        ("POST", "/v2/chat", {"params": {"stream": "1"}, "json": {}}),
+        ("GET", "/v1/datasets", {"params": {"limit": "many"}}),
+        ("GET", "/v1/datasets", {"params": {"offset": "-1"}}),
+    ],
+)
+def test_a_query_that_is_not_published_is_refused(
+    raw: httpx.Client, method: str, path: str, more: dict[str, Any]
+) -> None:
+    answer = raw.request(method, path, **more)
+    assert answer.status_code == 400, answer.text
+
+
+def test_a_body_that_is_no_json_by_its_own_account_is_refused(raw: httpx.Client) -> None:
+    for path in (MODELS, "/v2/chat"):
+        answer = raw.post(path, content=json.dumps(job("any")), headers={"Content-Type": "text/plain"})
+        assert (answer.status_code, "Content-Type" in answer.json()["message"]) == (400, True)
+
+
 def test_a_wrong_key_is_refused(server: CohereServer) -> None:
     answer = httpx.get(f"{server.url}{MODELS}", headers={"Authorization": "Bearer x"}, trust_env=False)
     assert (answer.status_code, answer.json()) == (401, {"message": "invalid api token"})

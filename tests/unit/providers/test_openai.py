@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -217,6 +218,16 @@ async def test_an_account_without_money_waits_and_says_that_it_is_about_money(
     assert not server.jobs
 
 
+async def test_a_job_over_a_file_that_openai_still_processes_waits(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
+) -> None:
+    server.processing_s = 60.0
+    with pytest.raises(QuotaExceeded, match="still being processed"):
+        await provider.submit(request_)
+    server.clock.advance(61)
+    await provider.submit(request_)
+
+
 async def test_a_server_that_is_not_there_was_not_reached(
     config: ProviderConfig, request_: JobRequest, tmp_path: Path
 ) -> None:
@@ -271,6 +282,7 @@ def test_every_status_has_its_meaning_whatever_comes_with_it(
         (httpx2.ConnectError("no"), NotReached),
         (httpx2.ConnectTimeout("no"), NotReached),
         (httpx2.PoolTimeout("no"), NotReached),
+        (httpx2.ProxyError("no"), NotReached),  # a proxy that makes no connection
         (httpx2.ReadTimeout("no"), TransientProviderError),
         (httpx2.ReadError("no"), TransientProviderError),
         (httpx2.WriteError("no"), TransientProviderError),
@@ -284,6 +296,22 @@ def test_only_a_connection_that_was_never_made_was_not_reached(
     error = openai.APIConnectionError(request=httpx2.Request("POST", "http://here"))
     error.__cause__ = cause
     assert type(EXPLAIN(error)) is kind
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "7"}, 7.0),
+        ({"retry-after-ms": "nan", "retry-after": "7"}, 7.0),
+        ({"retry-after-ms": "-5"}, 0.0),
+        ({}, None),
+    ],
+)
+def test_a_wait_in_milliseconds_is_understood(headers: Mapping[str, str], seconds: float | None) -> None:
+    named = EXPLAIN(status_error(429, None, headers))
+    assert isinstance(named, QuotaExceeded)
+    assert named.retry_after_s == seconds
 
 
 def test_a_defect_of_ours_is_not_explained_away() -> None:
@@ -390,6 +418,28 @@ async def test_jobs_are_found_by_the_server_s_filter_and_compared_again(
     assert [found.job_id for found in await provider.find(KEY)] == [job.job_id]
 
 
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_service_that_refuses_the_filter_is_asked_for_every_job(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest, status: int
+) -> None:
+    job = await provider.submit(request_)
+    server.fault("jobs.list", refused(status))
+    assert [found.job_id for found in await provider.find(KEY)] == [job.job_id]
+    server.always("jobs.list", refused(status))
+    with pytest.raises(PermanentProviderError):
+        await provider.find(KEY)
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
+async def test_a_list_that_is_refused_for_another_reason_is_not_asked_for_again(
+    server: OpenAIServer, provider: OpenAIProvider, status: int
+) -> None:
+    server.always("jobs.list", refused(status))
+    with pytest.raises(ProviderError):
+        await provider.find(KEY)
+    assert server.count("jobs.list") == 1
+
+
 async def test_a_server_that_repeats_its_page_does_not_hold_us_forever(
     server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
 ) -> None:
@@ -449,6 +499,17 @@ async def test_a_series_comes_over_many_pages_and_has_at_most_100_points(
     assert {216, 228, 240} <= set(steps)  # the checkpoints
 
 
+async def test_of_a_very_long_series_the_newest_part_is_read(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
+) -> None:
+    job = await provider.submit(replace(request_, hyperparameters={"epochs": 50, "batchSize": 1}))
+    server.jobs[job.job_id].more["examples"] = 50
+    server.finish_training()
+    series = (await provider.observe([job.job_id]))[job.job_id].series
+    assert series[-1].step == 2500
+    assert server.count("jobs.events") == 20
+
+
 def test_validation_on_one_batch_counts_where_there_is_no_other() -> None:
     event = openai.types.fine_tuning.FineTuningJobEvent.construct
     events = [event(type="metrics", data={"step": 2, "train_loss": 1.0, "valid_loss": 2.0, "odd": 3.0})]
@@ -495,6 +556,7 @@ async def test_one_job_s_unreadable_metrics_hold_up_no_other_and_not_forever(
     server.jobs[second.job_id].endless = True
     server.finish_training()
     server.always("jobs.events", refused(503))
+    server.always("jobs.checkpoints", refused(503))
     for _ in range(4):
         seen = await provider.observe([first.job_id, second.job_id])
         assert seen[first.job_id].state is JobState.RUNNING
@@ -511,8 +573,62 @@ async def test_a_key_that_may_not_read_metrics_still_gets_its_model(
     job = await provider.submit(request_)
     server.finish_training()
     server.always("jobs.events", refused(403))
+    server.always("jobs.checkpoints", refused(403))
     done = (await provider.observe([job.job_id]))[job.job_id]
     assert (done.state, done.series) == (JobState.SUCCEEDED, ())
+
+
+async def test_a_service_without_checkpoints_still_tells_what_its_events_say(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
+) -> None:
+    job = await provider.submit(request_)
+    server.finish_training()
+    server.always("jobs.checkpoints", refused(404))
+    done = (await provider.observe([job.job_id]))[job.job_id]
+    assert done.state is JobState.SUCCEEDED
+    assert [point.step for point in done.series] == list(range(1, 13))
+    assert "validationLoss" in done.series[-1].values
+
+
+async def test_a_service_that_never_answers_for_checkpoints_still_tells_what_its_events_say(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
+) -> None:
+    job = await provider.submit(request_)
+    server.finish_training()
+    server.always("jobs.checkpoints", refused(501))
+    for _ in range(4):
+        assert (await provider.observe([job.job_id]))[job.job_id].state is JobState.RUNNING
+    done = (await provider.observe([job.job_id]))[job.job_id]
+    assert done.state is JobState.SUCCEEDED
+    assert len(done.series) == 12
+
+
+async def test_a_job_that_succeeded_is_waited_for_until_its_model_has_a_name(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
+) -> None:
+    job = await provider.submit(request_)
+    server.finish_training()
+    shown = server.shown_job(server.jobs[job.job_id])
+    nameless = {**shown, "fine_tuned_model": None}
+    page = {"object": "list", "has_more": False, "data": [nameless]}
+    server.fault("jobs.list", *[Fault(body=json.dumps(page).encode())] * 3)
+    for _ in range(3):
+        seen = (await provider.observe([job.job_id]))[job.job_id]
+        assert (seen.state, seen.native_state) == (JobState.RUNNING, "succeeded")
+    done = (await provider.observe([job.job_id]))[job.job_id]
+    assert (done.state, done.fine_tuned_model) == (JobState.SUCCEEDED, shown["fine_tuned_model"])
+
+
+async def test_a_job_that_never_names_its_model_is_not_waited_for_for_ever(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
+) -> None:
+    job = await provider.submit(request_)
+    server.finish_training()
+    nameless = {**server.shown_job(server.jobs[job.job_id]), "fine_tuned_model": None}
+    page = {"object": "list", "has_more": False, "data": [nameless]}
+    server.always("jobs.list", Fault(body=json.dumps(page).encode()))
+    states = [(await provider.observe([job.job_id]))[job.job_id].state for _ in range(20)]
+    assert states == [JobState.RUNNING] * 19 + [JobState.SUCCEEDED]
 
 
 # -- data -------------------------------------------------------------------------------------------------
@@ -553,6 +669,82 @@ async def test_an_upload_that_openai_cannot_use_is_not_taken_as_there(
     again = await provider.upload(dataset, base_model=MODEL)
     assert again != first
     assert server.count("files.create") == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"purpose": "assistants"},
+        {"status": "deleted"},
+        {"status": "deleting"},
+        {"expires_at": 1},
+        {"expires_at": int(time.time()) + 600},
+    ],
+)
+async def test_a_file_of_that_name_that_no_job_can_take_is_not_taken_as_there(
+    server: OpenAIServer, provider: OpenAIProvider, tmp_path: Path, other: Mapping[str, object]
+) -> None:
+    dataset = write_dataset(tmp_path / "train.jsonl")
+    first = await provider.upload(dataset, base_model=MODEL)
+    # As a service shows it that knows no filter by purpose.
+    page = {"object": "list", "has_more": False, "data": [{**server.shown_file(first), **other}]}
+    server.fault("files.list", Fault(body=json.dumps(page).encode()))
+    assert await provider.upload(dataset, base_model=MODEL) != first
+    if "purpose" in other:
+        server.fault("files.list", Fault(body=json.dumps(page).encode()))
+        await provider.delete_data(dataset.scope)
+        assert first in server.files
+
+
+@pytest.mark.parametrize(
+    "other", [{}, {"expires_at": None}, {"expires_at": 0}, {"expires_at": 2**40}, {"status": None}]
+)
+async def test_a_file_that_does_not_go_away_soon_is_there(
+    server: OpenAIServer, provider: OpenAIProvider, tmp_path: Path, other: Mapping[str, object]
+) -> None:
+    dataset = write_dataset(tmp_path / "train.jsonl")
+    first = await provider.upload(dataset, base_model=MODEL)
+    page = {"object": "list", "data": [{**server.shown_file(first), **other}]}
+    server.always("files.list", Fault(body=json.dumps(page).encode()))
+    assert await provider.upload(dataset, base_model=MODEL) == first
+
+
+async def test_a_list_that_changes_while_it_is_read_is_no_refusal(
+    server: OpenAIServer, provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    server.page_size = 1
+    for repeat in (1, 2):
+        await provider.upload(write_dataset(tmp_path / f"{repeat}.jsonl", repeat=repeat), base_model=MODEL)
+    dataset = write_dataset(tmp_path / "more.jsonl", repeat=3)
+    page = {"object": "list", "has_more": True, "data": [{"id": "file-deleted-meanwhile", "filename": "x"}]}
+    server.fault("files.list", Fault(body=json.dumps(page).encode()))
+    with pytest.raises(TransientProviderError, match="while it was read"):
+        await provider.upload(dataset, base_model=MODEL)
+    assert await provider.upload(dataset, base_model=MODEL)
+
+
+async def test_a_service_that_knows_no_pages_has_one(
+    server: OpenAIServer, provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    dataset = write_dataset(tmp_path / "train.jsonl")
+    page = {"object": "list", "data": [{"id": "file-other", "filename": "x"}]}
+    server.always("files.list", Fault(body=json.dumps(page).encode()))
+    assert await provider.upload(dataset, base_model=MODEL) in server.files
+    assert server.count("files.list") == 2
+
+
+async def test_thousands_of_files_are_few_calls(
+    server: OpenAIServer, provider: OpenAIProvider, tmp_path: Path
+) -> None:
+    dataset = write_dataset(tmp_path / "train.jsonl")
+    first = await provider.upload(dataset, base_model=MODEL)
+    old = server.files[first]
+    server.files = {f"file-{n}": {**old, "id": f"file-{n}", "filename": f"{n}"} for n in range(5000)}
+    server.files = {first: old, **server.files}  # the oldest of all
+    server.page_size = 10_000
+    server.requests.clear()
+    assert await provider.upload(dataset, base_model=MODEL) == first
+    assert server.count("files.list") == 1
 
 
 async def test_two_trials_that_upload_the_same_at_once_upload_it_once(
@@ -661,6 +853,39 @@ async def test_an_answer_that_the_content_filter_holds_back_is_empty(
             await session.answer([conversation("blue")], max_output_tokens=4)
 
 
+async def test_a_new_model_may_need_some_minutes_and_not_for_ever(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.loading_s = 120.0
+    job = await provider.submit(request_)
+    server.finish_training()
+    model = (await provider.observe([job.job_id]))[job.job_id].fine_tuned_model or ""
+
+    async def ask(name: str) -> str:
+        async with provider.inference(name) as session:
+            return (await session.answer([conversation("red")], max_output_tokens=4))[0]
+
+    with pytest.raises(TransientProviderError, match="some minutes"):
+        await ask(model)
+    server.clock.advance(120)
+    assert await ask(model) == "warm"
+    with pytest.raises(TransientProviderError):
+        await ask("ft:never")
+    later = time.monotonic() + 601
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    with pytest.raises(PermanentProviderError, match="does not exist"):
+        await ask("ft:never")
+
+
+async def test_a_base_model_that_is_gone_is_not_waited_for(
+    server: OpenAIServer, provider: OpenAIProvider
+) -> None:
+    server.fault("chat", refused(404, code="model_not_found"))
+    async with provider.inference(MODEL) as session:
+        with pytest.raises(PermanentProviderError):
+            await session.answer([conversation("red")], max_output_tokens=4)
+
+
 async def test_answers_may_come_from_another_address(
     server: OpenAIServer, config: ProviderConfig, tmp_path: Path
 ) -> None:
@@ -683,7 +908,42 @@ def test_a_secret_without_a_key_says_what_to_write(config: ProviderConfig) -> No
         assert caught.value.field == "spec.credentialsSecretRef"
 
 
-@pytest.mark.parametrize("endpoint", ["api.example.com", "ftp://example.com", "http://", "localhost:8000"])
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"])
+@pytest.mark.parametrize("value", ["sk-4711…ab", "sk-4711\nab", "sk-4711 ab", "sk-4711\x00ab"])
+def test_what_cannot_be_a_header_is_refused_and_not_shown(
+    config: ProviderConfig, name: str, value: str
+) -> None:
+    with pytest.raises(PermanentProviderError, match=name) as caught:
+        create(replace(config, credentials={**config.credentials, name: value}))
+    assert caught.value.field == "spec.credentialsSecretRef"
+    assert "4711" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["sk-4711", "http://[4711", "http://host:4711x/v1", "https://me:4711@host/v1"]
+)
+def test_an_address_in_the_secret_that_is_none_is_refused_and_not_shown(
+    config: ProviderConfig, value: str
+) -> None:
+    secret = {**config.credentials, "OPENAI_BASE_URL": value}
+    with pytest.raises(PermanentProviderError, match="OPENAI_BASE_URL in the Secret") as caught:
+        create(replace(config, endpoint=None, credentials=secret))
+    assert caught.value.field == "spec.credentialsSecretRef"
+    assert "4711" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "api.example.com",
+        "ftp://example.com",
+        "http://",
+        "localhost:8000",
+        "http://[::1",
+        "http://host:99999999",
+        "http://host:x",
+    ],
+)
 def test_an_endpoint_that_is_no_address_is_refused(config: ProviderConfig, endpoint: str) -> None:
     with pytest.raises(PermanentProviderError, match="no address") as caught:
         create(replace(config, endpoint=endpoint))

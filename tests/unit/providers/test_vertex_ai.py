@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.contract.provider_contract import KEY, write_dataset
 from tests.fakes.http_server import DROPPED, refused
-from tests.fakes.vertex_ai_schema import document, in_words
-from tests.fakes.vertex_ai_server import MODELS, REGION, STATE_AFTER_TODAY, VertexAIServer, config_for
+from tests.fakes.vertex_ai_schema import document
+from tests.fakes.vertex_ai_server import MODELS, REGION, VertexAIServer, config_for
 
 from finetune_providers.base import JobRequest, JobState, MetricPoint, ParameterValue
 from finetune_providers.errors import PermanentProviderError
 from finetune_providers.vertex_ai import VertexAI
-from finetune_providers.vertex_ai_metrics import MOST_POINTS, thin
-from finetune_providers.vertex_ai_wire import STATES, tuning_job
+from finetune_providers.vertex_ai.metrics import MOST_POINTS, thin
+from finetune_providers.vertex_ai.wire import STATES, tuning_job
 
 TUNING_JOB = "GoogleCloudAiplatformV1TuningJob"
 
@@ -61,7 +63,7 @@ async def test_the_create_call_says_all_of_the_request_and_no_more(
     )
     await provider.submit(request)
     (body,) = server.bodies("create")
-    assert in_words(TUNING_JOB, body) == {
+    assert body == {
         "baseModel": "gemini-2.5-flash",
         "tunedModelDisplayName": f"support.intents-0 {KEY}",
         "labels": {
@@ -112,7 +114,7 @@ async def test_each_hyperparameter_arrives_under_its_own_name(
 ) -> None:
     await provider.submit(replace(plain, hyperparameters=hyperparameters))
     (body,) = server.bodies("create")
-    assert in_words(TUNING_JOB, body)["supervisedTuningSpec"]["hyperParameters"] == native
+    assert body["supervisedTuningSpec"]["hyperParameters"] == native
 
 
 @pytest.mark.parametrize(
@@ -152,6 +154,11 @@ def test_the_key_survives_whatever_a_sweep_is_called(labels: dict[str, str], tri
         assert set(text) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
+def test_a_label_s_name_is_cut_to_what_google_takes() -> None:
+    job = tuning_job(JobRequest(KEY, "gemini-2.5-flash", {}, "gs://b/o", labels={"x" * 70: "y" * 70}))
+    assert {len(name) for name in job.labels} == {len("finetune_key"), 63}
+
+
 def test_a_key_that_is_no_label_buys_nothing() -> None:
     with pytest.raises(PermanentProviderError, match="no label"):
         tuning_job(JobRequest("Not A Label", "gemini-2.5-flash", {}, "gs://b/o"))
@@ -189,14 +196,14 @@ def test_every_state_of_google_s_document_is_known() -> None:
     assert {state.name for state in STATES} == set(words) - {"JOB_STATE_UNSPECIFIED"}
 
 
-async def test_a_state_whose_word_cannot_be_read_is_told_by_its_number(
+async def test_a_state_whose_word_cannot_be_read_is_unknown(
     server: VertexAIServer, provider: VertexAI, plain: JobRequest
 ) -> None:
     job = await provider.submit(plain)
     server.jobs[job.job_id].native_state = "JOB_STATE_DREAMING"
     server.always("get", DROPPED)
     seen = (await provider.observe([job.job_id]))[job.job_id]
-    assert (seen.state, seen.native_state) == (JobState.RUNNING, f"state {STATE_AFTER_TODAY}")
+    assert (seen.state, seen.native_state) == (JobState.RUNNING, "unknown")
 
 
 @pytest.mark.parametrize("word", ["JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"])
@@ -210,10 +217,35 @@ async def test_a_job_has_succeeded_where_its_model_can_be_asked(
     assert (done.state, done.native_state) == (JobState.SUCCEEDED, word)
     assert done.fine_tuned_model == f"projects/123456789012/locations/{REGION}/endpoints/2001"
     assert done.trained_tokens == 2 * 1000  # the dataset's tokens, once an epoch
+
+
+async def test_a_job_that_has_succeeded_may_get_its_endpoint_a_little_later(
+    server: VertexAIServer, provider: VertexAI, plain: JobRequest
+) -> None:
+    job = await provider.submit(plain)
+    server.finish_training()
     server.without_endpoint = True
-    done = (await provider.observe([job.job_id]))[job.job_id]
-    assert (done.state, done.fine_tuned_model) == (JobState.FAILED, None)
-    assert done.message == f"{word} without an endpoint that answers"
+    seen = (await provider.observe([job.job_id]))[job.job_id]
+    assert (seen.state, seen.fine_tuned_model) == (JobState.RUNNING, None)
+    server.without_endpoint = False
+    seen = (await provider.observe([job.job_id]))[job.job_id]
+    assert (seen.state, seen.fine_tuned_model is None) == (JobState.SUCCEEDED, False)
+
+
+@pytest.mark.parametrize("word", ["JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"])
+async def test_a_job_without_an_endpoint_has_failed_and_names_the_model_that_is_left(
+    server: VertexAIServer, provider: VertexAI, plain: JobRequest, word: str
+) -> None:
+    server.ends_in, server.without_endpoint = word, True
+    job = await provider.submit(plain)
+    server.finish_training()
+    looks = [(await provider.observe([job.job_id]))[job.job_id] for _ in range(5)]
+    assert [each.state for each in looks] == [JobState.RUNNING] * 4 + [JobState.FAILED]
+    assert looks[-1].fine_tuned_model is None
+    assert looks[-1].message == (
+        f"{word} without an endpoint that answers; "
+        f"its model is projects/123456789012/locations/{REGION}/models/1001@1"
+    )
 
 
 # -- looking ------------------------------------------------------------------------------------------------
@@ -258,6 +290,14 @@ async def test_a_job_is_found_whatever_the_list_makes_of_a_filter(
         (found,) = await provider.find(f"ft-{number}-a1")
         assert (found.job_id, found.key) == (job.job_id, f"ft-{number}-a1")
     assert await provider.find("ft-5-a1") == ()
+
+
+async def test_a_refused_filter_that_names_a_field_of_jobs_hides_none(
+    server: VertexAIServer, provider: VertexAI, plain: JobRequest
+) -> None:
+    job = await provider.submit(plain)
+    server.fault("list", refused(400, code="Invalid filter; it may name base_model, state"))
+    assert [each.job_id for each in await provider.find(KEY)] == [job.job_id]
 
 
 async def test_a_job_that_lost_its_labels_is_found_by_its_name(
@@ -332,9 +372,14 @@ async def test_metrics_that_cannot_be_read_now_are_asked_for_again_but_not_for_e
     second = await provider.submit(replace(plain, key="ft-2-a1"))
     server.finish_training()
     server.always("scalars", refused(503))
-    looks = [(await provider.observe([second.job_id]))[second.job_id] for _ in range(5)]
-    assert [each.state for each in looks] == [JobState.RUNNING] * 4 + [JobState.SUCCEEDED]
+    looks = [(await provider.observe([second.job_id]))[second.job_id] for _ in range(60)]
+    assert [each.state for each in looks] == [JobState.RUNNING] * 59 + [JobState.SUCCEEDED]
     assert "metrics could not be read" in looks[-1].message
+    third = await provider.submit(replace(plain, key="ft-3-a1"))
+    server.finish_training()
+    server.always("context", refused(404))
+    looks = [(await provider.observe([third.job_id]))[third.job_id] for _ in range(5)]
+    assert [each.state for each in looks] == [JobState.RUNNING] * 4 + [JobState.SUCCEEDED]
 
 
 @given(st.integers(0, 400), st.sets(st.integers(0, 399)), st.integers(3, MOST_POINTS))
@@ -393,3 +438,24 @@ async def test_a_refusal_to_cancel_is_told_unless_the_job_has_ended(
         await provider.cancel(job.job_id)
     server.finish_training()
     await provider.cancel(job.job_id)
+
+
+async def test_a_job_that_is_being_cancelled_needs_no_second_word(
+    server: VertexAIServer, provider: VertexAI, plain: JobRequest
+) -> None:
+    job = await provider.submit(plain)
+    server.jobs[job.job_id].native_state = "JOB_STATE_CANCELLING"
+    server.always("cancel", refused(400))
+    await provider.cancel(job.job_id)
+
+
+async def test_a_purchase_waits_behind_nothing_else(provider: VertexAI, plain: JobRequest) -> None:
+    """One that was never sent because all threads were busy would be in doubt."""
+    done = threading.Event()
+    busy = [asyncio.ensure_future(provider._calls.in_thread(done.wait, 30.0)) for _ in range(16)]
+    try:
+        job = await asyncio.wait_for(provider.submit(plain), 10.0)
+    finally:
+        done.set()
+    assert job.key == KEY
+    await asyncio.gather(*busy)

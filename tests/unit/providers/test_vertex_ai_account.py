@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ from finetune_providers.errors import (
 )
 from finetune_providers.registry import create
 from finetune_providers.vertex_ai import VertexAI
-from finetune_providers.vertex_ai_account import Account, location_of
-from finetune_providers.vertex_ai_errors import asked, explain
+from finetune_providers.vertex_ai.account import Account, location_of
+from finetune_providers.vertex_ai.errors import asked, explain
 
 REQUEST = JobRequest(KEY, "gemini-2.5-flash", {"epochs": 1}, "gs://acme-datasets/x.jsonl")
 NOWHERE = "http://127.0.0.1:1"
@@ -157,17 +158,17 @@ def test_each_location_has_its_own_host(
     server: VertexAIServer, tmp_path: Path, location: str, host: str
 ) -> None:
     account = Account(config_for(server, tmp_path, endpoint=None))
-    assert account.models(location).transport._host == host
-    assert account.prediction(location).transport._host == host
+    assert account.host(f"projects/1/locations/{location}/models/2") == host
+    assert account.host(f"projects/1/locations/{location}/endpoints/2:generateContent") == host
     account.close()
 
 
 def test_each_service_may_lie_elsewhere(server: VertexAIServer, tmp_path: Path) -> None:
     endpoints = {"inference": "http://a:1", "storage": "http://b:2", "login": "http://c:3/token"}
     account = Account(config_for(server, tmp_path, endpoints=endpoints))
-    assert account.prediction("us").transport._host == "http://a:1"
+    assert account.host("projects/1/locations/us/endpoints/2:generateContent") == "http://a:1"
     assert account.storage().api_endpoint == "http://b:2"
-    assert account.tuning().transport._host == server.url
+    assert account.host("projects/1/locations/us-central1/tuningJobs") == server.url
     assert account._credentials()._token_uri == "http://c:3/token"
     account.close()
 
@@ -206,10 +207,20 @@ async def test_one_token_serves_every_service_and_is_fetched_anew_when_it_is_ref
 
 async def test_a_purchase_is_not_sent_again_with_a_new_token(server: VertexAIServer, tmp_path: Path) -> None:
     provider = create(config_for(server, tmp_path))
-    await provider.check(["gemini-2.5-flash"])
-    server.tokens.clear()
+    server.always("create", refused(401))
     with pytest.raises(PermanentProviderError):
         await provider.submit(REQUEST)
+    assert server.count("create") == 1
+    await provider.aclose()
+
+
+async def test_a_token_that_was_taken_back_before_its_time_fails_no_purchase(
+    server: VertexAIServer, tmp_path: Path
+) -> None:
+    provider = create(config_for(server, tmp_path / "work"))
+    training = await provider.upload(write_dataset(tmp_path / "t.jsonl"), base_model="gemini-2.5-flash")
+    server.tokens.clear()
+    await provider.submit(replace(REQUEST, training=training))
     assert server.count("create") == 1
     await provider.aclose()
 
@@ -241,7 +252,8 @@ async def test_a_login_that_drags_on_is_no_purchase_in_doubt(
     server: VertexAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = VertexAI(config_for(server, tmp_path))
-    monkeypatch.setattr(provider._calls, "create", functools.partial(provider._calls.create, timeout_s=0.05))
+    shorter = functools.partial(provider._purchases.create, timeout_s=0.05)
+    monkeypatch.setattr(provider._purchases, "create", shorter)
     server.fault("login", Fault(delay_s=0.15))
     with pytest.raises(NotReached):
         await provider.submit(REQUEST)
@@ -278,13 +290,30 @@ async def test_no_token_and_no_key_is_in_a_log_or_an_error(
     await provider.aclose()
 
 
+def test_a_metadata_server_that_is_not_up_yet_is_no_refusal() -> None:
+    """As google.auth.compute_engine raises it: a pod of GKE may be up before its metadata server."""
+    trouble = google.auth.exceptions.TransportError(
+        "Failed to retrieve http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token "
+        "from the Google Compute Engine metadata service. Compute Engine Metadata server unavailable. "
+        "Last exception: connection refused"
+    )
+    assert type(explain(google.auth.exceptions.RefreshError(trouble))) is NotReached
+    refusal = google.auth.exceptions.TransportError(
+        "Failed to retrieve http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token "
+        "from the Google Compute Engine metadata service. Status: 403 Response:\nb'Unable to generate access token'"
+    )
+    error = explain(google.auth.exceptions.RefreshError(refusal))
+    assert isinstance(error, PermanentProviderError)
+    assert error.field == "spec.credentialsSecretRef"
+
+
 async def test_a_closed_provider_makes_no_calls(server: VertexAIServer, tmp_path: Path) -> None:
     provider = VertexAI(config_for(server, tmp_path))
     await provider.check(["gemini-2.5-flash"])
     await provider.aclose()
     await provider.aclose()
     with pytest.raises(TransientProviderError, match="closed"):
-        provider._account.tuning()
+        provider._account.storage()
 
 
 # -- what an answer means -----------------------------------------------------------------------------------

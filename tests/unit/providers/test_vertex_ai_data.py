@@ -11,16 +11,15 @@ import pytest
 from google.cloud import storage
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes.http_server import refused
+from tests.fakes.http_server import DROPPED, refused
 from tests.fakes.vertex_ai_schema import document
 from tests.fakes.vertex_ai_server import BUCKET, VertexAIServer, config_for
 
-from finetune_providers import vertex_ai_wire
 from finetune_providers.base import DatasetFile, Message
 from finetune_providers.conversations import read_conversations
 from finetune_providers.errors import PermanentProviderError, TransientProviderError
-from finetune_providers.vertex_ai import VertexAI
-from finetune_providers.vertex_ai_wire import to_contents
+from finetune_providers.vertex_ai import VertexAI, wire
+from finetune_providers.vertex_ai.wire import to_contents
 
 QUESTION = "GoogleCloudAiplatformV1GenerateContentRequest"
 GOOD: list[Message] = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -179,8 +178,26 @@ async def test_a_dataset_that_is_too_large_is_refused(
 ) -> None:
     file = write_lines(tmp_path / "d.jsonl", GOOD, GOOD, GOOD)
     line = len(json.dumps(to_contents(GOOD))) + 1
-    monkeypatch.setattr(vertex_ai_wire, "MOST_BYTES", 3 * line)
+    monkeypatch.setattr(wire, "MOST_BYTES", 3 * line)
     await provider.check_data("gemini-2.5-flash", training=file, validation=None)
-    monkeypatch.setattr(vertex_ai_wire, "MOST_BYTES", 3 * line - 1)
+    monkeypatch.setattr(wire, "MOST_BYTES", 3 * line - 1)
     with pytest.raises(PermanentProviderError, match="line 3: the file becomes larger"):
         await provider.check_data("gemini-2.5-flash", training=file, validation=None)
+
+
+async def test_an_upload_in_parts_that_breaks_off_leaves_nothing_and_is_made_anew(
+    server: VertexAIServer, provider: VertexAI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.blob, "_MAX_MULTIPART_SIZE", 10)
+    dataset = write_lines(tmp_path / "d.jsonl", GOOD)
+    for fault in (DROPPED, refused(503)):
+        server.fault("upload-part", fault)
+        with pytest.raises(TransientProviderError):
+            await provider.upload(dataset, base_model="gemini-2.5-flash")
+        assert server.objects == {}
+    uri = await provider.upload(dataset, base_model="gemini-2.5-flash")
+    (content,) = server.objects.values()
+    assert json.loads(content) == to_contents(GOOD)
+    assert await provider.upload(dataset, base_model="gemini-2.5-flash") == uri
+    assert server.count("upload") == 3
+    assert list((tmp_path / "work").iterdir()) == []

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from google.cloud import aiplatform_v1 as api
 from tests.contract.provider_contract import KEY, conversation, write_dataset
-from tests.fakes.http_server import Fault, refused
-from tests.fakes.vertex_ai_schema import in_words
+from tests.fakes.http_server import Answer, Fault, Request, refused
 from tests.fakes.vertex_ai_server import PROJECT, REGION, VertexAIServer, config_for
 
 from finetune_providers.base import JobRequest, Message
 from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 from finetune_providers.vertex_ai import VertexAI
-from finetune_providers.vertex_ai_wire import text_of
+from finetune_providers.vertex_ai.wire import text_of
 
 
 @pytest.fixture
@@ -63,9 +62,9 @@ async def tuned(
 
 
 def asked(server: VertexAIServer) -> Any:
-    """The last question, with words for its enums, and its path."""
+    """The last question and its path."""
     request = [each for each in server.requests if each.operation == "answer"][-1]
-    return request.path, in_words("GoogleCloudAiplatformV1GenerateContentRequest", request.json)
+    return request.path, request.json
 
 
 # -- answers ------------------------------------------------------------------------------------------------
@@ -86,7 +85,7 @@ async def test_a_question_says_all_of_the_conversation_and_asks_for_a_greedy_ans
     path, body = asked(server)
     assert path == f"/v1/projects/123456789012/locations/{REGION}/endpoints/2001:generateContent"
     assert body == {
-        "systemInstruction": {"role": "system", "parts": [{"text": "be short"}]},
+        "systemInstruction": {"parts": [{"text": "be short"}]},
         "contents": [
             {"role": "user", "parts": [{"text": "hello"}]},
             {"role": "model", "parts": [{"text": "hi"}]},
@@ -166,6 +165,13 @@ def test_an_answer_that_was_all_thought_is_empty_and_warned_of(caplog: pytest.Lo
     assert "thinkingTokens" in caplog.text
 
 
+def test_an_answer_that_was_paid_for_and_has_no_candidate_is_empty(caplog: pytest.LogCaptureFixture) -> None:
+    answer = api.GenerateContentResponse(usage_metadata={"prompt_token_count": 7, "total_token_count": 7})
+    with caplog.at_level(logging.WARNING):
+        assert text_of(api.GenerateContentResponse.pb(answer)) == ""
+    assert "no candidate" in caplog.text
+
+
 async def test_an_answer_without_candidates_or_a_reason_is_not_understood(
     server: VertexAIServer, provider: VertexAI, tmp_path: Path
 ) -> None:
@@ -231,6 +237,45 @@ async def test_a_deletion_fails_as_its_operation_does(
         return
     with pytest.raises(raises, match="it is so"):
         await provider.delete_model(model)
+
+
+async def test_a_model_that_cannot_be_deleted_leaves_no_endpoint_behind(
+    server: VertexAIServer, provider: VertexAI, tmp_path: Path
+) -> None:
+    model = await tuned(server, provider, tmp_path)
+    server.always("delete-model", refused(400))
+    with pytest.raises(PermanentProviderError, match="on purpose"):
+        await provider.delete_model(model)
+    assert server.endpoints_deleted == {next(iter(server.jobs))}
+
+
+async def test_a_model_that_somebody_else_put_behind_the_endpoint_is_not_deleted(
+    server: VertexAIServer, provider: VertexAI, tmp_path: Path
+) -> None:
+    model = await tuned(server, provider, tmp_path)
+    shown = server._get_endpoint
+    theirs = {"id": "9", "model": f"projects/123456789012/locations/{REGION}/models/77@1"}
+
+    def with_theirs(request: Request) -> Answer:
+        answer = shown(request)
+        answer.body["deployedModels"].append(theirs)
+        return answer
+
+    server._get_endpoint = with_theirs  # type: ignore[method-assign]
+    await provider.delete_model(model)
+    deleted = [each.path for each in server.requests if each.operation == "delete-model"]
+    assert deleted == [f"/v1/projects/123456789012/locations/{REGION}/models/1001"]
+
+
+async def test_an_operation_that_has_ended_at_once_is_not_asked_for(
+    server: VertexAIServer, provider: VertexAI, tmp_path: Path
+) -> None:
+    model = await tuned(server, provider, tmp_path)
+    server.ends_operations_at_once = True
+    await provider.delete_model(model)
+    assert server.models_deleted
+    assert server.endpoints_deleted
+    assert server.count("operation") == 0
 
 
 async def test_an_endpoint_of_no_known_job_is_deleted_with_the_model_that_is_deployed(

@@ -14,8 +14,8 @@ from tests.unit.providers.bedrock.conftest import KEY, NOVA, Connect
 
 from finetune_providers.base import JobRequest, Provider, ProviderConfig
 from finetune_providers.bedrock import create
-from finetune_providers.bedrock_aws import Clients
-from finetune_providers.bedrock_errors import Conflict, explain
+from finetune_providers.bedrock.aws import Clients
+from finetune_providers.bedrock.errors import Conflict, Invalid, explain
 from finetune_providers.errors import (
     JobNotFound,
     NotReached,
@@ -159,6 +159,21 @@ async def test_each_service_may_have_an_endpoint_of_its_own(server: BedrockServe
 
 
 @pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"endpoint": "https://bed_rock.acme.example"}, "spec.endpoint"),
+        ({"endpoints": {"storage": "https://s3_proxy.acme.example"}}, "spec.endpoints.storage"),
+    ],
+)
+async def test_an_endpoint_that_boto3_does_not_take_is_named(
+    connect: Connect, changes: Any, field: str
+) -> None:
+    with pytest.raises(PermanentProviderError, match="_") as caught:
+        await connect(**changes).check([NOVA])
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
     ("service", "host"),
     [
         ("bedrock", "https://bedrock.us-west-2.amazonaws.com"),
@@ -250,10 +265,15 @@ def answered(code: str, status: int, message: str = "", retry_after: str | None 
         (answered("ModelErrorException", 424), TransientProviderError),
         (answered("RequestTimeout", 400), TransientProviderError),
         (answered("Whatever", 502), TransientProviderError),
-        (answered("ValidationException", 400, "too long"), PermanentProviderError),
-        (answered("ValidationException", 500, "too long"), PermanentProviderError),
+        (answered("ValidationException", 400, "too long"), Invalid),
+        (answered("ValidationException", 500, "too long"), Invalid),
+        # Said of an account, not of what it asked for: it must not pass for a job that is not there.
+        (answered("ValidationException", 400, "Operation not allowed"), PermanentProviderError),
+        (answered("BadDigest", 400), TransientProviderError),
+        (answered("IncompleteBody", 400), TransientProviderError),
+        (answered("OperationAborted", 409), TransientProviderError),
         (answered("AccessDeniedException", 403), PermanentProviderError),
-        (answered("ExpiredTokenException", 403), PermanentProviderError),
+        (answered("UnrecognizedClientException", 403), PermanentProviderError),
         (answered("TooManyTagsException", 400), PermanentProviderError),
         (answered("NoSuchBucket", 404), PermanentProviderError),
         (answered("301", 301), PermanentProviderError),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from tests.fakes.bedrock_server import BUCKET, BedrockServer
 from tests.fakes.http_server import refused
 from tests.unit.providers.bedrock.conftest import NOVA, Connect, Write
 
-from finetune_providers.base import Message, MetricPoint, ModelRules, Provider, ProviderConfig
-from finetune_providers.bedrock_data import as_native, converter, read_series, thinned
+from finetune_providers.base import JobRequest, Message, MetricPoint, ModelRules, Provider, ProviderConfig
+from finetune_providers.bedrock.data import as_native, converter, read_series, thinned
 from finetune_providers.catalog import load_catalog
 from finetune_providers.errors import PermanentProviderError, TransientProviderError
 
@@ -117,6 +118,17 @@ async def test_a_line_of_the_validation_data_is_refused_there(provider: Provider
     with pytest.raises(PermanentProviderError, match="line 2 of the validation data") as caught:
         await provider.check_data(NOVA, training=write(), validation=validation)
     assert caught.value.field == "validation"
+
+
+@pytest.mark.parametrize(
+    "word", ["System:", "SYSTEM:", "USER:", "BOT:", "ASSISTANT:", "Thought:", "[EOS]", "<video>"]
+)
+async def test_every_word_that_aws_s_own_validator_refuses_in_a_prompt_is_refused(
+    provider: Provider, write: Write, word: str
+) -> None:
+    asked: list[Message] = [{"role": "user", "content": f"What is {word} for?"}, ANSWER]
+    with pytest.raises(PermanentProviderError, match="reserved word"):
+        await provider.check_data(NOVA, training=write(conversations=[asked] * 8), validation=None)
 
 
 async def test_reserved_words_may_stand_in_answers_and_where_no_model_reserves_them(
@@ -268,6 +280,23 @@ def test_a_thinned_series_keeps_order_ends_and_bound(count: int, validated: set[
     assert steps == sorted(set(steps))
     if count:
         assert (steps[0], steps[-1]) == (0, count - 1)
+
+
+async def test_a_long_metrics_file_does_not_hold_up_everybody_else(
+    server: BedrockServer, provider: Provider, request_nova: JobRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def read(*_: Any, **__: Any) -> tuple[MetricPoint, ...]:
+        threads.append(threading.current_thread())
+        return ()
+
+    monkeypatch.setattr("finetune_providers.bedrock.provider.read_series", read)
+    job = await provider.submit(request_nova)
+    server.finish_training()
+    await provider.observe([job.job_id])
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
 
 
 @given(st.floats(min_value=1e-12, max_value=1e6) | st.integers(min_value=0, max_value=10**6))

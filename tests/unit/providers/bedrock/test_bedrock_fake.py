@@ -14,8 +14,9 @@ from botocore.exceptions import ClientError
 from tests.fakes.bedrock_schema import Operation, Violation, check_shape
 from tests.fakes.bedrock_server import KEY_ID, REGION, BedrockServer
 
-from finetune_providers import bedrock, bedrock_models
 from finetune_providers.base import JobRequest, Provider
+from finetune_providers.bedrock import BedrockProvider, models
+from finetune_providers.bedrock import provider as provider_module
 
 ROOT = Path(__file__).parents[4]
 
@@ -37,7 +38,7 @@ def client(server: BedrockServer) -> Any:
 @pytest.fixture
 async def body(server: BedrockServer, provider: Provider, request_nova: JobRequest) -> dict[str, Any]:
     """A create call that is right."""
-    body = bedrock.BedrockProvider._create_parameters(provider, request_nova)  # type: ignore[arg-type]
+    body = BedrockProvider._create_parameters(provider, request_nova)  # type: ignore[arg-type]
     return dict(body)
 
 
@@ -124,11 +125,11 @@ def test_shapes_know_bounds_unions_and_times() -> None:
 
 def test_the_docs_name_every_permission_that_is_needed() -> None:
     text = (ROOT / "docs" / "providers" / "bedrock.md").read_text("utf-8")
-    sources = [Path(str(module.__file__)).read_text("utf-8") for module in (bedrock, bedrock_models)]
+    sources = [Path(str(module.__file__)).read_text("utf-8") for module in (provider_module, models)]
     called = set(
         re.findall(r'"((?:create|get|list|stop|delete)_[a-z_]*(?:model|job)[a-z_]*)"', "".join(sources))
     )
-    assert len(called) == 12
+    assert len(called) == 13
     for operation in called:
         action = "".join(word.capitalize() for word in operation.split("_"))
         assert f"`bedrock:{action}`" in text, action

@@ -171,7 +171,7 @@ async def test_throughput_is_bought_by_the_hour_once_and_given_back(
 async def test_who_may_not_buy_throughput_need_not_be_allowed_to_give_it_back(
     server: BedrockServer, provider: Provider, connect: Connect
 ) -> None:
-    server.denied = {"unprovision"}
+    server.denied = {"unprovision", "provisioned"}
     await provider.undeploy(NAME)
     with pytest.raises(PermanentProviderError, match="not authorized"):
         await connect(options={"provisionedThroughput": "Allow"}).undeploy(NAME)
@@ -210,6 +210,11 @@ async def test_an_answer_that_is_filtered_is_empty(
     ("body", "said"),
     [
         (b'{"stopReason": "end_turn", "output": {"message": {"content": []}}}', ""),
+        (b'{"stopReason": "max_tokens", "output": {"message": {"content": [{"text": ""}]}}}', ""),
+        (
+            b'{"stopReason": "end_turn", "output": {"message": {"content": [{"text": ""}, {"text": "a"}]}}}',
+            "a",
+        ),
         (
             b'{"stopReason": "max_tokens", "output": {"message": {"content": '
             b'[{"reasoningContent": {"reasoningText": {"text": "hm"}}}, {"text": "a"}, {"text": "b"}]}}}',

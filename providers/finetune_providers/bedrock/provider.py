@@ -1,0 +1,443 @@
+"""The provider `Bedrock`: model customization jobs of Amazon Bedrock, with datasets in S3.
+
+A job is bought with its key as its name and as its clientRequestToken: AWS ignores a repeated token, refuses a second
+job of the same name, and gives a job by its name.
+
+Sources: botocore's service models `bedrock` 2023-04-20 and `bedrock-runtime` 2023-09-30 (boto3 1.44.5), and
+docs.aws.amazon.com/bedrock/latest/userguide, read 2026-11-24.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from finetune_providers.base import (
+    Capabilities,
+    DatasetFile,
+    Deployment,
+    InferenceSession,
+    JobRequest,
+    JobSnapshot,
+    JobState,
+    MetricPoint,
+    ModelRules,
+    Offer,
+    ProviderConfig,
+)
+from finetune_providers.bedrock.aws import (
+    CONTROL,
+    STORAGE,
+    Answer,
+    Aws,
+    Clients,
+    inner,
+    items_of,
+    moment_of,
+    number_of,
+    text_of,
+)
+from finetune_providers.bedrock.data import as_native, check_datasets, converter, dialect_of, read_series
+from finetune_providers.bedrock.errors import SECRET_FIELD, Conflict, Invalid, OutOfDate
+from finetune_providers.bedrock.models import Deployments, Session
+from finetune_providers.bedrock.settings import DATA_URI, Settings, settings_of
+from finetune_providers.calls import UPLOAD_TIMEOUT_S, clean
+from finetune_providers.catalog import load_catalog
+from finetune_providers.conversations import upload_name, write_converted
+from finetune_providers.errors import (
+    AmbiguousProviderError,
+    JobNotFound,
+    PermanentProviderError,
+    ProviderError,
+    TransientProviderError,
+    UnexpectedResponse,
+)
+
+_TAG_PREFIX = "finetune-operator.dev/"
+_NATIVE = {"epochs": "epochCount"}
+"""Canonical hyperparameters that Bedrock calls otherwise; all others it names as we do."""
+_STATES = {
+    "InProgress": JobState.RUNNING,
+    "Stopping": JobState.RUNNING,
+    "Stopped": JobState.CANCELLED,
+    "Completed": JobState.SUCCEEDED,
+    "Failed": JobState.FAILED,
+}
+logger = logging.getLogger(__name__)
+
+
+def create(
+    config: ProviderConfig, *, clients: Clients | None = None, clock: Callable[[], float] = time.monotonic
+) -> BedrockProvider:
+    """Make the provider for one account; `clock` gives monotonic seconds. No I/O.
+
+    Raises:
+        PermanentProviderError: The resource lacks something, or has it in the wrong form.
+    """
+    return BedrockProvider(config, settings_of(config), clients or Clients(config), clock=clock)
+
+
+class BedrockProvider:
+    """Amazon Bedrock; see `finetune_providers.base.Provider` for the promises."""
+
+    def __init__(
+        self, config: ProviderConfig, settings: Settings, clients: Clients, *, clock: Callable[[], float]
+    ) -> None:
+        self._settings = settings
+        self._catalog = load_catalog(config)
+        self._work_dir = config.work_dir
+        self._secrets = tuple(config.credentials.values())
+        self._aws = Aws(clients, config)
+        self._deployments = Deployments(
+            self._aws,
+            self._catalog,
+            provisioned=settings.provisioned,
+            secrets=self._secrets,
+            clock=clock,
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            finds_by_key=True,
+            idempotent_create=True,
+            lookup_window_s=None,
+            metrics=frozenset({"trainingLoss", "validationLoss"}),
+            poll_interval_s=self._settings.poll_interval_s,
+            deletes_models=True,
+            native_states=frozenset(_STATES),
+            appears_within_s=300.0,
+            needs_deployment=True,
+        )
+
+    @property
+    def offer(self) -> Offer:
+        return self._catalog.offer
+
+    def model_rules(self, base_model: str) -> ModelRules | None:
+        return self._catalog.rules(base_model)
+
+    def model_names(self) -> tuple[str, ...]:
+        return self._catalog.names()
+
+    def _rules(self, base_model: str) -> ModelRules:
+        rules = self._catalog.rules(base_model)
+        if rules is None:
+            raise PermanentProviderError(
+                f"base model {base_model!r} is not known; known: {', '.join(self._catalog.names())}; add it to "
+                "spec.models of the FinetuneProvider",
+                field="baseModels",
+            )
+        return rules
+
+    async def check(self, base_models: Collection[str]) -> None:
+        """Ask Bedrock what it fine-tunes in the region, and S3 for the bucket."""
+        try:
+            await self._check(base_models)
+        except OutOfDate as error:
+            raise PermanentProviderError(str(error), field=SECRET_FIELD) from None
+
+    async def _check(self, base_models: Collection[str]) -> None:
+        for name in base_models:
+            self._check_serving(name, self._rules(name))
+        answer = await self._aws.read(CONTROL, "list_foundation_models", byCustomizationType="FINE_TUNING")
+        offered = {text_of(model, "modelId") for model in items_of(answer, "modelSummaries")}
+        for name in base_models:
+            if name not in offered and not name.startswith("arn:"):
+                raise PermanentProviderError(
+                    f"Bedrock does not fine-tune {name} for this account in {self._settings.region}; it does "
+                    f"{', '.join(sorted(offered)) or 'nothing there'}; change spec.region or the base model",
+                    field="baseModels",
+                )
+        try:
+            await self._aws.read(STORAGE, "head_bucket", Bucket=self._settings.bucket)
+        except JobNotFound:
+            raise PermanentProviderError(
+                f"there is no bucket {self._settings.bucket}", field="spec.dataUri"
+            ) from None
+
+    def _check_serving(self, base_model: str, rules: ModelRules) -> None:
+        if rules.traits.get("serving") == "provisioned" and not self._settings.provisioned:
+            raise PermanentProviderError(
+                f"a fine-tuned {base_model} answers only through Provisioned Throughput, which is billed by the "
+                'hour; set spec.options.provisionedThroughput of the FinetuneProvider to "Allow" to have it '
+                'bought for the time of each evaluation, or to "Never" where the objective is validationLoss',
+                field="baseModels",
+            )
+
+    # -- data ---------------------------------------------------------------------------------------------------
+
+    async def check_data(
+        self, base_model: str, *, training: DatasetFile, validation: DatasetFile | None
+    ) -> None:
+        rules = self._rules(base_model)
+        await self._aws.calls.in_thread(
+            check_datasets, base_model, rules, training=training, validation=validation
+        )
+
+    async def upload(self, dataset: DatasetFile, *, base_model: str) -> str:
+        rules = self._rules(base_model)
+        convert = converter(base_model, rules)
+        name = upload_name(dataset, dialect=dialect_of(rules))
+        place = {"Bucket": self._settings.bucket, "Key": self._settings.key(name)}
+
+        def convert_and_put() -> None:
+            self._work_dir.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._work_dir, prefix="upload-") as folder:
+                path = write_converted(dataset, Path(folder) / name, convert)
+                with path.open("rb") as body:
+                    self._aws.clients.call(STORAGE, "put_object", **place, Body=body)
+
+        try:
+            await self._aws.read(STORAGE, "head_object", **place)
+        except JobNotFound:
+            calls = self._aws.calls
+            await calls.read(lambda: calls.in_thread(convert_and_put), timeout_s=UPLOAD_TIMEOUT_S)
+        return self._settings.uri(name)
+
+    async def delete_data(self, scope: str) -> None:
+        """Delete a scope's datasets and what its jobs wrote; the bucket's older versions are left to the bucket."""
+        bucket = self._settings.bucket
+        async for key in self._keys(bucket, self._settings.key(f"{scope}.")):
+            await self._aws.read(STORAGE, "delete_object", Bucket=bucket, Key=key)
+
+    async def _keys(self, bucket: str, prefix: str) -> AsyncIterator[str]:
+        more: dict[str, str] = {}
+        while True:
+            page = await self._aws.read(STORAGE, "list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
+            for item in page.get("Contents", ()):  # S3 leaves it out where there is none
+                if (key := text_of(item, "Key")).startswith(prefix):
+                    yield key
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": text_of(page, "NextContinuationToken")}
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+
+    async def submit(self, request: JobRequest) -> JobSnapshot:
+        parameters = self._create_parameters(request)
+        try:
+            answer = await self._aws.create(CONTROL, "create_model_customization_job", **parameters)
+        except Conflict as refusal:
+            return await self._first_of(request.key, refusal)
+        try:
+            job_id = text_of(answer, "jobArn")
+        except UnexpectedResponse as error:
+            raise AmbiguousProviderError(str(error)) from None
+        return JobSnapshot(job_id, request.key, JobState.PENDING, "InProgress")
+
+    async def _first_of(self, key: str, refusal: Conflict) -> JobSnapshot:
+        """The job that a name belongs to, where a create call was refused because the name is taken."""
+        try:
+            found = await self.find(key)
+            hidden = not found and "job name" in str(refusal) and await self._named(key) is None
+        except ProviderError as error:
+            raise AmbiguousProviderError(f"{refusal}; its job could not be looked up: {error}") from None
+        if hidden:
+            raise AmbiguousProviderError(f"{refusal}; its job is not to be seen yet")
+        if not found:
+            raise refusal
+        return found[0]
+
+    def _create_parameters(self, request: JobRequest) -> dict[str, Any]:
+        rules = self._rules(request.base_model)
+        if request.validation is not None and rules.traits.get("validation") == "none":
+            raise PermanentProviderError(
+                f"Bedrock trains {request.base_model} without validation data", field="validation"
+            )
+        tags = [{"key": _TAG_PREFIX + name, "value": value} for name, value in request.labels.items()]
+        scope = request.training.rsplit("/", 1)[-1].split(".", 1)[0]
+        optional: dict[str, Any] = {}
+        if request.validation is not None:
+            optional["validationDataConfig"] = {"validators": [{"s3Uri": request.validation}]}
+        if self._settings.kms_key:
+            optional["customModelKmsKeyId"] = self._settings.kms_key
+        if tags:
+            optional |= {"jobTags": tags, "customModelTags": tags}
+        return {
+            "jobName": request.key,
+            "customModelName": request.key,
+            "clientRequestToken": request.key,
+            "roleArn": self._settings.role_arn,
+            "baseModelIdentifier": request.base_model,
+            "customizationType": "FINE_TUNING",
+            "trainingDataConfig": {"s3Uri": request.training},
+            # Beside the datasets of its scope, and deleted with them.
+            "outputDataConfig": {"s3Uri": self._settings.uri(f"{scope}.output/{request.key}")},
+            "hyperParameters": _hyperparameters(request, rules),
+            **optional,
+        }
+
+    async def find(self, key: str) -> tuple[JobSnapshot, ...]:
+        job = await self._named(key)
+        if job is None:
+            return ()
+        if _is_bought_with(key, job):
+            return (self._snapshot(job, arn="outputModelArn"),)
+        # Nothing is written of what AWS shows where it has several jobs of a name: ours may be behind this one.
+        behind = [
+            text_of(summary, "jobArn")
+            async for page in self._job_pages(nameContains=key)
+            for summary in items_of(page, "modelCustomizationJobSummaries")
+            if summary.get("jobName") == key and summary.get("jobArn") != job.get("jobArn")
+        ]
+        found = [await self._named(arn) for arn in behind]
+        ours = [each for each in found if each is not None and _is_bought_with(key, each)]
+        return tuple(self._snapshot(each, arn="outputModelArn") for each in ours)
+
+    async def _named(self, identifier: str) -> Answer | None:
+        """The job of a name or an ARN; None where there is none."""
+        try:
+            return await self._aws.read(CONTROL, "get_model_customization_job", jobIdentifier=identifier)
+        except (JobNotFound, Invalid):  # an ARN of another region or account is refused
+            return None
+
+    async def _job_pages(self, **parameters: Any) -> AsyncIterator[Answer]:
+        """The list of jobs, the latest first."""
+        more: dict[str, str] = {}
+        while True:
+            page = await self._aws.read(
+                CONTROL,
+                "list_model_customization_jobs",
+                maxResults=100,
+                sortBy="CreationTime",
+                sortOrder="Descending",
+                **parameters,
+                **more,
+            )
+            yield page
+            if not page.get("nextToken"):
+                return
+            more = {"nextToken": text_of(page, "nextToken")}
+
+    async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
+        wanted: set[str] = set(job_ids)
+        seen: dict[str, JobSnapshot] = {}
+        if not wanted:
+            return seen
+        pages = 0
+        async for page in self._job_pages():
+            for summary in items_of(page, "modelCustomizationJobSummaries"):
+                if text_of(summary, "jobArn") in wanted:
+                    snapshot = self._snapshot(summary, arn="customModelArn")
+                    seen[snapshot.job_id] = snapshot
+            pages += 1
+            # A list may lag or be long: beyond as many pages as there are jobs, asking for each is no worse.
+            if wanted == seen.keys() or pages == len(wanted):
+                break
+        for job_id in sorted(wanted):
+            if job_id not in seen or seen[job_id].state.terminal:  # a list knows neither messages nor metrics
+                job = await self._named(job_id)
+                if job is not None:
+                    seen[job_id] = await self._with_series(job)
+        return seen
+
+    async def _with_series(self, job: Answer) -> JobSnapshot:
+        snapshot = self._snapshot(job, arn="outputModelArn")
+        if snapshot.state is not JobState.SUCCEEDED:
+            return snapshot
+        text_of(job, "outputModelArn")
+        return replace(snapshot, series=await self._series(snapshot.job_id, job))
+
+    def _snapshot(self, job: Answer, *, arn: str) -> JobSnapshot:
+        """A job from a list or by itself; `arn` is what the fine-tuned model is called there."""
+        native = text_of(job, "status")
+        state = _STATES.get(native, JobState.RUNNING)
+        details = job.get("statusDetails") or {}
+        if native == "InProgress" and inner(details, "trainingDetails", "status") == "NotStarted":
+            state = JobState.PENDING
+        ended = moment_of(job, "endTime") or moment_of(job, "lastModifiedTime")
+        return JobSnapshot(
+            job_id=text_of(job, "jobArn"),
+            key=text_of(job, "jobName"),
+            state=state,
+            native_state=native,
+            message=clean(str(job.get("failureMessage") or ""), self._secrets),
+            fine_tuned_model=job.get(arn) if state is JobState.SUCCEEDED else None,
+            created_at=moment_of(job, "creationTime"),
+            finished_at=ended if state.terminal else None,
+        )
+
+    async def _series(self, job_id: str, job: Answer) -> tuple[MetricPoint, ...]:
+        """A finished job's metrics; where its files cannot be read, what the job itself says of them."""
+        files = {"step_wise_training_metrics.csv": "", "validation_metrics.csv": ""}
+        place = DATA_URI.fullmatch(str(inner(job, "outputDataConfig", "s3Uri")).rstrip("/"))
+        if place is not None:
+            folder = f"model-customization-job-{job_id.rpartition('/')[2]}/"
+            prefix = f"{place['prefix']}/{folder}" if place["prefix"] else folder
+            try:
+                async for key in self._keys(place["bucket"], prefix):
+                    if (name := key.rpartition("/")[2]) in files:
+                        files[name] = await self._aws.text(place["bucket"], key)
+            except PermanentProviderError as error:
+                logger.warning("metrics of %s could not be read: %s", job_id, error)
+        losses = job.get("validationMetrics") or [{}]
+        # A file may have a row for each of a hundred thousand steps.
+        return await self._aws.calls.in_thread(
+            read_series,
+            *files.values(),
+            final_training=number_of(inner(job, "trainingMetrics", "trainingLoss")),
+            final_validation=number_of(inner(losses[0], "validationLoss")),
+        )
+
+    async def cancel(self, job_id: str) -> None:
+        try:
+            await self._aws.read(CONTROL, "stop_model_customization_job", jobIdentifier=job_id)
+        except JobNotFound:
+            raise JobNotFound(f"there is no job {job_id}") from None
+        except PermanentProviderError as error:
+            job = await self._named(job_id)
+            if job is None:
+                raise JobNotFound(f"there is no job {job_id}") from None
+            # What has ended cannot be stopped, and is left as it is.
+            if text_of(job, "status") not in {"Stopping", "Stopped", "Completed", "Failed"}:
+                if isinstance(error, Conflict):
+                    raise TransientProviderError(f"{job_id} cannot be stopped now: {error}") from None
+                raise
+
+    # -- models -------------------------------------------------------------------------------------------------
+
+    async def deploy(self, model: str, *, name: str) -> Deployment:
+        return await self._deployments.deploy(model, name)
+
+    async def undeploy(self, name: str) -> None:
+        await self._deployments.undeploy(name)
+
+    @asynccontextmanager
+    async def inference(self, model: str) -> AsyncIterator[InferenceSession]:
+        if ":custom-model/" in model:
+            raise PermanentProviderError(f"{model} answers only through a deployment of it")
+        rules = self._catalog.rules(model)
+        yield Session(self._aws, model if rules is None else rules.traits.get("inference", model))
+
+    async def delete_model(self, model: str) -> None:
+        try:
+            await self._aws.read(CONTROL, "delete_custom_model", modelIdentifier=model)
+        except JobNotFound:
+            return
+        except Conflict as error:
+            raise TransientProviderError(f"{model} cannot be deleted now: {error}") from None
+
+    async def aclose(self) -> None:
+        self._aws.calls.close()
+        self._aws.clients.close()
+
+
+def _hyperparameters(request: JobRequest, rules: ModelRules) -> dict[str, str]:
+    for name in request.hyperparameters:
+        if name not in rules.parameters:
+            raise PermanentProviderError(
+                f"{request.base_model} does not take {name}; it takes {', '.join(sorted(rules.parameters))}",
+                field=f"parameters.{name}",
+            )
+    return {_NATIVE.get(name, name): as_native(value) for name, value in request.hyperparameters.items()}
+
+
+def _is_bought_with(key: str, job: Answer) -> bool:
+    return job.get("jobName") == key and job.get("clientRequestToken", key) == key
