@@ -433,6 +433,8 @@ class ProviderConfig:
         data_uri: Where datasets are put, such as gs://bucket/folder, without a slash at its end.
         models: Base models that the catalog does not know, or other rules for those that it does, by name; in
             the form of `catalog.model_from_manifest`.
+        lends_identity: Whether addresses that the resource names may be shown this machine's own identity, which
+            an account without credentials works with. Who writes the resource may not be who owns the machine.
     """
 
     name: str
@@ -448,3 +450,4 @@ class ProviderConfig:
     project: str | None = None
     data_uri: str | None = None
     models: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    lends_identity: bool = True

@@ -18,9 +18,11 @@ from email.utils import parsedate_to_datetime
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote, quote_plus
 
+from finetune_providers.base import ProviderConfig
 from finetune_providers.errors import (
     AmbiguousProviderError,
     NotReached,
+    PermanentProviderError,
     ProviderError,
     QuotaExceeded,
     TransientProviderError,
@@ -50,6 +52,25 @@ _SHORTEST_TOKEN = 24
 _SHORTEST_PART = 12
 _LONGEST_READ = 20_000
 _CLOSED = "the account's connection was closed, as when its Secret changes"
+
+
+def keep_identity(config: ProviderConfig, *addresses: str | None) -> None:
+    """See to it that this machine's own identity goes to no address that a resource names, unless that is allowed.
+
+    Args:
+        config: Of an account that works as this machine.
+        *addresses: Where its tokens would go, instead of to the provider itself.
+
+    Raises:
+        PermanentProviderError: One is named, and `config.lends_identity` is false.
+    """
+    if any(addresses) and not config.lends_identity:
+        raise PermanentProviderError(
+            "without a Secret of its own this provider would work as the operator, whose tokens go to no address that "
+            "a manifest names; give credentialsSecretRef, leave spec.endpoint and spec.endpoints out, or have the "
+            "operator started with --trust-endpoints",
+            field="spec.endpoint",
+        )
 
 
 class RequestPacer:

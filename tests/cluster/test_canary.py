@@ -22,7 +22,7 @@ from controlplane.fixtures import Kubectl
 from controlplane.plane import ControlPlane
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.resources import FinetuneSweep
-from finetune_providers import azure_openai
+from finetune_providers.azure_openai import provider as azure_openai
 
 __all__ = ["operator_kubeconfig", "person"]
 

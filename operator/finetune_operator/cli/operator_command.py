@@ -56,6 +56,14 @@ _REFERENCE_GRACE_S = 30.0
     "can then have the operator ask any host that it reaches.",
 )
 @click.option(
+    "--trust-endpoints",
+    is_flag=True,
+    envvar="FINETUNE_TRUST_ENDPOINTS",
+    show_envvar=True,
+    help="Let FinetuneProviders without a Secret work with the operator's own cloud identity at endpoints that they "
+    "name. Whoever may write a FinetuneProvider can then have its tokens sent to a host of theirs.",
+)
+@click.option(
     "--liveness", metavar="URL", help="Serve health checks here, such as http://0.0.0.0:8080/healthz."
 )
 def operator_command(
@@ -66,6 +74,7 @@ def operator_command(
     kube_context: str | None,
     work_dir: Path,
     allow_private_datasets: bool,
+    trust_endpoints: bool,
     liveness: str | None,
 ) -> None:
     """Serve the sweeps of a cluster."""
@@ -81,6 +90,7 @@ def operator_command(
             kube_context,
             work_dir=work_dir,
             private_datasets=allow_private_datasets,
+            trust_endpoints=trust_endpoints,
             liveness=liveness,
         )
     )
@@ -93,12 +103,14 @@ async def _serve(
     *,
     work_dir: Path,
     private_datasets: bool,
+    trust_endpoints: bool,
     liveness: str | None,
 ) -> None:
     from finetune_operator.cluster.access import ClusterAccess
     from finetune_operator.cluster.operator import run_operator
     from finetune_operator.evaluation import IN_A_CLUSTER
     from finetune_operator.lifecycle.engine import Engine
+    from finetune_providers import registry
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -110,6 +122,7 @@ async def _serve(
         lambda store: Engine(
             store=store,
             work_dir=work_dir,
+            make_provider=lambda config: registry.create(replace(config, lends_identity=trust_endpoints)),
             dataset_rules=rules,
             reference_grace_s=_REFERENCE_GRACE_S,
         ),

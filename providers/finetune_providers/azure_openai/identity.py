@@ -9,6 +9,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
 from finetune_providers.base import ProviderConfig
+from finetune_providers.calls import keep_identity
 from finetune_providers.errors import NotReached, PermanentProviderError, ProviderError
 
 _OF_SEVERAL = ("workload_identity_client_id", "managed_identity_client_id")
@@ -47,6 +48,13 @@ def credential_of(config: ProviderConfig) -> Any:
     tenant, client = secret.get("AZURE_TENANT_ID", ""), secret.get("AZURE_CLIENT_ID", "")
     login = config.endpoints.get("login") or LOGIN_URL
     if not secret.get("AZURE_CLIENT_SECRET"):
+        # With an API key the data plane is shown no token.
+        data = (
+            None
+            if secret.get("AZURE_OPENAI_API_KEY")
+            else config.endpoint or secret.get("AZURE_OPENAI_ENDPOINT")
+        )
+        keep_identity(config, data, *config.endpoints.values())
         # Not what the environment holds of another service principal: that is nobody's that uses this account.
         return DefaultAzureCredential(
             authority=login,

@@ -16,7 +16,13 @@ from botocore.exceptions import BotoCoreError
 
 from finetune_providers.base import ProviderConfig
 from finetune_providers.bedrock.errors import KEY_ID, SECRET_FIELD, SECRET_KEY, SESSION_TOKEN, explain
-from finetune_providers.calls import CONNECT_TIMEOUT_S, INFERENCE_TIMEOUT_S, READ_TIMEOUT_S, Calls
+from finetune_providers.calls import (
+    CONNECT_TIMEOUT_S,
+    INFERENCE_TIMEOUT_S,
+    READ_TIMEOUT_S,
+    Calls,
+    keep_identity,
+)
 from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
 
 Answer = Mapping[str, Any]
@@ -126,6 +132,8 @@ class Clients:
 
 def _credentials(config: ProviderConfig) -> Mapping[str, str]:
     if not config.credentials:
+        # A bearer token of the environment would be sent as it is, and a session token with each signature.
+        keep_identity(config, config.endpoint, *config.endpoints.values())
         return {}
     missing = [key for key in (KEY_ID, SECRET_KEY) if not config.credentials.get(key)]
     if missing:

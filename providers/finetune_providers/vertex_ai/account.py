@@ -25,7 +25,7 @@ from google.protobuf import json_format
 from requests.adapters import HTTPAdapter
 
 from finetune_providers.base import ProviderConfig
-from finetune_providers.calls import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from finetune_providers.calls import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, keep_identity
 from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 from finetune_providers.vertex_ai.errors import CREDENTIALS, SECRET_KEYS
 
@@ -103,8 +103,7 @@ class Account:
         # Credentials that were given as a token alone have nothing to get another one with.
         renewable = getattr(credentials, "refresh_token", "") is not None
         if renewable or credentials.token_state != TokenState.FRESH:
-            with requests.Session() as session:
-                _prepared(session)
+            with _prepared(requests.Session()) as session:
                 credentials.refresh(functools.partial(Request(session), timeout=READ_TIMEOUT_S))
 
     def ask(
@@ -268,6 +267,7 @@ def _service_account_key(config: ProviderConfig) -> Mapping[str, Any]:
 
 def _credentials(config: ProviderConfig, key: Mapping[str, Any]) -> Any:
     if not key:
+        keep_identity(config, config.endpoint, *config.endpoints.values())
         return None
     login = config.endpoints.get("login")
     kind = service_account.Credentials if config.endpoint is None else _LocalCredentials

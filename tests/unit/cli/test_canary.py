@@ -18,7 +18,7 @@ from finetune_operator.cli.seams import RunningEngine, utc_now
 from finetune_operator.lifecycle.engine import Engine
 from finetune_operator.lifecycle.store import Store
 from finetune_operator.resources import dump_yaml
-from finetune_providers import azure_openai
+from finetune_providers.azure_openai import provider as azure_openai
 
 EXAMPLES = {
     "openai": "OpenAI",

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from tests.unit.cli.conftest import Cli
 
 from finetune_operator.cluster import operator as cluster_operator
+from finetune_providers.base import ProviderConfig
+from finetune_providers.errors import PermanentProviderError
 
 
 @pytest.fixture
@@ -98,6 +101,32 @@ def test_private_datasets_have_to_be_allowed_by_the_administrator(
     served["engine_factory"]("the store")
     assert made["dataset_rules"].private_addresses
     assert "file" not in made["dataset_rules"].schemes
+
+
+@pytest.mark.parametrize("options", [[], ["--trust-endpoints"]])
+def test_the_operators_identity_is_lent_to_endpoints_only_where_the_administrator_says_so(
+    cli: Cli, served: dict[str, Any], monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    made: dict[str, Any] = {}
+    monkeypatch.setattr("finetune_operator.lifecycle.engine.Engine", lambda **options: made.update(options))
+    cli("operator", "-A", *options)
+    served["engine_factory"]("the store")
+    named = ProviderConfig(
+        name="theirs",
+        type="VertexAI",
+        work_dir=cli.folder,
+        project="acme",
+        region="us-central1",
+        data_uri="gs://acme/tuning",
+        endpoint="https://collects-tokens.example",
+    )
+    if options:
+        assert made["make_provider"](named)
+        return
+    with pytest.raises(PermanentProviderError, match="--trust-endpoints") as caught:
+        made["make_provider"](named)
+    assert caught.value.field == "spec.endpoint"
+    assert made["make_provider"](replace(named, endpoint=None))
 
 
 def test_running_a_sweep_here_loads_no_kubernetes_client() -> None:
