@@ -60,8 +60,7 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     if trial.phase is TrialPhase.STALLED:
         await (_go_on if trial.status.reason == SWEEP_MISSING else purchase.unstall)(context, trial)
         return None
-    # A restore or a person may have taken it away; without it a deletion would leave the job running.
-    trial = await context.store.add_finalizer(trial)
+    trial = await _held(context, trial, sweep)
     account = await _account(context, trial)
     account.slots.take_in([(key, trial)])  # also where a write came through whose answer was lost
     with account.lane() as free:
@@ -75,6 +74,13 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
             if now is not None:
                 _stand_back(context, now)
             raise
+
+
+async def _held(context: Context, trial: FinetuneTrial, sweep: FinetuneSweep) -> FinetuneTrial:
+    """The trial with its finalizer, without which a deletion would leave its job running."""
+    if sweep.deleting:
+        return trial  # with the policy Orphan its finalizer was taken away on purpose
+    return await context.store.add_finalizer(trial)  # a restore or a person may have taken it away
 
 
 async def _account(context: Context, trial: FinetuneTrial) -> Account:

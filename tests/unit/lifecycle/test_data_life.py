@@ -103,6 +103,22 @@ async def test_data_of_trials_that_are_gone_before_their_sweep_is_deleted_too(ma
     assert not bench.company.files
 
 
+async def test_a_running_trial_takes_its_finalizer_up_again_unless_its_sweep_let_it_go(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE, deletionPolicy="Orphan")
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    await bench.store.remove_finalizer(await bench.trial())
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).has_finalizer
+    bench.delete_sweep()
+    await bench.store.remove_finalizer(await bench.trial())
+    await bench.look(bench.trial_key())
+    assert not (await bench.trial()).has_finalizer
+
+
 async def test_jobs_that_go_on_without_their_sweep_keep_their_data(make_bench: MakeBench) -> None:
     bench = await make_bench(**ONE, deletionPolicy="Orphan")
     bench.company.hold = True
