@@ -239,6 +239,9 @@ class FakeServer:
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
         body = _read_body(handler)
+        if body is None:
+            handler.close_connection = True  # the client died in the middle of its request: nothing was asked
+            return
         address = urlsplit(handler.path)
         path = unquote(address.path)
         query: dict[str, list[str]] = {}
@@ -307,7 +310,8 @@ class _Http(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _read_body(handler: BaseHTTPRequestHandler) -> bytes:
+def _read_body(handler: BaseHTTPRequestHandler) -> bytes | None:
+    """The request's body; None where the client went away before it was all sent."""
     if handler.headers.get("Expect", "").lower() == "100-continue":
         pass  # http.server has answered it
     if "chunked" in handler.headers.get("Transfer-Encoding", "").lower():
@@ -318,7 +322,9 @@ def _read_body(handler: BaseHTTPRequestHandler) -> bytes:
         while handler.rfile.readline().strip():
             pass
         return b"".join(chunks)
-    return handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+    length = int(handler.headers.get("Content-Length") or 0)
+    body = handler.rfile.read(length)
+    return body if len(body) == length else None
 
 
 def _send(handler: BaseHTTPRequestHandler, answer: Answer, content_type: str) -> None:

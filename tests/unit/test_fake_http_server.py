@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -266,3 +267,13 @@ def test_the_clock_stands_still_until_it_is_moved() -> None:
 def test_a_server_that_does_not_run_has_no_address() -> None:
     with pytest.raises(AssertionError, match="not running"):
         _ = Shop().url
+
+
+def test_a_request_whose_client_dies_in_the_middle_was_never_made(shop: Shop) -> None:
+    address = urlsplit(shop.url)
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as half:
+        half.sendall(b"POST /things/lamp HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n{")
+        half.shutdown(socket.SHUT_WR)
+        assert half.recv(100) == b""
+    assert shop.sold == []
+    assert shop.requests == []
