@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -82,7 +83,7 @@ class Account:
     bom: bool = False
 
 
-class OpenAIProtocol:
+class OpenAIProtocol(ABC):
     """A provider over the fine-tuning API; what the companies do differently is in the methods that they replace."""
 
     answers_within_s = 600.0
@@ -117,17 +118,17 @@ class OpenAIProtocol:
 
     # -- what differs ---------------------------------------------------------------------------------------
 
+    @abstractmethod
     def _key_of(self, job: object) -> str | None:
         """The key that a job was created with."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _marks(self, request: JobRequest) -> dict[str, Any]:
         """Arguments of the create call by which the job is found again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _filter(self, key: str) -> dict[str, Any]:
         """Arguments of the list call that leave out other jobs, where there are any."""
-        raise NotImplementedError
 
     async def _ready(self, file: object) -> str:
         """The id of a file, once jobs can take it."""
@@ -339,7 +340,7 @@ class OpenAIProtocol:
         """See `Provider.deploy`; a model that answers by itself is active at once."""
         return Deployment(name, DeploymentState.ACTIVE, model)
 
-    async def undeploy(self, name: str) -> None:
+    async def undeploy(self, name: str) -> None:  # noqa: B027  a company without deployments has none to delete
         """See `Provider.undeploy`."""
 
     def inference(self, model: str) -> AbstractAsyncContextManager[InferenceSession]:
