@@ -16,6 +16,7 @@ from finetune_operator.errors import SweepError
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.job_slots import OUTCOME_UNKNOWN
 from finetune_operator.lifecycle.resolution import resolution_of
 from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of
 from finetune_operator.resources import CreateJournal, FinetuneTrial, TrialPhase
@@ -176,7 +177,7 @@ async def stall(
         context,
         trial,
         TrialPhase.STALLED,
-        reason="CreateOutcomeUnknown",
+        reason=OUTCOME_UNKNOWN,
         message=message,
         create=entry.model_copy(update={"state": "Unknown"}),
     )
@@ -276,7 +277,7 @@ async def _submit_and_journal(
             context,
             trial,
             TrialPhase.SUBMITTING,
-            reason="CreateOutcomeUnknown",
+            reason=OUTCOME_UNKNOWN,
             message=f"the create call ended without a clear answer ({error}); the job is looked up by its key",
             create=_answered(context, entry, "Unknown", str(error)),
         )
