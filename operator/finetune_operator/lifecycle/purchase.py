@@ -8,6 +8,7 @@ anything else.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -20,7 +21,7 @@ from finetune_operator.lifecycle.job_slots import OUTCOME_UNKNOWN
 from finetune_operator.lifecycle.resolution import resolution_of
 from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of
 from finetune_operator.resources import CreateJournal, FinetuneTrial, TrialPhase
-from finetune_providers.base import Capabilities, JobRequest, JobSnapshot
+from finetune_providers.base import Capabilities, DatasetFile, JobRequest, JobSnapshot
 from finetune_providers.errors import (
     AmbiguousProviderError,
     NotReached,
@@ -216,7 +217,7 @@ def _request(
             references[name] = context.uploads.reference(
                 account,
                 key_of(trial).namespace,
-                admission.datasets[name],
+                _scoped(admission.datasets[name], trial.spec.data_scope),
                 base_model=base_model,
                 waiter=key_of(trial),
             )
@@ -232,6 +233,11 @@ def _request(
         seed=trial.spec.seed,
         labels={"sweep": trial.spec.sweep_ref.name, "trial": trial.name},
     )
+
+
+def _scoped(dataset: DatasetFile, scope: str | None) -> DatasetFile:
+    """The dataset under the name that the trial's uploads have."""
+    return dataset if scope is None else replace(dataset, scope=scope)
 
 
 async def _submit(

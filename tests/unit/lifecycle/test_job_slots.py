@@ -253,6 +253,8 @@ async def test_a_stalled_trial_whose_job_is_known_keeps_its_slot(make_bench: Mak
     bench = await make_bench(**THREE)
     bench.edit_provider(max_concurrent_jobs=1)
     await bench.launched()
-    await bench.edit_trial(0, phase=TrialPhase.STALLED, reason="SweepMissing", create=bench.journal("Succeeded"))
+    await bench.edit_trial(
+        0, phase=TrialPhase.STALLED, reason="SweepMissing", create=bench.journal("Succeeded")
+    )
     bench.forget_accounts()
     assert await bench.look(bench.trial_key(1)) == SLOT_AGAIN_S
