@@ -123,6 +123,11 @@ class Bench:
             self.store._update(self.store._contents.trials, trial, metadata=metadata)
         self.restart()
 
+    async def lose_status(self, index: int = 0) -> None:
+        """As a restore that brings no statuses back."""
+        trial = await self.trial(index)
+        await self.store.write_trial_status(trial, type(trial.status)())
+
     def restart(self) -> None:
         """Another process: it knows what is stored."""
         self._think()
@@ -130,7 +135,8 @@ class Bench:
     async def annotate(self, answer: str, index: int = 0) -> None:
         """A person says what became of a create call."""
         trial = await self.trial(index)
-        metadata = trial.metadata.model_copy(update={"annotations": {ANNOTATION: answer}})
+        annotations = {**(trial.metadata.annotations or {}), ANNOTATION: answer}
+        metadata = trial.metadata.model_copy(update={"annotations": annotations})
         self.store._update(self.store._contents.trials, trial, metadata=metadata)
 
     async def until(self, key: Key, what: Callable[[], Any]) -> None:
