@@ -287,6 +287,20 @@ class StoreContract:
         written = await store.write_trial_status(trial, TrialStatus(phase=TrialPhase.TRAINING))
         assert await store.list_trials(sweep_key) == (written,)
 
+    async def test_an_annotation_is_added_to_the_others(self, store: Store, trial: FinetuneTrial) -> None:
+        first = await store.annotate_trial(trial, {"example.org/a": "1"})
+        second = await store.annotate_trial(first, {"example.org/b": "2"})
+        assert second.metadata.annotations == {"example.org/a": "1", "example.org/b": "2"}
+        assert (second.spec, second.status) == (trial.spec, trial.status)
+        assert await store.get_trial(key_of(second)) == second
+
+    async def test_an_annotation_is_not_added_to_what_changed_since(
+        self, store: Store, trial: FinetuneTrial
+    ) -> None:
+        await store.write_trial_status(trial, TrialStatus(phase=TrialPhase.TRAINING))
+        with pytest.raises(Conflict):
+            await store.annotate_trial(trial, {"example.org/a": "1"})
+
     async def test_a_finalizer_is_added_once(
         self, store: Store, sweep: FinetuneSweep, sweep_key: Key
     ) -> None:

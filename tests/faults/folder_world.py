@@ -39,7 +39,14 @@ class FolderWorld:
     """
 
     def __init__(
-        self, kind: str, nursery: Nursery, folder: Path, *, trials: int = 2, parallel: int = 2
+        self,
+        kind: str,
+        nursery: Nursery,
+        folder: Path,
+        *,
+        trials: int = 2,
+        parallel: int = 2,
+        slots: int = 8,
     ) -> None:
         self.kind = kind
         self.folder = folder
@@ -53,6 +60,7 @@ class FolderWorld:
         self.ever: dict[str, str] = {}
         self.process: Child | None = None
         self._nursery = nursery
+        self._slots = slots
         self._limits = {"maxTrials": trials, "parallelTrials": parallel}
 
     def __enter__(self) -> FolderWorld:
@@ -76,6 +84,7 @@ class FolderWorld:
             if manifest["kind"] == "FinetuneProvider":
                 spec = manifest["spec"]
                 spec |= {**company.spec(self.server), "options": QUICK, "requestsPerMinute": 6000}
+                spec["maxConcurrentJobs"] = self._slots
                 name = spec["credentialsSecretRef"]["name"]
         secret = {
             "apiVersion": "v1",

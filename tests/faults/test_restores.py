@@ -75,8 +75,7 @@ def test_restored_objects_with_new_uids_buy_nothing_again(world: World, status: 
     bring_back(world, objects, status=status)
     for server in world.servers.values():
         server.finish_training()
-    # What was uploaded lies under the name of the sweep that was: see the test that is expected to fail.
-    ends_well(world, data_may_stay=True)
+    ends_well(world)
     assert {kind: len(server.jobs) for kind, server in world.servers.items()} == {"OpenAI": 2, "Bedrock": 2}
 
 
@@ -120,11 +119,10 @@ def test_trials_that_came_back_before_their_sweep_wait_for_it(world: World) -> N
         )
     for server in world.servers.values():
         server.finish_training()
-    ends_well(world, data_may_stay=True)
+    ends_well(world)
     assert len(world.servers["OpenAI"].jobs) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="uploads are named by the sweep's UID, which a restore changes")
 def test_what_was_uploaded_before_a_restore_is_deleted_at_the_end(world: World) -> None:
     amid_training(world, "OpenAI")
     objects = back_up(world)

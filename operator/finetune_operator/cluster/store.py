@@ -180,6 +180,10 @@ class KubeStore:
         with suppress(NotFound):
             await self._writes.write_finalizers(resource, finalizers)
 
+    async def annotate_trial(self, trial: FinetuneTrial, annotations: Mapping[str, str]) -> FinetuneTrial:
+        """Add annotations to the trial as it was read."""
+        return await self._writes.write_annotations(trial, annotations)
+
     async def delete_trial(self, trial: FinetuneTrial) -> None:
         """Ask for a trial's deletion; nothing to do where it is gone, even if another one has its name."""
         with suppress(NotFound, Conflict):

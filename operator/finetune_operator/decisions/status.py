@@ -25,6 +25,9 @@ from finetune_operator.resources.sweep_status import DatasetHashes
 BaselineKey = tuple[str, str]
 """Provider and base model."""
 
+MOST_SCOPES = 16
+"""As many as the status holds; a restore adds none, unless the sweep came back without trials and without status."""
+
 _RUNNING = frozenset({TrialPhase.SUBMITTING, TrialPhase.TRAINING, TrialPhase.EVALUATING})
 _CANCELLED = frozenset({TrialPhase.CANCELLED, TrialPhase.EARLY_STOPPED})
 
@@ -78,6 +81,13 @@ def summarise_best(trial: FinetuneTrial, baselines: Sequence[Baseline]) -> BestT
     )
 
 
+def data_scopes(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> tuple[str, ...]:
+    """The names of what was uploaded, as far as the status and the trials tell; the oldest first."""
+    scopes = dict.fromkeys(sweep.status.data_scopes)
+    scopes |= dict.fromkeys(each.spec.data_scope for each in trials if each.spec.data_scope is not None)
+    return tuple(scopes)[:MOST_SCOPES]
+
+
 def derived_status(
     sweep: FinetuneSweep,
     trials: Sequence[FinetuneTrial],
@@ -100,6 +110,7 @@ def derived_status(
         best_score=None if best is None else f"{best.status.score:.4g}",
         baselines=tuple(baselines),
         datasets=sweep.status.datasets or datasets,
+        data_scopes=data_scopes(sweep, trials),
         cost=SweepCost(reserved=reserved(trials), spent=paid, currency=costs.currency) if priced else None,
         spent=f"{paid:f} {costs.currency}" if priced else None,
         space_size="unbounded" if space_size is None else str(space_size),

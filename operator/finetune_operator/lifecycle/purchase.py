@@ -8,6 +8,7 @@ anything else.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -16,10 +17,19 @@ from finetune_operator.errors import SweepError
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.resolution import resolution_of
+from finetune_operator.lifecycle.job_slots import OUTCOME_UNKNOWN
+from finetune_operator.lifecycle.resolution import (
+    ATTEMPTS,
+    Resolution,
+    attempts_of,
+    keys_of,
+    noted_attempts,
+    purchase_key,
+    resolution_of,
+)
 from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of
 from finetune_operator.resources import CreateJournal, FinetuneTrial, TrialPhase
-from finetune_providers.base import Capabilities, JobRequest, JobSnapshot
+from finetune_providers.base import Capabilities, DatasetFile, JobRequest, JobSnapshot
 from finetune_providers.errors import (
     AmbiguousProviderError,
     NotReached,
@@ -38,17 +48,15 @@ NOT_REACHED = "ProviderNotReached"
 WAITING_FOR_SLOT = "WaitingForSlot"
 
 
-def purchase_key(trial: FinetuneTrial, attempt: int) -> str:
-    """The key of one attempt to buy a trial's job."""
-    return f"{trial.spec.run_key}-a{attempt}"
-
-
 async def buy(context: Context, trial: FinetuneTrial, account: Account, admission: Admission) -> float | None:
     """Buy a trial's job, or adopt the one that was bought before its status was lost.
 
     Returns:
         Seconds until the next look; None where a change will bring it.
     """
+    if trial.status.create is None and attempts_of(trial) > 0:
+        await _recall(context, trial, account)
+        return None
     if (wait_s := account.full_for(context.now())) > 0:
         context.accounts.leave(key_of(trial))  # nobody waits behind who cannot go
         return wait_s
@@ -73,6 +81,7 @@ async def buy(context: Context, trial: FinetuneTrial, account: Account, admissio
         return None  # a dataset is on its way
     # Somebody may have taken it away; without it a deletion would not wait for the job.
     trial = await context.store.add_finalizer(trial)
+    trial = await _note_attempt(context, trial, account, attempt)
     journaled = await advance(
         context,
         trial,
@@ -83,6 +92,50 @@ async def buy(context: Context, trial: FinetuneTrial, account: Account, admissio
         started_at=trial.status.started_at or context.now().replace(microsecond=0),
     )
     return await _submit(context, journaled, account, request, first=True)
+
+
+async def _note_attempt(
+    context: Context, trial: FinetuneTrial, account: Account, attempt: int
+) -> FinetuneTrial:
+    """Note outside the status that there was this attempt, where it would not be found without.
+
+    A first one is looked for in any case, and one that cannot buy twice may be made again.
+    """
+    capabilities = account.provider.capabilities
+    found_anyway = attempt == 1 and (capabilities.finds_by_key or capabilities.idempotent_create)
+    if found_anyway or noted_attempts(trial) >= attempt:
+        return trial
+    return await context.store.annotate_trial(trial, {ATTEMPTS: str(attempt)})
+
+
+async def _recall(context: Context, trial: FinetuneTrial, account: Account) -> None:
+    """Go on from what the annotations tell of purchases, where the status that held the journal was lost.
+
+    A job that is found is adopted; without one the last attempt is in doubt, as one is whose answer never came.
+    """
+    attempt = attempts_of(trial)
+    entry = _entry(context, attempt, purchase_key(trial, attempt))
+    answer = resolution_of(trial)
+    if answer is not None and answer.verb != "retry":
+        await _do_as_told(context, trial, answer, entry)
+        return
+    found: tuple[JobSnapshot, ...] = ()
+    if account.provider.capabilities.finds_by_key:
+        for key in keys_of(trial):
+            found += await account.provider.find(key)
+    if found:
+        await _settle(context, trial, found, entry)
+        return
+    await advance(
+        context,
+        trial,
+        TrialPhase.SUBMITTING,
+        reason=OUTCOME_UNKNOWN,
+        message=f"the status was lost after create call {attempt} was begun; its job is looked up by its key",
+        create=entry.model_copy(
+            update={"state": "Unknown", "message": "the status with the journal was lost"}
+        ),
+    )
 
 
 def _next_attempt(trial: FinetuneTrial) -> int:
@@ -176,7 +229,7 @@ async def stall(
         context,
         trial,
         TrialPhase.STALLED,
-        reason="CreateOutcomeUnknown",
+        reason=OUTCOME_UNKNOWN,
         message=message,
         create=entry.model_copy(update={"state": "Unknown"}),
     )
@@ -186,8 +239,13 @@ async def unstall(context: Context, trial: FinetuneTrial) -> None:
     """Do what a person's annotation says about a stalled trial; nothing without one for this attempt."""
     entry = trial.status.create
     answer = resolution_of(trial)
-    if entry is None or answer is None:
-        return
+    if entry is not None and answer is not None:
+        await _do_as_told(context, trial, answer, entry)
+
+
+async def _do_as_told(
+    context: Context, trial: FinetuneTrial, answer: Resolution, entry: CreateJournal
+) -> None:
     if answer.verb == "adopt":
         await _adopt(context, trial, answer.job_id, entry)
     elif answer.verb == "retry":
@@ -215,7 +273,7 @@ def _request(
             references[name] = context.uploads.reference(
                 account,
                 key_of(trial).namespace,
-                admission.datasets[name],
+                _scoped(admission.datasets[name], trial.spec.data_scope),
                 base_model=base_model,
                 waiter=key_of(trial),
             )
@@ -231,6 +289,11 @@ def _request(
         seed=trial.spec.seed,
         labels={"sweep": trial.spec.sweep_ref.name, "trial": trial.name},
     )
+
+
+def _scoped(dataset: DatasetFile, scope: str | None) -> DatasetFile:
+    """The dataset under the name that the trial's uploads have."""
+    return dataset if scope is None else replace(dataset, scope=scope)
 
 
 async def _submit(
@@ -276,7 +339,7 @@ async def _submit_and_journal(
             context,
             trial,
             TrialPhase.SUBMITTING,
-            reason="CreateOutcomeUnknown",
+            reason=OUTCOME_UNKNOWN,
             message=f"the create call ended without a clear answer ({error}); the job is looked up by its key",
             create=_answered(context, entry, "Unknown", str(error)),
         )
@@ -331,7 +394,12 @@ async def _settle(
 ) -> None:
     if len(found) > 1:
         ids = ", ".join(sorted(job.job_id for job in found))
-        await stall(context, trial, f"several jobs have the key {entry.key}: {ids}", entry=entry)
+        await stall(
+            context,
+            trial,
+            f"several jobs have its keys, the last of which is {entry.key}: {ids}",
+            entry=entry,
+        )
     else:
         await _adopt(context, trial, found[0].job_id, entry)
 

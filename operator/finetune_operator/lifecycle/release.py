@@ -6,7 +6,7 @@ from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.data_life import delete_data
 from finetune_operator.lifecycle.job_slots import is_served
-from finetune_operator.lifecycle.purchase import purchase_key
+from finetune_operator.lifecycle.resolution import attempts_of, keys_of, resolution_of
 from finetune_operator.lifecycle.store import NotFound
 from finetune_operator.lifecycle.transitions import key_of, sweep_key_of
 from finetune_operator.resources import FINALIZER, FinetuneSweep, FinetuneTrial, TrialPhase
@@ -36,8 +36,7 @@ async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
         await _let_go(context, trial, "nothing was bought")
         return None
     job_ids = await _bought(trial, account)
-    entry = trial.status.create
-    open_question = entry is not None and entry.state in {"Pending", "Unknown"} and not job_ids
+    open_question = _in_doubt(trial) and not job_ids
     if open_question and _may_still_appear(context, trial, account):
         return LOOK_AGAIN_S
     for job_id in job_ids:
@@ -48,10 +47,9 @@ async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
         account.watcher.unwatch(job_id)
     if job_ids:
         outcome = f"cancelled {', '.join(job_ids)}"
-    elif open_question and entry is not None:
-        outcome = (
-            f"nobody can say whether a job with key {entry.key} was bought; look at the provider's console"
-        )
+    elif open_question:
+        key = keys_of(trial)[0]
+        outcome = f"nobody can say whether a job with key {key} was bought; look at the provider's console"
     else:
         outcome = "nothing was bought"
     await _let_go(context, trial, outcome)
@@ -105,9 +103,11 @@ async def _account(context: Context, trial: FinetuneTrial) -> Account | None:
                 "Bring it back; or delete the deployment at the provider's console, and then the finalizer "
                 f"{FINALIZER} of this trial"
             ) from error
-        if account is None and entry is not None and entry.state != "Failed":
+        bought = entry is not None and entry.state != "Failed"
+        if account is None and (bought or _in_doubt(trial)):
+            attempt = attempts_of(trial) if entry is None else entry.attempt
             raise NotFound(
-                f"the job of attempt {entry.attempt} cannot be cancelled: {error}. Bring it back, or set "
+                f"the job of attempt {attempt} cannot be cancelled: {error}. Bring it back, or set "
                 "deletionPolicy: Orphan on the sweep"
             ) from error
         return account
@@ -117,10 +117,19 @@ async def _bought(trial: FinetuneTrial, account: Account) -> tuple[str, ...]:
     entry = trial.status.create
     if entry is not None and entry.external_id is not None:
         return (entry.external_id,)
+    answer = resolution_of(trial)
+    if entry is None and answer is not None and answer.verb == "adopt":
+        return (answer.job_id,)  # the status is lost that said so
     if not account.provider.capabilities.finds_by_key:
         return ()
-    key = purchase_key(trial, 1) if entry is None else entry.key
-    return tuple(job.job_id for job in await account.provider.find(key))
+    jobs = [job.job_id for key in keys_of(trial) for job in await account.provider.find(key)]
+    return tuple(dict.fromkeys(jobs))
+
+
+def _in_doubt(trial: FinetuneTrial) -> bool:
+    """Whether a create call may have been made whose outcome is not known; so it is where the status was lost."""
+    entry = trial.status.create
+    return attempts_of(trial) > 0 if entry is None else entry.state in {"Pending", "Unknown"}
 
 
 def _may_still_appear(context: Context, trial: FinetuneTrial, account: Account) -> bool:

@@ -61,7 +61,10 @@ class DatasetHashes(Lenient):
 
 
 class SweepStatus(Lenient):
-    """What the operator knows of the sweep; all of it but hashes and baselines can be derived from the trials."""
+    """What the operator knows of the sweep; all of it but hashes and baselines can be derived from the trials.
+
+    `data_scopes` are the names of all that was uploaded, those of trials that are gone included.
+    """
 
     observed_generation: int = -1
     phase: Literal["Pending", "Searching", "Suspended", "Finishing", "Succeeded", "Failed"] | None = None
@@ -71,6 +74,7 @@ class SweepStatus(Lenient):
     best_score: str | None = None
     baselines: tuple[Baseline, ...] = ()
     datasets: DatasetHashes | None = None
+    data_scopes: tuple[str, ...] = ()
     cost: SweepCost | None = None
     spent: str | None = None
     space_size: str | None = None

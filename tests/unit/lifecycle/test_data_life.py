@@ -103,6 +103,56 @@ async def test_data_of_trials_that_are_gone_before_their_sweep_is_deleted_too(ma
     assert not bench.company.files
 
 
+async def test_a_restore_with_another_uid_uploads_under_the_old_name_and_deletes_all(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(limits={"maxTrials": 2, "parallelTrials": 1})
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    before = data_scope(bench.store.sweep)
+    assert set(bench.company.files) == {before}
+    bench.restore_with_new_uids()
+    assert data_scope(bench.store.sweep) != before
+    bench.company.hold = False
+    await bench.evaluated(0)
+    await bench.until(bench.sweep_key, lambda: bench.store._contents.trials.get("intents-1"))
+    assert (await bench.trial(1)).spec.data_scope == before
+    await bench.evaluated(1)
+    assert set(bench.company.files) == {before}
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    await bench.look(bench.sweep_key)
+    assert bench.company.files == {}
+    assert not bench.store.sweep.has_finalizer
+
+
+async def test_trials_without_a_scope_of_their_own_upload_under_their_sweep_s(make_bench: MakeBench) -> None:
+    bench = await make_bench(limits={"maxTrials": 2, "parallelTrials": 1})
+    await bench.launched()
+    trial = await bench.trial()
+    spec = trial.spec.model_copy(update={"data_scope": None})  # an earlier version made it
+    bench.store._update(bench.store._contents.trials, trial, spec=spec)
+    await bench.evaluated(0)
+    assert set(bench.company.files) == {data_scope(bench.store.sweep)}
+    await bench.until(bench.sweep_key, lambda: bench.store._contents.trials.get("intents-1"))
+    assert (await bench.trial(1)).spec.data_scope == data_scope(bench.store.sweep)
+
+
+async def test_data_is_deleted_under_every_name_that_trials_have(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    bench.restore_with_new_uids()
+    bench.company.files[data_scope(bench.store.sweep)] = {"of an earlier version"}
+    bench.delete_sweep()
+    for _ in range(3):
+        await bench.look(bench.sweep_key)
+        await bench.look(bench.trial_key())
+    assert await bench.store.get_sweep(bench.sweep_key) is None
+    assert bench.company.files == {}, "the trials, which had the names, were gone before"
+
+
 async def test_a_running_trial_takes_its_finalizer_up_again_unless_its_sweep_let_it_go(
     make_bench: MakeBench,
 ) -> None:
