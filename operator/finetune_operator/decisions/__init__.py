@@ -13,7 +13,7 @@ from finetune_operator.decisions.best import best_trial, usable_score
 from finetune_operator.decisions.costs import CostModel
 from finetune_operator.decisions.decide import Knowledge, decide
 from finetune_operator.decisions.space import build_space, point_of
-from finetune_operator.decisions.status import refused_status, validating_status
+from finetune_operator.decisions.status import deleting_status, refused_status, validating_status
 
 __all__ = [
     "Action",
@@ -28,6 +28,7 @@ __all__ = [
     "best_trial",
     "build_space",
     "decide",
+    "deleting_status",
     "point_of",
     "refused_status",
     "usable_score",
