@@ -19,3 +19,8 @@ def names(trials: Sequence[FinetuneTrial]) -> str:
     shown = [trial.name for trial in trials[:NAMED_AT_MOST]]
     more = len(trials) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def named(trials: Sequence[FinetuneTrial], one: str, many: str) -> str:
+    """A sentence about trials, with their names: "2 trials that still go on are cancelled: s-3, s-4"."""
+    return f"{len(trials)} {f'trial {one}' if len(trials) == 1 else f'trials {many}'}: {names(trials)}"
