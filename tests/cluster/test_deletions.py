@@ -59,17 +59,17 @@ async def world(
     access = ClusterAccess(kubeconfig=kubeconfig)
     world = DeletingWorld(person, access, namespace=namespace, work_dir=tmp_path)
     world.company.hold = True
-    await world.start()
     yield world
     await world.stop()
 
 
 async def trains(world: DeletingWorld, **changes: Any) -> None:
-    """Two trials whose jobs train, with a provider that has a Secret."""
+    """An operator, and two trials whose jobs train, with a provider that has a Secret."""
     provider = deepcopy(PROVIDER)
     provider["spec"]["credentialsSecretRef"] = {"name": "acme-key"}
     limits = {"maxTrials": 2, "parallelTrials": 2}
     await world.apply(SECRET, DATA, provider, sweep_with(limits=limits, **changes))
+    await world.start()
 
     async def both() -> bool:
         return [trial.phase for trial in await world.trials()] == [TrialPhase.TRAINING] * 2
@@ -176,8 +176,6 @@ async def test_what_cannot_be_cancelled_is_let_go_after_the_limit_with_a_warning
     world: DeletingWorld, person: Person, kubectl: Kubectl, namespace: str
 ) -> None:
     world.release_within_s = 1.0
-    await world.stop()
-    await world.start()
     await trains(world)
     world.company.cancel_fault = PermanentProviderError("403: the key may not cancel")
     kubectl("delete", "fts", NAME, "--wait=false", "-n", namespace)
