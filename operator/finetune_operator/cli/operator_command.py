@@ -77,7 +77,7 @@ _REFERENCE_GRACE_S = 30.0
 @click.option(
     "--liveness", metavar="URL", help="Serve health checks here, such as http://0.0.0.0:8080/healthz."
 )
-def operator_command(
+def operator_command(  # noqa: PLR0913 (one parameter for each option)
     *,
     namespaces: tuple[str, ...],
     all_namespaces: bool,

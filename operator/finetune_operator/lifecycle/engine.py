@@ -16,6 +16,7 @@ from finetune_operator.lifecycle.admission import Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.complaints import Complaints
 from finetune_operator.lifecycle.context import RELEASE_WITHIN_S, Context, TrialProgress
+from finetune_operator.lifecycle.housekeeping import clean_often
 from finetune_operator.lifecycle.provider_life import reconcile_provider
 from finetune_operator.lifecycle.store import Conflict, Key, Store
 from finetune_operator.lifecycle.sweep_life import reconcile_sweep
@@ -114,10 +115,13 @@ class Engine:
         """Work until told to stop; a create call in flight is journaled before it returns."""
         workers = [asyncio.ensure_future(self._work()) for _ in range(WORKERS)]
         stopped = asyncio.ensure_future(stop.wait())
+        cleaning = asyncio.ensure_future(clean_often(self._context))
         try:
             await asyncio.wait([stopped, *workers], return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
+            cleaning.cancel()
+            await asyncio.gather(cleaning, return_exceptions=True)
             await self._stop(workers)
         for worker in workers:
             if not worker.cancelled() and worker.exception() is not None:
