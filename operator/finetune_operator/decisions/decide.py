@@ -16,6 +16,7 @@ from finetune_operator.decisions.actions import (
     MeasureBaseline,
     WriteOutput,
 )
+from finetune_operator.decisions.aftermath import is_cancelled_by, what_became, what_becomes
 from finetune_operator.decisions.best import best_trial
 from finetune_operator.decisions.costs import CostModel
 from finetune_operator.decisions.proposing import next_trials
@@ -91,7 +92,9 @@ def decide(
         last_index=max([launched(sweep, trials) - 1, *(each.index for each in creations)]),
         space_size=build_space(sweep.spec).size,
     )
-    phase, wanted = _outcome(sweep, status, stop, active=active, finished=finished, knowledge=knowledge)
+    phase, wanted = _outcome(
+        sweep, status, stop, trials=trials, active=active, finished=finished, knowledge=knowledge
+    )
     status = status.model_copy(
         update={
             "phase": phase,
@@ -127,8 +130,7 @@ def _cancellations(stop: Stop | None, active: Sequence[FinetuneTrial]) -> tuple[
     return tuple(
         CancelTrial(trial.name, stop.reason, f"the sweep ended: {stop.message}")
         for trial in active
-        # A model that is trained is paid for: its evaluation ends soon and may find the best.
-        if trial.status.cancel is None and trial.phase is not TrialPhase.EVALUATING
+        if trial.status.cancel is None and is_cancelled_by(stop, trial)
     )
 
 
@@ -170,6 +172,7 @@ def _outcome(
     status: SweepStatus,
     stop: Stop | None,
     *,
+    trials: Sequence[FinetuneTrial],
     active: Sequence[FinetuneTrial],
     finished: bool,
     knowledge: Knowledge,
@@ -178,7 +181,7 @@ def _outcome(
     if finished and stop is not None and knowledge.output_problem:
         return "Finishing", conditions.needs_a_person("OutputRefused", knowledge.output_problem)
     if finished and stop is not None:
-        return _ended(status, stop)
+        return _ended(status, stop, what_became(stop, trials))
     if stalled and len(stalled) == len(active) and (stop is not None or _places_are_taken(sweep, active)):
         message = f"trial {stalled[0].name} needs a person: {stalled[0].status.message}"
         return ("Finishing" if stop else "Searching"), conditions.needs_a_person("TrialStalled", message)
@@ -189,7 +192,8 @@ def _outcome(
         )
         return "Suspended", conditions.in_progress("Suspended", message)
     if stop is not None:
-        message = f"{stop.message}; {_waiting_for(active, stop)}"
+        rest = what_becomes(stop, active) if active else "finishing: base model, models and output"
+        message = f"{stop.message}; {rest}"
         return "Finishing", conditions.in_progress(stop.reason, message)
     counts = status.trials
     message = (
@@ -203,21 +207,15 @@ def _places_are_taken(sweep: FinetuneSweep, active: Sequence[FinetuneTrial]) -> 
     return len(active) >= sweep.spec.limits.parallel_trials
 
 
-def _waiting_for(active: Sequence[FinetuneTrial], stop: Stop) -> str:
-    if not active:
-        return "finishing: base model, models and output"
-    verb = "cancelled" if stop.cancels else "waited for"
-    return f"{len(active)} trials that still go on are {verb}"
-
-
-def _ended(status: SweepStatus, stop: Stop) -> tuple[str, tuple[Condition, ...]]:
+def _ended(status: SweepStatus, stop: Stop, rest: str) -> tuple[str, tuple[Condition, ...]]:
+    why = f"the sweep ended because {stop.message}" + (f"; {rest}" if rest else "")
     if status.best is None:
-        message = f"no trial succeeded; the sweep ended because {stop.message}"
+        message = f"no trial succeeded; {why}"
         reason = stop.reason if stop.fails else "NoSuccessfulTrial"
         return "Failed", conditions.needs_a_person(reason, message)
     best = status.best
     base = "" if best.base_score is None else f" (its base model: {best.base_score:.4g})"
-    message = f"best trial {best.trial} scored {best.score:.4g}{base}; the sweep ended because {stop.message}"
+    message = f"best trial {best.trial} scored {best.score:.4g}{base}; {why}"
     if stop.fails:
         return "Failed", conditions.needs_a_person(stop.reason, message)
     return "Succeeded", conditions.ready(stop.reason, message)

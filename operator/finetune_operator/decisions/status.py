@@ -149,6 +149,14 @@ def validating_status(sweep: FinetuneSweep, reason: str, message: str, *, now: d
     return _with_conditions(sweep.status, sweep.metadata.generation or 0, phase, wanted, now=now)
 
 
+def deleting_status(sweep: FinetuneSweep, message: str, *, now: datetime) -> SweepStatus:
+    """The status of a sweep that is deleted and waits for what its trials hold."""
+    accepted = sweep.status.condition("Accepted")
+    wanted = (*(() if accepted is None else (accepted,)), *conditions.in_progress("Deleting", message))
+    phase = sweep.status.phase or "Pending"
+    return _with_conditions(sweep.status, sweep.metadata.generation or 0, phase, wanted, now=now)
+
+
 def _with_conditions(
     known: SweepStatus, generation: int, phase: str, wanted: Sequence[Condition], *, now: datetime
 ) -> SweepStatus:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from finetune_operator.decisions.best import best_trial, meets_goal
+from finetune_operator.decisions.best import best_trial, meets_goal, usable_score
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import parse_duration
+
+_CAUSE_LIMIT = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +22,14 @@ class Stop:
         message: The same for people.
         cancels: Whether trials that still go on are cancelled; else they are waited for.
         fails: Whether the sweep counts as failed even with a best trial.
+        at: When it came to that, where that is known.
     """
 
     reason: str
     message: str
     cancels: bool = False
     fails: bool = False
+    at: datetime | None = None
 
 
 def stop_reason(
@@ -59,7 +63,14 @@ def _goal_reached(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop
     message = (
         f"trial {best.name} scored {best.status.score:.4g}, which meets the goal of {objective.goal:.4g}"
     )
-    return Stop("GoalReached", message, cancels=True)
+    reached = [
+        trial.status.finished_at
+        for trial in trials
+        if (score := usable_score(trial)) is not None
+        and meets_goal(objective, score)
+        and trial.status.finished_at is not None
+    ]
+    return Stop("GoalReached", message, cancels=True, at=min(reached, default=None))
 
 
 def _too_many_failures(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:
@@ -68,16 +79,17 @@ def _too_many_failures(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) ->
     if len(failed) <= limit:
         return None
     last = max(failed, key=lambda trial: trial.spec.index)
-    cause = f"; trial {last.name}: {last.status.message}" if last.status.message else ""
+    cause = f"; trial {last.name}: {last.status.message[:_CAUSE_LIMIT]}" if last.status.message else ""
     message = f"{len(failed)} trials failed, more than limits.maxFailedTrials allows ({limit}){cause}"
-    return Stop("TooManyFailures", message, fails=True)
+    ends = sorted(trial.status.finished_at for trial in failed if trial.status.finished_at is not None)
+    return Stop("TooManyFailures", message, fails=True, at=ends[limit] if len(ends) > limit else None)
 
 
 def _deadline_passed(sweep: FinetuneSweep, deadline: datetime | None, now: datetime) -> Stop | None:
     if deadline is None or now < deadline:
         return None
     message = f"limits.maxDuration of {sweep.spec.limits.max_duration} has passed"
-    return Stop("DeadlineExceeded", message, cancels=True)
+    return Stop("DeadlineExceeded", message, cancels=True, at=deadline)
 
 
 def _all_trials_launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:

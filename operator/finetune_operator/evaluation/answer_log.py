@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +49,10 @@ class AnswerLog:
             return cls()
         folder.mkdir(parents=True, exist_ok=True)
         key = hashlib.sha256(json.dumps([dataset_hash, model]).encode()).hexdigest()[:32]
-        return cls(folder / f"{key}.jsonl")
+        path = folder / f"{key}.jsonl"
+        if path.exists():
+            os.utime(path)  # what is used is not cleaned up
+        return cls(path)
 
     @property
     def answers(self) -> Mapping[int, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from finetune_operator.errors import InvalidManifest, Problem
 from finetune_operator.folder.documents import Documents
-from finetune_operator.folder.edits import edited_spec
+from finetune_operator.folder.edits import check_provider_edit, edited_spec
 from finetune_operator.folder.errors import StateFolderError
 from finetune_operator.folder.files import FolderLock, file_name, make_folder, remove_leftovers
 from finetune_operator.folder.outputs import Outputs
@@ -176,6 +176,7 @@ def _keep_provider(shelf: Shelf[FinetuneProvider], given: FinetuneProvider, cloc
         fresh = {"metadata": _given_metadata(given), "status": ProviderStatus()}
         shelf.add(given.model_copy(update=fresh), clock=clock)
         return
+    check_provider_edit(given.name, stored.spec, given.spec)
     shelf.replace(stored, bump=given.spec != stored.spec, spec=given.spec)
 
 

@@ -104,6 +104,12 @@ class Admissions:
         """The sweeps of a namespace whose checks have an outcome: a changed provider may change it."""
         return tuple(key for key in self._known if key.namespace == namespace)
 
+    def dataset_paths(self) -> tuple[Path, ...]:
+        """The files of the datasets of the sweeps whose checks have an outcome."""
+        return tuple(
+            each.path for _, admission in self._known.values() for each in admission.datasets.values()
+        )
+
     def forget(self, key: Key) -> None:
         """Check the sweep anew when it is asked for next."""
         self._known.pop(key, None)

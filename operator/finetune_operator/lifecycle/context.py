@@ -13,6 +13,8 @@ from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.store import Key, Store
 from finetune_operator.lifecycle.uploads import Uploads
 
+RELEASE_WITHIN_S = 24 * 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class TrialProgress:
@@ -43,8 +45,10 @@ class Context:
         now: The time, timezone-aware.
         enqueue: Have a key looked at.
         reference_grace_s: For how long a new sweep may wait for what it refers to, in seconds.
+        release_within_s: For how long a deleted trial waits for what cannot be ended at its provider, in seconds.
         evaluating: Progress of evaluations that go on.
         deploying: Since when deployments have been seen that are not active yet, by their trial.
+        said_held_at: When deleted trials last said what they wait for.
         output_problems: Why a sweep's output could not be written; for its next look only, then it is tried again.
     """
 
@@ -57,6 +61,8 @@ class Context:
     now: Callable[[], datetime]
     enqueue: Callable[[Key], None]
     reference_grace_s: float = 0.0
+    release_within_s: float = RELEASE_WITHIN_S
     evaluating: dict[Key, TrialProgress] = field(default_factory=dict)
     output_problems: dict[Key, str] = field(default_factory=dict)
     deploying: dict[Key, datetime] = field(default_factory=dict)
+    said_held_at: dict[Key, datetime] = field(default_factory=dict)

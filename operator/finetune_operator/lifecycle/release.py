@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+from finetune_operator.decisions import deleting_status
+from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.data_life import delete_data
+from finetune_operator.lifecycle.holding import hold, waits_for_trials
 from finetune_operator.lifecycle.job_slots import is_served
 from finetune_operator.lifecycle.resolution import attempts_of, keys_of, resolution_of
-from finetune_operator.lifecycle.store import NotFound
+from finetune_operator.lifecycle.store import NotFound, Refused
 from finetune_operator.lifecycle.transitions import key_of, sweep_key_of
-from finetune_operator.resources import FINALIZER, FinetuneSweep, FinetuneTrial, TrialPhase
-from finetune_providers.errors import JobNotFound
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_providers.errors import JobNotFound, PermanentProviderError, ProviderError
 
 LOOK_AGAIN_S = 5.0
+_ORPHANED = "what it bought goes on at the provider, as its sweep's deletionPolicy wants"
 
 
 async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
     """Cancel what a deleted trial bought, unless it ended or its sweep says Orphan; then let it go.
+
+    What cannot be cancelled or deleted now is tried again until `release_within_s` has passed since that was first
+    found, and the trial says so; then it is let go, and what may go on is named.
 
     Returns:
         Seconds until the next look; None once it was let go.
     """
     if not trial.has_finalizer:
         return None
+    try:
+        return await _release(context, trial)
+    except (NotFound, Refused, InvalidManifest, ProviderError) as error:
+        again_s = await hold(context, trial, error)
+        if again_s is None:
+            await context.store.remove_finalizer(await _newest(context, trial))
+        return again_s
+
+
+async def _newest(context: Context, trial: FinetuneTrial) -> FinetuneTrial:
+    return await context.store.get_trial(key_of(trial)) or trial
+
+
+async def _release(context: Context, trial: FinetuneTrial) -> float | None:
     if is_served(trial):
         # It costs by the hour and serves nobody, whatever becomes of the job.
         await _take_down(context, trial)
     sweep = await context.store.get_sweep(sweep_key_of(trial))
     orphan = sweep is not None and sweep.spec.deletion_policy == "Orphan"
     if trial.terminal or orphan:
-        await _let_go(context, trial, "its job goes on at the provider" if orphan else "it had ended")
+        await _let_go(context, trial, _ORPHANED if orphan else "it had ended")
         return None
     account = await _account(context, trial)
     if account is None:
@@ -73,15 +94,17 @@ async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[Fi
     orphan = sweep.spec.deletion_policy == "Orphan"
     for trial in holding:
         if orphan and not is_served(trial):
-            await context.store.remove_finalizer(trial)
+            await _let_go(context, trial, _ORPHANED)
         elif not trial.deleting:
             # Where the job goes on: a deployment does not, which costs by the hour and serves nobody.
             await context.store.delete_trial(trial)
-    if orphan and any(is_served(trial) for trial in holding):
-        return
-    if orphan:
+    waited_for = [trial for trial in holding if not orphan or is_served(trial)]
+    if waited_for:
+        message = waits_for_trials(waited_for)
+        await context.store.write_sweep_status(sweep, deleting_status(sweep, message, now=context.now()))
+    elif orphan:
         await context.store.remove_finalizer(sweep)  # jobs that go on need their datasets
-    elif not holding and await delete_data(context, sweep, trials):
+    elif await delete_data(context, sweep, trials):
         await context.store.remove_finalizer(sweep)
 
 
@@ -89,27 +112,17 @@ async def _account(context: Context, trial: FinetuneTrial) -> Account | None:
     """The account that may hold the trial's job; None where it is gone and nothing was bought.
 
     Raises:
-        NotFound: It is gone, and what was bought with it cannot be cancelled.
+        NotFound, Refused, InvalidManifest, PermanentProviderError: It cannot be opened, and something was bought.
     """
     entry, namespace, name = trial.status.create, key_of(trial).namespace, trial.spec.provider_ref.name
     try:
         return await context.accounts.get(namespace, name)
-    except NotFound as error:
+    except (NotFound, Refused, InvalidManifest, PermanentProviderError):
         # With a namespace or a file of manifests the provider and its Secret go first; what is open still works.
         account = context.accounts.last_known(namespace, name)
-        if account is None and trial.status.serving is not None and is_served(trial):
-            raise NotFound(
-                f"deployment {trial.status.serving.name}, which may cost by the hour, cannot be deleted: {error}. "
-                "Bring it back; or delete the deployment at the provider's console, and then the finalizer "
-                f"{FINALIZER} of this trial"
-            ) from error
         bought = entry is not None and entry.state != "Failed"
-        if account is None and (bought or _in_doubt(trial)):
-            attempt = attempts_of(trial) if entry is None else entry.attempt
-            raise NotFound(
-                f"the job of attempt {attempt} cannot be cancelled: {error}. Bring it back, or set "
-                "deletionPolicy: Orphan on the sweep"
-            ) from error
+        if account is None and (is_served(trial) or bought or _in_doubt(trial)):
+            raise
         return account
 
 

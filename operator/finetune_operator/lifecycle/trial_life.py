@@ -204,6 +204,15 @@ async def _job_ended(
         await end(context, trial, TrialPhase.CANCELLED, reason=reason, message=message, **facts)
     elif sweep.spec.objective.metric in REPORTED_METRICS:
         await finish_reported(context, trial, sweep, job, facts)
+    elif trial.status.cancel is not None and account.provider.capabilities.needs_deployment:
+        # The search has ended: nobody pays for machines by the hour to score a model that it does not need.
+        message = (
+            f"job {job.job_id} succeeded before it could be cancelled; its model {job.fine_tuned_model} is not "
+            f"deployed, and has no score: {trial.status.cancel.message}"
+        )
+        await end(
+            context, trial, TrialPhase.CANCELLED, reason=trial.status.cancel.reason, message=message, **facts
+        )
     else:
         message = f"the fine-tuned model answers the evaluation set ({sweep.spec.objective.metric})"
         evaluating = await advance(
@@ -264,4 +273,5 @@ async def _forget(context: Context, key: Key) -> None:
     context.accounts.forget_trial(key)
     context.evaluating.pop(key, None)
     context.deploying.pop(key, None)
+    context.said_held_at.pop(key, None)
     await context.background.drop(("evaluation", key))
