@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 from finetune_operator.decisions import conditions
 from finetune_operator.decisions.actions import (
@@ -17,10 +18,10 @@ from finetune_operator.decisions.actions import (
     WriteOutput,
 )
 from finetune_operator.decisions.best import best_trial
-from finetune_operator.decisions.costs import CostModel
+from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour
 from finetune_operator.decisions.proposing import next_trials
 from finetune_operator.decisions.space import build_space
-from finetune_operator.decisions.status import BaselineKey, baselines_of, derived_status
+from finetune_operator.decisions.status import BaselineKey, baselines_of, derived_status, money_of
 from finetune_operator.decisions.stopping import Stop, deadline_of, launched, stop_reason
 from finetune_operator.resources import (
     REPORTED_METRICS,
@@ -72,8 +73,9 @@ def decide(
     deadline = deadline_of(sweep, started_at)
     stop = stop_reason(sweep, trials, deadline, now=now)
     creations: tuple[CreateTrial, ...] = ()
+    ledger = ledger_of(sweep, trials, costs=knowledge.costs, now=now)
     if stop is None and not sweep.spec.suspend:
-        creations, stop = next_trials(sweep, trials, costs=knowledge.costs)
+        creations, stop = next_trials(sweep, trials, costs=knowledge.costs, ledger=ledger)
     active = [trial for trial in trials if not trial.terminal]
     baselines = baselines_of(sweep, trials, knowledge.baselines)
     measuring = _baseline_to_measure(sweep, trials, baselines)
@@ -86,7 +88,7 @@ def decide(
         trials,
         baselines=baselines,
         datasets=knowledge.datasets,
-        costs=knowledge.costs,
+        cost=money_of(_with(ledger, creations), knowledge.costs),
         started_at=started_at,
         last_index=max([launched(sweep, trials) - 1, *(each.index for each in creations)]),
         space_size=build_space(sweep.spec).size,
@@ -105,9 +107,18 @@ def decide(
         }
     )
     actions: tuple[Action, ...] = (*creations, *_cancellations(stop, active), *measuring, *final)
-    return Decision(
-        actions, status, wake_at=None if finished or deadline is None or deadline <= now else deadline
-    )
+    return Decision(actions, status, wake_at=None if finished else _next_look(deadline, trials, now))
+
+
+def _with(ledger: Ledger, creations: Sequence[CreateTrial]) -> Ledger:
+    for each in creations:
+        ledger = ledger.with_reserved(each.index, each.estimated_cost or Decimal(0))
+    return ledger
+
+
+def _next_look(deadline: datetime | None, trials: Sequence[FinetuneTrial], now: datetime) -> datetime | None:
+    moments = (deadline, next_hour(trials, now))
+    return min((moment for moment in moments if moment is not None and moment > now), default=None)
 
 
 def _started_at(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], now: datetime) -> datetime:
