@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from finetune_operator.decisions import conditions
@@ -22,7 +22,14 @@ from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next
 from finetune_operator.decisions.proposing import next_trials
 from finetune_operator.decisions.space import build_space
 from finetune_operator.decisions.status import BaselineKey, baselines_of, derived_status, money_of
-from finetune_operator.decisions.stopping import Stop, deadline_of, launched, stop_reason
+from finetune_operator.decisions.stopping import (
+    EVALUATION_TIMED_OUT,
+    Stop,
+    deadline_of,
+    evaluation_may_take,
+    launched,
+    stop_reason,
+)
 from finetune_operator.resources import (
     REPORTED_METRICS,
     Condition,
@@ -106,7 +113,13 @@ def decide(
             "finished_at": (sweep.status.finished_at or now) if phase in {"Succeeded", "Failed"} else None,
         }
     )
-    actions: tuple[Action, ...] = (*creations, *_cancellations(stop, active), *measuring, *final)
+    actions: tuple[Action, ...] = (
+        *creations,
+        *_cancellations(stop, active),
+        *_overdue(active, deadline, now),
+        *measuring,
+        *final,
+    )
     return Decision(actions, status, wake_at=None if finished else _next_look(deadline, trials, now))
 
 
@@ -117,7 +130,7 @@ def _with(ledger: Ledger, creations: Sequence[CreateTrial]) -> Ledger:
 
 
 def _next_look(deadline: datetime | None, trials: Sequence[FinetuneTrial], now: datetime) -> datetime | None:
-    moments = (deadline, next_hour(trials, now))
+    moments = (deadline, next_hour(trials, now), *(_evaluation_ends(trial, deadline) for trial in trials))
     return min((moment for moment in moments if moment is not None and moment > now), default=None)
 
 
@@ -141,6 +154,33 @@ def _cancellations(stop: Stop | None, active: Sequence[FinetuneTrial]) -> tuple[
         # A model that is trained is paid for: its evaluation ends soon and may find the best.
         if trial.status.cancel is None and trial.phase is not TrialPhase.EVALUATING
     )
+
+
+def _overdue(
+    active: Sequence[FinetuneTrial], deadline: datetime | None, now: datetime
+) -> tuple[CancelTrial, ...]:
+    """Evaluations that go on longer after the deadline than they may."""
+    message = (
+        "the sweep ended (limits.maxDuration), and the evaluation did not end within {hours:g} h after it"
+    )
+    return tuple(
+        CancelTrial(
+            trial.name,
+            EVALUATION_TIMED_OUT,
+            message.format(hours=evaluation_may_take(trial) / timedelta(hours=1)),
+        )
+        for trial in active
+        if (due := _evaluation_ends(trial, deadline)) is not None and due <= now
+    )
+
+
+def _evaluation_ends(trial: FinetuneTrial, deadline: datetime | None) -> datetime | None:
+    """When a trial that is evaluated must end for its sweep's deadline; None where nothing is left to say of it."""
+    cancel = trial.status.cancel
+    told = cancel is not None and cancel.reason == EVALUATION_TIMED_OUT
+    if deadline is None or told or trial.phase is not TrialPhase.EVALUATING:
+        return None
+    return deadline + evaluation_may_take(trial)
 
 
 def _baseline_to_measure(

@@ -30,6 +30,31 @@ class TrialProgress:
 
 
 @dataclass(slots=True)
+class Patience:
+    """What this process has seen of one evaluation.
+
+    Attributes:
+        since: When it was first looked at.
+        answered_at: When the model last answered something new.
+        done: How many answers there were then.
+        waits_for_turn: Whether other evaluations of the account go first.
+        error: Why it was last tried again.
+    """
+
+    since: datetime
+    answered_at: datetime | None = None
+    done: int | None = None
+    waits_for_turn: bool = False
+    error: str = ""
+
+    def answered(self, done: int, now: datetime) -> None:
+        """So many answers are there; the first count is of those that were known before."""
+        if self.done is not None and done > self.done:
+            self.answered_at, self.error = now, ""
+        self.done = max(done, self.done or 0)
+
+
+@dataclass(slots=True)
 class Context:
     """The reconcilers' hands: everything they act through.
 
@@ -44,6 +69,7 @@ class Context:
         enqueue: Have a key looked at.
         reference_grace_s: For how long a new sweep may wait for what it refers to, in seconds.
         evaluating: Progress of evaluations that go on.
+        patience: What was seen of evaluations that go on.
         deploying: Since when deployments have been seen that are not active yet, by their trial.
         output_problems: Why a sweep's output could not be written; for its next look only, then it is tried again.
     """
@@ -59,4 +85,5 @@ class Context:
     reference_grace_s: float = 0.0
     evaluating: dict[Key, TrialProgress] = field(default_factory=dict)
     output_problems: dict[Key, str] = field(default_factory=dict)
+    patience: dict[Key, Patience] = field(default_factory=dict)
     deploying: dict[Key, datetime] = field(default_factory=dict)

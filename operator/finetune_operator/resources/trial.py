@@ -123,6 +123,7 @@ class TrialStatus(Lenient):
     """What became of the purchase.
 
     `model_deleted` is not given until that was tried, and false where the provider would not delete the model.
+    `answered_at` is when the evaluation began, or when the model later answered something new.
     """
 
     observed_generation: int = -1
@@ -140,6 +141,7 @@ class TrialStatus(Lenient):
     metrics: dict[str, float] = Field(default_factory=dict)
     series: tuple[SeriesPoint, ...] = ()
     trained_tokens: int | None = None
+    answered_at: Timestamp | None = None
     cost: Money | None = None
     serving_cost: Money | None = None
     conditions: tuple[Condition, ...] = ()
