@@ -30,6 +30,7 @@ from finetune_operator.decisions.stopping import (
     launched,
     stop_reason,
 )
+from finetune_operator.decisions.waiting import note_of_waiting, what_all_wait_for
 from finetune_operator.resources import (
     REPORTED_METRICS,
     Condition,
@@ -239,13 +240,18 @@ def _outcome(
             f"spec.suspend is true: no trial is launched, {len(active) - len(waiting)} running trials go on"
         )
         return "Suspended", conditions.in_progress("Suspended", message)
+    waits = None if stop is not None and stop.cancels else what_all_wait_for(active)
+    if waits is not None and (stop is not None or _places_are_taken(sweep, active)):
+        message = waits[1] if stop is None else f"{stop.message}; {waits[1]}"
+        return ("Finishing" if stop else "Searching"), conditions.in_progress(waits[0], message)
     if stop is not None:
-        message = f"{stop.message}; {_waiting_for(active, stop)}"
+        message = f"{stop.message}; {_waiting_for(active, stop)}{note_of_waiting(active)}"
         return "Finishing", conditions.in_progress(stop.reason, message)
     counts = status.trials
     message = (
         f"{counts.done} of {sweep.spec.limits.max_trials} trials have ended; "
         f"up to {sweep.spec.limits.parallel_trials} go on at a time (limits.parallelTrials)"
+        f"{note_of_waiting(active)}"
     )
     return "Searching", conditions.in_progress("Searching", message)
 

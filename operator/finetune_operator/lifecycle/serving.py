@@ -258,7 +258,7 @@ async def _undeploy(context: Context, trial: FinetuneTrial, account: Account, en
 
 def _cost(
     trial: FinetuneTrial, sweep: FinetuneSweep | None, account: Account, entry: ServingJournal, now: datetime
-) -> dict[str, Decimal]:
+) -> dict[str, Any]:
     """What the trial has cost with the deployment, from when it was asked for; nothing where no price is known."""
     price = None if sweep is None else price_of(account, trial.spec.base_model, sweep.spec.limits.currency)
     if price is None or price.serving_per_hour is None or entry.at is None:

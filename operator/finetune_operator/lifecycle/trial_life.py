@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from finetune_operator.decisions.costs import token_cost
 from finetune_operator.lifecycle import patience, purchase, serving
@@ -190,7 +191,7 @@ async def _train(
 async def _job_ended(
     context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, job: JobSnapshot
 ) -> float | None:
-    facts = {
+    facts: dict[str, Any] = {
         "job_state": job.native_state,
         "fine_tuned_model": job.fine_tuned_model,
         "trained_tokens": job.trained_tokens,

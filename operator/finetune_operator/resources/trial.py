@@ -123,6 +123,7 @@ class TrialStatus(Lenient):
     """What became of the purchase.
 
     `model_deleted` is not given until that was tried, and false where the provider would not delete the model.
+    `waits_until` is when its job is asked for again, where a quota or an outage makes it wait.
     `answered_at` is when the evaluation began, or when the model later answered something new.
     """
 
@@ -130,6 +131,7 @@ class TrialStatus(Lenient):
     phase: TrialPhase | None = None
     reason: str | None = None
     message: str | None = None
+    waits_until: Timestamp | None = None
     create: CreateJournal | None = None
     cancel: CancelRequest | None = None
     serving: ServingJournal | None = None
