@@ -8,7 +8,7 @@ from datetime import datetime
 
 from finetune_operator.decisions import conditions
 from finetune_operator.decisions.best import best_trial
-from finetune_operator.decisions.costs import CostModel, reserved, spent
+from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.errors import Problem
 from finetune_operator.resources import (
     REPORTED_METRICS,
@@ -94,15 +94,13 @@ def derived_status(
     *,
     baselines: Sequence[Baseline],
     datasets: DatasetHashes | None,
-    costs: CostModel,
+    cost: SweepCost | None,
     started_at: datetime,
     last_index: int,
     space_size: int | None,
 ) -> SweepStatus:
     """Everything of the status that does not depend on why the sweep goes on or ends."""
     best = best_trial(sweep.spec.objective, trials)
-    paid = spent(trials)
-    priced = bool(costs.prices) or paid > 0
     return SweepStatus(
         observed_generation=sweep.metadata.generation or 0,
         trials=count(trials),
@@ -111,11 +109,20 @@ def derived_status(
         baselines=tuple(baselines),
         datasets=sweep.status.datasets or datasets,
         data_scopes=data_scopes(sweep, trials),
-        cost=SweepCost(reserved=reserved(trials), spent=paid, currency=costs.currency) if priced else None,
-        spent=f"{paid:f} {costs.currency}" if priced else None,
+        cost=cost,
+        spent=None if cost is None else f"{cost.spent:f} {cost.currency}",
         space_size="unbounded" if space_size is None else str(space_size),
         last_index=last_index,
         started_at=started_at,
+    )
+
+
+def money_of(ledger: Ledger, costs: CostModel) -> SweepCost | None:
+    """The ledger as the status shows it; None where nothing has a price."""
+    if not costs.prices and ledger.committed == 0:
+        return None
+    return SweepCost(
+        reserved=ledger.reserved, spent=ledger.spent, currency=costs.currency, per_trial=ledger.per_trial
     )
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from finetune_operator.decisions.best import best_trial, meets_goal, usable_score
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import parse_duration
 
+DEPLOYED_MODEL_MAY_TAKE = timedelta(hours=1)
+"""Without a new answer. It costs by the hour; providers' inference is back within it or has a real outage."""
+MODEL_MAY_TAKE = timedelta(hours=24)
+"""Without a new answer, where waiting costs nothing: quotas of a day are through by then."""
+EVALUATION_TIMED_OUT = "EvaluationTimedOut"
 _CAUSE_LIMIT = 300
 
 
@@ -48,6 +53,11 @@ def deadline_of(sweep: FinetuneSweep, started_at: datetime) -> datetime | None:
     """When `limits.maxDuration` ends the sweep."""
     duration = sweep.spec.limits.max_duration
     return None if duration is None else started_at + parse_duration(duration)
+
+
+def evaluation_may_take(trial: FinetuneTrial) -> timedelta:
+    """For how long a trial's model may give no new answer, and may go on answering after the sweep's end."""
+    return MODEL_MAY_TAKE if trial.status.serving is None else DEPLOYED_MODEL_MAY_TAKE
 
 
 def launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> int:

@@ -32,6 +32,31 @@ class TrialProgress:
 
 
 @dataclass(slots=True)
+class Patience:
+    """What this process has seen of one evaluation.
+
+    Attributes:
+        since: When it was first looked at.
+        answered_at: When the model last answered something new.
+        done: How many answers there were then.
+        waits_for_turn: Whether other evaluations of the account go first.
+        error: Why it was last tried again.
+    """
+
+    since: datetime
+    answered_at: datetime | None = None
+    done: int | None = None
+    waits_for_turn: bool = False
+    error: str = ""
+
+    def answered(self, done: int, now: datetime) -> None:
+        """So many answers are there; the first count is of those that were known before."""
+        if self.done is not None and done > self.done:
+            self.answered_at, self.error = now, ""
+        self.done = max(done, self.done or 0)
+
+
+@dataclass(slots=True)
 class Context:
     """The reconcilers' hands: everything they act through.
 
@@ -47,6 +72,7 @@ class Context:
         reference_grace_s: For how long a new sweep may wait for what it refers to, in seconds.
         release_within_s: For how long a deleted trial waits for what cannot be ended at its provider, in seconds.
         evaluating: Progress of evaluations that go on.
+        patience: What was seen of evaluations that go on.
         deploying: Since when deployments have been seen that are not active yet, by their trial.
         said_held_at: When deleted trials last said what they wait for.
         output_problems: Why a sweep's output could not be written; for its next look only, then it is tried again.
@@ -64,5 +90,6 @@ class Context:
     release_within_s: float = RELEASE_WITHIN_S
     evaluating: dict[Key, TrialProgress] = field(default_factory=dict)
     output_problems: dict[Key, str] = field(default_factory=dict)
+    patience: dict[Key, Patience] = field(default_factory=dict)
     deploying: dict[Key, datetime] = field(default_factory=dict)
     said_held_at: dict[Key, datetime] = field(default_factory=dict)

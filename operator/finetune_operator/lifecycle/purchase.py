@@ -13,6 +13,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from finetune_operator.decisions import conditions
+from finetune_operator.decisions.waiting import (
+    NOT_REACHED,
+    QUOTA_EXCEEDED,
+    WAITING_FOR_QUOTA,
+    WAITING_FOR_SLOT,
+    moment_text,
+)
 from finetune_operator.errors import SweepError
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
@@ -43,9 +50,9 @@ LOOK_UP_AGAIN_S = 5.0
 QUOTA_WAIT_S = 60.0
 NOT_REACHED_WAIT_S = 15.0
 SLOT_AGAIN_S = 60.0
-QUOTA_EXCEEDED = "QuotaExceeded"
-NOT_REACHED = "ProviderNotReached"
-WAITING_FOR_SLOT = "WaitingForSlot"
+PROBE_S = 15.0
+"""For how long an account's other trials see what becomes of the first one that asks again after a refusal."""
+TELL_AGAIN = timedelta(minutes=10)
 
 
 async def buy(context: Context, trial: FinetuneTrial, account: Account, admission: Admission) -> float | None:
@@ -59,12 +66,14 @@ async def buy(context: Context, trial: FinetuneTrial, account: Account, admissio
         return None
     if (wait_s := account.full_for(context.now())) > 0:
         context.accounts.leave(key_of(trial))  # nobody waits behind who cannot go
+        await _say_until_when_it_waits(context, trial, account)
         return wait_s
     if not account.slots.ask(key_of(trial), sweep=trial.spec.sweep_ref.name, index=trial.spec.index):
         await _say_that_it_waits(context, trial, account)
         return SLOT_AGAIN_S
     attempt = _next_attempt(trial)
     key = purchase_key(trial, attempt)
+    again = trial.status.reason in {QUOTA_EXCEEDED, NOT_REACHED}
     if account.provider.capabilities.finds_by_key:
         # An empty status proves nothing: it may have been lost in a restore.
         found = await account.provider.find(key)
@@ -79,6 +88,7 @@ async def buy(context: Context, trial: FinetuneTrial, account: Account, admissio
         return None
     if request is None:
         return None  # a dataset is on its way
+    _ask_alone(context, trial, account)
     # Somebody may have taken it away; without it a deletion would not wait for the job.
     trial = await context.store.add_finalizer(trial)
     trial = await _note_attempt(context, trial, account, attempt)
@@ -88,10 +98,11 @@ async def buy(context: Context, trial: FinetuneTrial, account: Account, admissio
         TrialPhase.SUBMITTING,
         reason="Submitting",
         message=f"a fine-tuning job is being created with key {key}",
+        quiet=again,
         create=_entry(context, attempt, key),
         started_at=trial.status.started_at or context.now().replace(microsecond=0),
     )
-    return await _submit(context, journaled, account, request, first=True)
+    return await _submit(context, journaled, account, request, first=True, again=again)
 
 
 async def _note_attempt(
@@ -145,6 +156,31 @@ def _next_attempt(trial: FinetuneTrial) -> int:
     # With a key that nothing was bought by it goes on: one that is found though the status is lost.
     refused_for_now = trial.status.reason in {QUOTA_EXCEEDED, NOT_REACHED}
     return previous.attempt if refused_for_now else previous.attempt + 1
+
+
+def _ask_alone(context: Context, trial: FinetuneTrial, account: Account) -> None:
+    """After a refusal, as before a restart, one trial asks and the others see: a full quota is not stormed."""
+    now, until = context.now(), trial.status.waits_until
+    if account.full_until is not None or (until is not None and until > now):
+        account.full_until = now + timedelta(seconds=PROBE_S)
+        account.full_because = account.full_because or trial.status.message or ""
+
+
+async def _say_until_when_it_waits(context: Context, trial: FinetuneTrial, account: Account) -> None:
+    until, known = account.full_until, trial.status.waits_until
+    if until is None or (known is not None and until - known < TELL_AGAIN):
+        return  # it was said; a write of each trial at each try of one would be too many
+    until = until.replace(microsecond=0)
+    name, refused = account.resource.name, trial.status.reason in {QUOTA_EXCEEDED, NOT_REACHED}
+    await advance(
+        context,
+        trial,
+        TrialPhase.PENDING,
+        # That its own key bought nothing must not be forgotten.
+        reason=str(trial.status.reason) if refused else WAITING_FOR_QUOTA,
+        message=f"FinetuneProvider {name} has no room: {account.full_because}; next try at {moment_text(until)}",
+        waits_until=until,
+    )
 
 
 async def _say_that_it_waits(context: Context, trial: FinetuneTrial, account: Account) -> None:
@@ -297,16 +333,30 @@ def _scoped(dataset: DatasetFile, scope: str | None) -> DatasetFile:
 
 
 async def _submit(
-    context: Context, trial: FinetuneTrial, account: Account, request: JobRequest, *, first: bool
+    context: Context,
+    trial: FinetuneTrial,
+    account: Account,
+    request: JobRequest,
+    *,
+    first: bool,
+    again: bool = False,
 ) -> float | None:
     # A stop of the operator lets the call in flight end and be journaled.
-    return await asyncio.shield(_submit_and_journal(context, trial, account, request, first=first))
+    return await asyncio.shield(
+        _submit_and_journal(context, trial, account, request, first=first, again=again)
+    )
 
 
 async def _submit_and_journal(
-    context: Context, trial: FinetuneTrial, account: Account, request: JobRequest, *, first: bool
+    context: Context,
+    trial: FinetuneTrial,
+    account: Account,
+    request: JobRequest,
+    *,
+    first: bool,
+    again: bool = False,
 ) -> float | None:
-    """Make the create call; `first` says that no call was made with this key before.
+    """Make the create call; `first` says that no call with this key may have bought, `again` that one was refused.
 
     A refusal of the first call proves that nothing was bought; one of a later call says nothing of the first.
     """
@@ -314,7 +364,8 @@ async def _submit_and_journal(
     try:
         job = await account.provider.submit(request)
     except (QuotaExceeded, NotReached) as error:
-        return await _wait_for_quota(context, trial, account, error, entry=entry if first else None)
+        kept = entry if first else None
+        return await _wait_for_quota(context, trial, account, error, entry=kept, again=again)
     except PermanentProviderError as error:
         if await _is_replaced(context, account):
             refused = NotReached(
@@ -344,6 +395,7 @@ async def _submit_and_journal(
             create=_answered(context, entry, "Unknown", str(error)),
         )
         return LOOK_UP_AGAIN_S
+    account.full_until, account.full_because = None, ""
     await _adopt(context, trial, job.job_id, entry)
     return None
 
@@ -363,19 +415,23 @@ async def _wait_for_quota(
     error: QuotaExceeded | NotReached,
     *,
     entry: CreateJournal | None,
+    again: bool = False,
 ) -> float:
     """Have all of the account's trials wait; the journal's entry is closed where there is one to close."""
     reached = isinstance(error, QuotaExceeded)
     wait_s = error.retry_after_s or (QUOTA_WAIT_S if reached else NOT_REACHED_WAIT_S)
-    account.full_until = context.now() + timedelta(seconds=wait_s)
-    what = "the provider takes no further job for now" if reached else "the provider cannot be reached"
+    until = context.now() + timedelta(seconds=wait_s)
+    what = "takes no further job for now" if reached else "cannot be reached"
+    account.full_until, account.full_because = until, f"it {what}: {error}"
     if entry is not None:
         await advance_surely(
             context,
             trial,
             TrialPhase.PENDING,
             reason=QUOTA_EXCEEDED if reached else NOT_REACHED,
-            message=f"{what}: {error}; next try in {wait_s:g} s",
+            message=f"FinetuneProvider {account.resource.name} {what}: {error}; next try at {moment_text(until)}",
+            quiet=again,
+            waits_until=until.replace(microsecond=0),
             create=_answered(context, entry, "Failed", str(error)),
         )
     return wait_s

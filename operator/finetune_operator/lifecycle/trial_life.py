@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from finetune_operator.decisions.costs import token_cost
-from finetune_operator.lifecycle import purchase, serving
+from finetune_operator.lifecycle import patience, purchase, serving
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
@@ -48,6 +49,7 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     if not holds_job(trial) and trial.phase is not TrialPhase.PENDING:
         context.accounts.leave(key)
     if trial.deleting:
+        context.patience.pop(key, None)
         await context.background.drop(("evaluation", key))
         return await release_trial(context, trial)
     if trial.terminal:
@@ -102,7 +104,10 @@ async def _step(
     if serving.is_concluded(trial):
         await serving.take_down(context, trial, sweep, account)
         return None
-    if trial.phase is TrialPhase.EVALUATING and await take_outcome(context, trial, sweep, account):
+    if trial.phase is TrialPhase.EVALUATING and (
+        await take_outcome(context, trial, sweep, account)
+        or await patience.give_up(context, trial, sweep, account)
+    ):
         return None
     admission = context.admissions.get(sweep_key_of(trial), sweep, waiter=key_of(trial))
     if admission is None or admission.problems:
@@ -110,6 +115,7 @@ async def _step(
         _stand_back(context, trial)
         if admission is None:
             return None
+        context.patience.pop(key_of(trial), None)  # it is not asked, and does not run out of time
         await _wait_for_a_person(context, trial, sweep, account)
         return CANCEL_AGAIN_S
     if trial.phase is TrialPhase.EVALUATING:
@@ -185,7 +191,7 @@ async def _train(
 async def _job_ended(
     context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, job: JobSnapshot
 ) -> float | None:
-    facts = {
+    facts: dict[str, Any] = {
         "job_state": job.native_state,
         "fine_tuned_model": job.fine_tuned_model,
         "trained_tokens": job.trained_tokens,
@@ -216,7 +222,13 @@ async def _job_ended(
     else:
         message = f"the fine-tuned model answers the evaluation set ({sweep.spec.objective.metric})"
         evaluating = await advance(
-            context, trial, TrialPhase.EVALUATING, reason="Evaluating", message=message, **facts
+            context,
+            trial,
+            TrialPhase.EVALUATING,
+            reason="Evaluating",
+            message=message,
+            answered_at=context.now().replace(microsecond=0),
+            **facts,
         )
         context.enqueue(key_of(evaluating))
     return None
@@ -274,4 +286,5 @@ async def _forget(context: Context, key: Key) -> None:
     context.evaluating.pop(key, None)
     context.deploying.pop(key, None)
     context.said_held_at.pop(key, None)
+    context.patience.pop(key, None)
     await context.background.drop(("evaluation", key))

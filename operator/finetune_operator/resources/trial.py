@@ -128,12 +128,15 @@ class TrialStatus(Lenient):
     """What became of the purchase.
 
     `model_deleted` is not given until that was tried, and false where the provider would not delete the model.
+    `waits_until` is when its job is asked for again, where a quota or an outage makes it wait.
+    `answered_at` is when the evaluation began, or when the model later answered something new.
     """
 
     observed_generation: int = -1
     phase: TrialPhase | None = None
     reason: str | None = None
     message: str | None = None
+    waits_until: Timestamp | None = None
     create: CreateJournal | None = None
     cancel: CancelRequest | None = None
     serving: ServingJournal | None = None
@@ -145,6 +148,7 @@ class TrialStatus(Lenient):
     metrics: dict[str, float] = Field(default_factory=dict)
     series: tuple[SeriesPoint, ...] = ()
     trained_tokens: int | None = None
+    answered_at: Timestamp | None = None
     cost: Money | None = None
     serving_cost: Money | None = None
     conditions: tuple[Condition, ...] = ()

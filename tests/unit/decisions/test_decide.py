@@ -24,7 +24,7 @@ from finetune_operator.decisions import (
 from finetune_operator.decisions.costs import ModelPrice
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
-from finetune_operator.resources.trial import CancelRequest
+from finetune_operator.resources.trial import CancelRequest, ServingJournal
 
 MEASURED = {("acme", "tiny"): Baseline(provider="acme", base_model="tiny", score=0.1)}
 PRICED = CostModel(1_000_000, {("small", "tiny"): ModelPrice(money("1.00"), 3)})
@@ -184,9 +184,30 @@ def test_the_deadline_ends_a_sweep_and_keeps_its_best() -> None:
 
 def test_a_deadline_that_has_passed_wakes_nobody_again() -> None:
     sweep = a_sweep(limits={"maxDuration": "1h"}, status={"startedAt": "2026-11-24T10:00:00Z"})
-    assert look(sweep, [a_trial(0, TrialPhase.EVALUATING)]).wake_at is None
+    assert look(sweep, [a_trial(0, TrialPhase.TRAINING)]).wake_at is None
     early = a_sweep(limits={"maxDuration": "3h"}, status={"startedAt": "2026-11-24T10:00:00Z"})
     assert look(early, [a_trial(0, TrialPhase.EVALUATING)]).wake_at == NOW + timedelta(hours=1)
+
+
+def test_after_the_deadline_evaluations_go_on_for_a_bounded_time() -> None:
+    sweep = a_sweep(limits={"maxDuration": "1h"}, status={"startedAt": "2026-11-24T10:30:00Z"})
+    serving = ServingJournal(name="d", state="Active", model="m", at=NOW, active_at=NOW)
+    trials = [a_trial(0, TrialPhase.EVALUATING), a_trial(1, TrialPhase.EVALUATING, serving=serving)]
+    early = look(sweep, trials)
+    assert early.actions == ()
+    assert early.wake_at == NOW + timedelta(minutes=30)
+    late = decide(sweep, trials, Knowledge(baselines=MEASURED), now=NOW + timedelta(minutes=30))
+    assert [(each.trial, each.reason) for each in late.actions if isinstance(each, CancelTrial)] == [
+        ("s-1", "EvaluationTimedOut")
+    ]
+    next_day = decide(sweep, trials[:1], Knowledge(baselines=MEASURED), now=NOW + timedelta(hours=24))
+    (action,) = next_day.actions
+    assert isinstance(action, CancelTrial)
+    told = a_trial(
+        0, TrialPhase.EVALUATING, cancel=CancelRequest(reason=action.reason, message=action.message)
+    )
+    again = decide(sweep, [told], Knowledge(baselines=MEASURED), now=NOW + timedelta(hours=25))
+    assert (again.actions, again.wake_at) == ((), None)
 
 
 def test_without_a_success_the_sweep_has_failed() -> None:
