@@ -35,6 +35,7 @@ from finetune_providers.base import (
     Offer,
     ProviderConfig,
 )
+from finetune_providers.bounded import ASKED_ENCODING, httpx_hook
 from finetune_providers.calls import CREATE_TIMEOUT_S, INFERENCE_TIMEOUT_S, READ_TIMEOUT_S, Calls
 from finetune_providers.catalog import load_catalog
 from finetune_providers.cohere.datasets import MIN_TRAINING_EXAMPLES, Datasets, check_dataset
@@ -113,7 +114,12 @@ class CohereProvider:
     ) -> None:
         self._catalog = load_catalog(config)
         # A client of our own: the SDK's follows redirects, which would send a create call a second time.
-        self._http = httpx.AsyncClient(timeout=timeout(READ_TIMEOUT_S), follow_redirects=False)
+        self._http = httpx.AsyncClient(
+            timeout=timeout(READ_TIMEOUT_S),
+            follow_redirects=False,
+            headers={"Accept-Encoding": ASKED_ENCODING},
+            event_hooks={"response": [httpx_hook(httpx.AsyncByteStream)]},
+        )
         self._client = AsyncClientV2(
             api_key=key,
             base_url=config.endpoint or BASE_URL,  # never from the environment of this process

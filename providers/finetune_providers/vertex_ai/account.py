@@ -25,6 +25,7 @@ from google.protobuf import json_format
 from requests.adapters import HTTPAdapter
 
 from finetune_providers.base import ProviderConfig
+from finetune_providers.bounded import ASKED_ENCODING, whole
 from finetune_providers.calls import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, keep_identity
 from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 from finetune_providers.vertex_ai.errors import CREDENTIALS, SECRET_KEYS
@@ -33,6 +34,7 @@ SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 _MULTI_REGIONS = ("us", "eu")
 _SECRET_FIELDS = ("private_key", "private_key_id")
+_PIECE = 2**16
 _REGION = r"[a-z][a-z0-9-]*"
 
 
@@ -53,13 +55,23 @@ class _LocalCredentials(service_account.Credentials):  # type: ignore[misc]  # t
 
 
 class _Adapter(HTTPAdapter):
-    """Gives a connection less time to be made than its answer: what was never connected had no effect."""
+    """Gives a connection less time to be made than its answer, and reads no more of that than is allowed.
+
+    What was never connected had no effect.
+    """
 
     def send(self, request: Any, *args: Any, **options: Any) -> Any:
         timeout = options.get("timeout")
         if isinstance(timeout, int | float):
             options["timeout"] = (min(CONNECT_TIMEOUT_S, timeout), timeout)
-        return super().send(request, *args, **options)
+        request.headers["Accept-Encoding"] = ASKED_ENCODING
+        answer = super().send(request, *args, **{**options, "stream": True})
+        encoding = answer.raw.headers.pop("Content-Encoding", "")  # else it is unpacked on the way
+        try:
+            answer._content = whole(answer.iter_content(_PIECE), encoding)
+        finally:
+            answer.close()
+        return answer
 
 
 class Account:
