@@ -74,6 +74,16 @@ class _Adapter(HTTPAdapter):
         return answer
 
 
+class _LoginAdapter(_Adapter):
+    """For logins. One that is not understood is told as a failed login: what it was for has not been asked."""
+
+    def send(self, request: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return super().send(request, *args, **options)
+        except UnexpectedResponse as error:
+            raise requests.exceptions.ContentDecodingError(str(error)) from None
+
+
 class Account:
     """Connections of one project, made when they are first needed."""
 
@@ -115,7 +125,7 @@ class Account:
         # Credentials that were given as a token alone have nothing to get another one with.
         renewable = getattr(credentials, "refresh_token", "") is not None
         if renewable or credentials.token_state != TokenState.FRESH:
-            with _prepared(requests.Session()) as session:
+            with _prepared(requests.Session(), _LoginAdapter) as session:
                 credentials.refresh(functools.partial(Request(session), timeout=READ_TIMEOUT_S))
 
     def ask(
@@ -154,7 +164,7 @@ class Account:
         """
         with self._lock:
             credentials = self._credentials()
-        with _prepared(AuthorizedSession(credentials, refresh_status_codes=())) as session:
+        with _authorized(credentials, refresh_status_codes=()) as session:
             return self._request(session, "POST", path, answer, body=body, timeout_s=timeout_s)
 
     def storage(self) -> Any:
@@ -208,7 +218,7 @@ class Account:
         return f"https://{location}-aiplatform.googleapis.com"
 
     def _session(self) -> Any:
-        return _prepared(AuthorizedSession(self._credentials()))
+        return _authorized(self._credentials())
 
     def _make_storage(self) -> Any:
         host = self._endpoints.get("storage") or self._endpoint
@@ -236,10 +246,16 @@ class Account:
             return self._clients[service]
 
 
-def _prepared(session: Any) -> Any:
+def _authorized(credentials: Any, **options: Any) -> Any:
+    session = _prepared(AuthorizedSession(credentials, **options))
+    _prepared(session._auth_request_session, _LoginAdapter)
+    return session
+
+
+def _prepared(session: Any, adapter: type[_Adapter] = _Adapter) -> Any:
     session.max_redirects = 0  # a token is for its own address alone, and a create call is made once
     for scheme in ("https://", "http://"):
-        session.mount(scheme, _Adapter(pool_maxsize=16))
+        session.mount(scheme, adapter(pool_maxsize=16))
     return session
 
 

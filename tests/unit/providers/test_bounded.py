@@ -4,7 +4,7 @@ import gzip
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune_providers.bounded import MOST_BYTES, Unpacker, whole
@@ -15,6 +15,7 @@ def pieces_of(content: bytes, size: int) -> list[bytes]:
     return [content[start : start + size] for start in range(0, len(content), size)]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300_000), st.integers(1, 100_000))
 def test_what_was_packed_comes_out_whole_however_it_is_cut(content: bytes, size: int) -> None:
     size = max(size, len(content) // 50)
