@@ -120,7 +120,7 @@ def manifests_in(folder: Path) -> list[Path]:
     """The files of a folder that only this store writes to; whatever else lies there is an error."""
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     for path in paths:
-        if path.suffix != ".yaml" or not path.is_file():
+        if path.suffix != ".yaml" or (path.exists() and not path.is_file()):
             raise StateFolderError(f"{path} does not belong here: move it away. Nothing was changed")
     return paths
 
@@ -145,6 +145,11 @@ def _begin(contents: Contents, clock: Clock) -> None:
 def _continue(contents: Contents) -> None:
     stored, given = contents.sweeps.load(contents.state / SWEEP_FILE), contents.documents.sweep
     _check_identity(stored, given, state=contents.state)
+    if stored.status.last_index >= 0 and not contents.trials.all():
+        raise StateFolderError(
+            f"{contents.state / 'trials'} is empty, but the sweep has had {stored.status.last_index + 1} trials, which "
+            "would be bought again: bring the files back from a copy, or begin anew in another folder with --state"
+        )
     for trial in contents.trials.all():
         if not trial.belongs_to(stored):
             message = (

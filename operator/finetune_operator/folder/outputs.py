@@ -8,7 +8,7 @@ from pathlib import Path
 from finetune_operator.folder.errors import StateFolderError
 from finetune_operator.folder.files import file_name, write_atomically
 from finetune_operator.folder.shelf import read_mapping
-from finetune_operator.lifecycle.store import Refused, StoreUnavailable
+from finetune_operator.lifecycle.store import NotFound, Refused, StoreUnavailable
 from finetune_operator.resources import API_VERSION, FinetuneSweep, dump_yaml
 
 
@@ -22,12 +22,15 @@ class Outputs:
         """The values of one, or None where there is none.
 
         Raises:
-            StateFolderError: Its file cannot be read.
+            NotFound: Its file cannot be read.
         """
         path = self._folder / file_name(name)
-        if not path.exists():
+        if not _is_there(path):
             return None
-        data = read_mapping(path).get("data")
+        try:
+            data = read_mapping(path).get("data")
+        except StateFolderError as error:
+            raise NotFound(str(error)) from error
         return data if isinstance(data, dict) else {}
 
     def write(self, sweep: FinetuneSweep, name: str, data: Mapping[str, str]) -> None:
@@ -39,7 +42,7 @@ class Outputs:
         """
         path = self._folder / file_name(name)
         wanted = _manifest(sweep, name, data)
-        if path.exists():
+        if _is_there(path):
             found = _found(path)
             if found == wanted:
                 return
@@ -50,6 +53,10 @@ class Outputs:
             write_atomically(path, dump_yaml(wanted))
         except OSError as error:
             raise StoreUnavailable(f"{path} could not be written: {error.strerror}") from error
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()  # one that leads nowhere is there, too
 
 
 def _found(path: Path) -> Mapping[str, object]:
