@@ -8,7 +8,7 @@ from collections.abc import Collection
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.admission import data_scope
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.store import Key, NotFound
+from finetune_operator.lifecycle.store import Key, NotFound, Refused
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 
@@ -45,7 +45,7 @@ async def delete_data(context: Context, sweep: FinetuneSweep, trials: Collection
             await _say_that_it_stays(
                 context, sweep, provider, scope, "the provider could not be asked for long"
             )
-        except (NotFound, InvalidManifest, PermanentProviderError, UnexpectedResponse) as error:
+        except (NotFound, Refused, InvalidManifest, PermanentProviderError, UnexpectedResponse) as error:
             await _say_that_it_stays(context, sweep, provider, scope, str(error))
     return True
 
