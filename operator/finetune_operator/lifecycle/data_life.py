@@ -9,7 +9,7 @@ from finetune_operator.decisions import data_scopes
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.admission import data_scope
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.store import Key, NotFound
+from finetune_operator.lifecycle.store import Key, NotFound, Refused
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 
@@ -68,7 +68,7 @@ async def _delete_or_tell(context: Context, sweep: FinetuneSweep, provider: str,
         if not _patience_is_over(context, sweep):
             raise
         await _say_that_it_stays(context, sweep, provider, scope, "the provider could not be asked for long")
-    except (NotFound, InvalidManifest, PermanentProviderError, UnexpectedResponse) as error:
+    except (NotFound, Refused, InvalidManifest, PermanentProviderError, UnexpectedResponse) as error:
         await _say_that_it_stays(context, sweep, provider, scope, str(error))
 
 

@@ -42,7 +42,7 @@ async def hold(context: Context, trial: FinetuneTrial, error: Exception) -> floa
     now, since = context.now(), _waits_since(trial)
     if since is None and isinstance(error, TransientProviderError) and _deleted_s(context, trial) < QUIET_S:
         log.info("%s cannot be let go yet and is tried again: %s", key_of(trial), error)
-        return FIRST_AGAIN_S
+        return max(FIRST_AGAIN_S, error.retry_after_s or 0.0)
     since = since or now
     waited_s = (now - since).total_seconds()
     left_s = context.release_within_s - waited_s

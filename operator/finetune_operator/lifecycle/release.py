@@ -35,12 +35,8 @@ async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
     except (NotFound, Refused, InvalidManifest, ProviderError) as error:
         again_s = await hold(context, trial, error)
         if again_s is None:
-            await context.store.remove_finalizer(await _newest(context, trial))
+            await context.store.remove_finalizer(trial)
         return again_s
-
-
-async def _newest(context: Context, trial: FinetuneTrial) -> FinetuneTrial:
-    return await context.store.get_trial(key_of(trial)) or trial
 
 
 async def _release(context: Context, trial: FinetuneTrial) -> float | None:
@@ -51,6 +47,9 @@ async def _release(context: Context, trial: FinetuneTrial) -> float | None:
     orphan = sweep is not None and sweep.spec.deletion_policy == "Orphan"
     if trial.terminal or orphan:
         await _let_go(context, trial, _ORPHANED if orphan else "it had ended")
+        return None
+    if trial.phase is TrialPhase.EVALUATING:
+        await _let_go(context, trial, "its job had ended")
         return None
     account = await _account(context, trial)
     if account is None:

@@ -11,6 +11,7 @@ from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.admission import data_scope
 from finetune_operator.lifecycle.data_life import PATIENCE_AFTER_END_S, PATIENCE_AT_DELETION_S
+from finetune_operator.lifecycle.store import Refused
 from finetune_operator.resources import TrialPhase
 from finetune_providers.base import DatasetFile
 from finetune_providers.errors import NotReached, PermanentProviderError, TransientProviderError
@@ -70,6 +71,21 @@ async def test_data_that_must_not_be_deleted_is_told_of(make_bench: MakeBench) -
     (message,) = bench.events("DataNotDeleted")
     assert "the key may not delete files" in message
     assert data_scope(bench.store.sweep) in message
+
+
+async def test_a_secret_that_must_not_be_read_does_not_hold_a_sweep_up(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await ended(make_bench)
+
+    async def refuse(*_: object) -> None:
+        raise Refused("secrets are forbidden")
+
+    monkeypatch.setattr(bench.context.accounts, "get", refuse)
+    bench.delete_sweep()
+    await bench.look(bench.sweep_key)
+    assert await bench.store.get_sweep(bench.sweep_key) is None
+    assert "secrets are forbidden" in bench.events("DataNotDeleted")[0]
 
 
 async def test_a_deleted_sweep_takes_its_data_with_it_but_does_not_wait_for_ever(

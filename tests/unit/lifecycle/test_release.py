@@ -166,6 +166,23 @@ async def test_the_limit_counts_from_the_first_failure_not_from_a_deletion_that_
     assert bench.company.cancelled == ["job-1"]
 
 
+async def test_a_trial_whose_job_has_ended_waits_for_no_provider(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+
+    async def evaluates() -> bool:
+        return (await bench.trial()).phase is TrialPhase.EVALUATING
+
+    await bench.until(bench.trial_key(), evaluates)
+    bench.forget_accounts()
+    _forget_the_provider(bench)
+    await _delete(bench)
+    assert await bench.look(bench.trial_key()) is None
+    assert await bench.store.list_trials(bench.sweep_key) == ()
+    assert bench.company.cancelled == []
+    assert bench.events("Released") == ["the trial is deleted: its job had ended"]
+
+
 async def test_a_deployment_that_cannot_be_deleted_is_named_when_its_trial_is_let_go(
     make_bench: MakeBench,
 ) -> None:
