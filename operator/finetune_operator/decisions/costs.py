@@ -125,7 +125,10 @@ def _reserved(trial: FinetuneTrial, costs: CostModel, now: datetime) -> Decimal:
     an_hour = (None if price is None else price.serving_per_hour) or Decimal(0)
     at = _deployed_at(trial)
     hours = _hours_begun(at, now) if at is not None else int(price is not None and price.served)
-    return max(_expected(trial, costs), _without_hours(trial, costs, an_hour) + hours * an_hour)
+    expected = max(
+        _expected(trial, costs), costs.estimate(point_of(trial)) or Decimal(0)
+    )  # prices may have risen
+    return max(expected, _without_hours(trial, expected, an_hour) + hours * an_hour)
 
 
 def _paid(trial: FinetuneTrial, costs: CostModel) -> Decimal:
@@ -137,14 +140,15 @@ def _paid(trial: FinetuneTrial, costs: CostModel) -> Decimal:
         return Decimal(0)
     price = costs.prices.get((trial.spec.candidate, trial.spec.base_model))
     an_hour = (None if price is None else price.serving_per_hour) or Decimal(0)
-    return max(_expected(trial, costs), _without_hours(trial, costs, an_hour))
+    expected = _expected(trial, costs)
+    return max(expected, _without_hours(trial, expected, an_hour))
 
 
-def _without_hours(trial: FinetuneTrial, costs: CostModel, an_hour: Decimal) -> Decimal:
+def _without_hours(trial: FinetuneTrial, expected: Decimal, an_hour: Decimal) -> Decimal:
     """What a trial cost so far without the hours of the deployment that is there now."""
     if trial.status.cost is not None:
         return trial.status.cost
-    trained = max(Decimal(0), _expected(trial, costs) - an_hour)  # one hour is a part of what is expected
+    trained = max(Decimal(0), expected - an_hour)  # one hour is a part of what is expected
     return trained + (trial.status.serving_cost or Decimal(0))
 
 

@@ -81,6 +81,36 @@ def test_a_trial_that_was_launched_without_a_price_counts_once_there_is_one() ->
     assert (cost.spent, cost.reserved) == (money("6.00"), money("4.00"))
 
 
+def test_a_price_that_has_risen_counts_for_what_runs_and_not_for_what_ended() -> None:
+    ended = a_trial(0, score=0.5, epochs=1, estimated="1.50")
+    running = a_trial(1, TrialPhase.TRAINING, epochs=2, estimated="2.50")
+    cost = look(a_sweep(limits={"maxTrials": 2}), [ended, running]).status.cost
+    assert cost is not None
+    assert (cost.spent, cost.reserved) == (money("1.50"), money("4.00"))
+
+
+def test_a_price_that_has_fallen_gives_nothing_back_before_the_trial_ends() -> None:
+    assert reserved(a_trial(0, TrialPhase.TRAINING, epochs=1, estimated="9.00")) == money("9.00")
+
+
+def test_candidates_at_several_providers_share_one_budget() -> None:
+    other = {"name": "big", "providerRef": {"name": "zeta"}, "baseModels": ["large"]}
+    one_value = {"epochs": {"values": ["1"]}}
+    small = {"name": "small", "providerRef": {"name": "acme"}, "baseModels": ["tiny"]}
+    sweep = a_sweep(
+        candidates=[{**small, "parameters": one_value}, {**other, "parameters": one_value}],
+        search={"method": "Grid"},
+        limits={"parallelTrials": 2, "budget": {"maxCost": "8.00"}},
+    )
+    prices = {**SERVED.prices, ("big", "large"): ModelPrice(money("6.00"), 3)}
+    decision = decide(sweep, [], Knowledge(costs=CostModel(1_000_000, prices)), now=NOW)
+    new = [each.estimated_cost for each in decision.actions if isinstance(each, CreateTrial)]
+    assert new in ([money("3.00")], [money("6.00")])
+    ready = decision.status.condition("Ready")
+    assert ready is not None
+    assert ready.reason == "BudgetExhausted"
+
+
 @pytest.mark.parametrize("phase", [TrialPhase.SUCCEEDED, TrialPhase.TRAINING, TrialPhase.PENDING])
 def test_a_deleted_trial_gives_no_money_back(phase: TrialPhase) -> None:
     limits = {"maxTrials": 5, "parallelTrials": 1, "budget": {"maxCost": "26.00"}}
