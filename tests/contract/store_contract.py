@@ -473,6 +473,16 @@ class StoreContract:
             await store.write_output(sweep, CONFIG_MAP, {"model": "ft:1"})
         assert await store.get_config_map(namespace, CONFIG_MAP) == CONFIG_MAP_DATA
 
+    async def test_a_sweep_takes_over_the_output_of_its_predecessor_of_the_same_name(
+        self, store: Store, sweep: FinetuneSweep, namespace: str
+    ) -> None:
+        await store.write_output(sweep, "support-model", {"model": "ft:1", "score": "0.8"})
+        again = sweep.model_copy(
+            update={"metadata": sweep.metadata.model_copy(update={"uid": "another-uid"})}
+        )
+        await store.write_output(again, "support-model", {"model": "ft:2"})
+        assert await store.get_config_map(namespace, "support-model") == {"model": "ft:2"}
+
     async def test_recording_an_event_changes_nothing(
         self, store: Store, sweep: FinetuneSweep, trial: FinetuneTrial
     ) -> None:

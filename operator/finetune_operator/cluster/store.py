@@ -17,13 +17,7 @@ from datetime import UTC, datetime
 from finetune_operator.cluster.cache import ObjectCache
 from finetune_operator.cluster.client import CONFIG_MAPS, EVENTS, SECRETS, KubeClient, Raw
 from finetune_operator.cluster.guarded import RESOURCES, GuardedWrites, key_to
-from finetune_operator.cluster.manifests import (
-    SWEEP_LABEL,
-    event_manifest,
-    label_value,
-    output_manifest,
-    trial_manifest,
-)
+from finetune_operator.cluster.manifests import event_manifest, output_manifest, trial_manifest
 from finetune_operator.cluster.patches import merge_patch
 from finetune_operator.cluster.refusal import refused_status
 from finetune_operator.errors import InvalidManifest, Problem, SweepError
@@ -36,6 +30,7 @@ from finetune_operator.resources import (
     SweepStatus,
     TrialStatus,
 )
+from finetune_operator.resources.labels import SWEEP_LABEL, label_value
 from finetune_operator.resources.provider import ProviderStatus
 
 _logger = logging.getLogger(__name__)
