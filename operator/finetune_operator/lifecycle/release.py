@@ -5,12 +5,12 @@ from __future__ import annotations
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.data_life import delete_data
-from finetune_operator.lifecycle.job_slots import is_served
+from finetune_operator.lifecycle.job_slots import deployment_name, is_served
 from finetune_operator.lifecycle.resolution import attempts_of, keys_of, resolution_of
 from finetune_operator.lifecycle.store import NotFound
 from finetune_operator.lifecycle.transitions import key_of, sweep_key_of
-from finetune_operator.resources import FINALIZER, FinetuneSweep, FinetuneTrial, TrialPhase
-from finetune_providers.errors import JobNotFound
+from finetune_operator.resources import FINALIZER, REPORTED_METRICS, FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_providers.errors import JobNotFound, PermanentProviderError
 
 LOOK_AGAIN_S = 5.0
 
@@ -23,10 +23,8 @@ async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
     """
     if not trial.has_finalizer:
         return None
-    if is_served(trial):
-        # It costs by the hour and serves nobody, whatever becomes of the job.
-        await _take_down(context, trial)
     sweep = await context.store.get_sweep(sweep_key_of(trial))
+    await _take_down(context, trial, sweep)
     orphan = sweep is not None and sweep.spec.deletion_policy == "Orphan"
     if trial.terminal or orphan:
         await _let_go(context, trial, "its job goes on at the provider" if orphan else "it had ended")
@@ -56,13 +54,39 @@ async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
     return None
 
 
-async def _take_down(context: Context, trial: FinetuneTrial) -> None:
+async def _take_down(context: Context, trial: FinetuneTrial, sweep: FinetuneSweep | None) -> None:
+    """Delete the trial's deployment: it costs by the hour and serves nobody, whatever becomes of the job."""
+    if not is_served(trial):
+        if trial.status.serving is None and not trial.terminal:
+            await _take_down_unseen(context, trial, sweep)
+        return
     account = await _account(context, trial)
     if account is None or trial.status.serving is None:
         return
     await account.provider.undeploy(trial.status.serving.name)
     account.deployed.discard(key_of(trial))
     context.deploying.pop(key_of(trial), None)
+
+
+async def _take_down_unseen(context: Context, trial: FinetuneTrial, sweep: FinetuneSweep | None) -> None:
+    """Delete a deployment of which only a status told that was lost; mostly there is none."""
+    if sweep is not None and sweep.spec.objective.metric in REPORTED_METRICS:
+        return  # nothing is deployed for it
+    namespace, provider = key_of(trial).namespace, trial.spec.provider_ref.name
+    try:
+        account = await context.accounts.get(namespace, provider)
+    except NotFound:
+        account = context.accounts.last_known(namespace, provider)
+    if account is None or not account.provider.capabilities.needs_deployment:
+        return
+    name = deployment_name(trial)
+    try:
+        await account.provider.undeploy(name)
+    except PermanentProviderError as error:
+        message = (
+            f"deployment {name}, if there is one, could not be deleted, and may cost by the hour: {error}"
+        )
+        await context.store.record_event(trial, "DeploymentNotDeleted", message, warning=True)
 
 
 async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[FinetuneTrial, ...]) -> None:
