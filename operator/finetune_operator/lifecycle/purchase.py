@@ -187,8 +187,11 @@ async def resolve(
     if window is None:
         await stall(context, trial, _why_unknown(capabilities))
         return None
+    # A clock may jump, or be another's that wrote the entry; what follows is a purchase, so this process waits, too.
+    waited = min(waited, _looked_for_s(context, trial, entry))
     if waited < window:
         return min(window - waited, LOOK_UP_AGAIN_S)
+    context.doubted.pop(key_of(trial), None)
     await advance(
         context,
         trial,
@@ -198,6 +201,16 @@ async def resolve(
         create=entry.model_copy(update={"state": "Failed", "message": "no job was found by its key"}),
     )
     return None
+
+
+def _looked_for_s(context: Context, trial: FinetuneTrial, entry: CreateJournal) -> float:
+    """Seconds for which this process has looked for an attempt's job."""
+    now = context.monotonic()
+    key, since = context.doubted.get(key_of(trial), ("", now))
+    if key != entry.key:
+        since = now
+    context.doubted[key_of(trial)] = (entry.key, since)
+    return now - since
 
 
 def _why_unknown(capabilities: Capabilities) -> str:

@@ -264,4 +264,5 @@ async def _forget(context: Context, key: Key) -> None:
     context.accounts.forget_trial(key)
     context.evaluating.pop(key, None)
     context.deploying.pop(key, None)
+    context.doubted.pop(key, None)
     await context.background.drop(("evaluation", key))
