@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.data_life import delete_data
@@ -73,10 +75,9 @@ async def _take_down_unseen(context: Context, trial: FinetuneTrial, sweep: Finet
     if sweep is not None and sweep.spec.objective.metric in REPORTED_METRICS:
         return  # nothing is deployed for it
     namespace, provider = key_of(trial).namespace, trial.spec.provider_ref.name
-    try:
+    account = context.accounts.last_known(namespace, provider)
+    with suppress(NotFound):
         account = await context.accounts.get(namespace, provider)
-    except NotFound:
-        account = context.accounts.last_known(namespace, provider)
     if account is None or not account.provider.capabilities.needs_deployment:
         return
     name = deployment_name(trial)
