@@ -12,7 +12,7 @@ from finetune_operator.lifecycle.resolution import attempts_of, keys_of, resolut
 from finetune_operator.lifecycle.store import NotFound
 from finetune_operator.lifecycle.transitions import key_of, sweep_key_of
 from finetune_operator.resources import FINALIZER, REPORTED_METRICS, FinetuneSweep, FinetuneTrial, TrialPhase
-from finetune_providers.errors import JobNotFound, PermanentProviderError
+from finetune_providers.errors import JobNotFound, PermanentProviderError, UnexpectedResponse
 
 LOOK_AGAIN_S = 5.0
 
@@ -25,15 +25,17 @@ async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
     """
     if not trial.has_finalizer:
         return None
+    if is_served(trial):
+        # It costs by the hour and serves nobody, whatever becomes of the job.
+        await _take_down(context, trial)
     sweep = await context.store.get_sweep(sweep_key_of(trial))
-    await _take_down(context, trial, sweep)
     orphan = sweep is not None and sweep.spec.deletion_policy == "Orphan"
     if trial.terminal or orphan:
-        await _let_go(context, trial, "its job goes on at the provider" if orphan else "it had ended")
+        await _let_go(context, trial, sweep, "its job goes on at the provider" if orphan else "it had ended")
         return None
     account = await _account(context, trial)
     if account is None:
-        await _let_go(context, trial, "nothing was bought")
+        await _let_go(context, trial, sweep, "nothing was bought")
         return None
     job_ids = await _bought(trial, account)
     open_question = _in_doubt(trial) and not job_ids
@@ -52,16 +54,11 @@ async def release_trial(context: Context, trial: FinetuneTrial) -> float | None:
         outcome = f"nobody can say whether a job with key {key} was bought; look at the provider's console"
     else:
         outcome = "nothing was bought"
-    await _let_go(context, trial, outcome)
+    await _let_go(context, trial, sweep, outcome)
     return None
 
 
-async def _take_down(context: Context, trial: FinetuneTrial, sweep: FinetuneSweep | None) -> None:
-    """Delete the trial's deployment: it costs by the hour and serves nobody, whatever becomes of the job."""
-    if not is_served(trial):
-        if trial.status.serving is None and not trial.terminal:
-            await _take_down_unseen(context, trial, sweep)
-        return
+async def _take_down(context: Context, trial: FinetuneTrial) -> None:
     account = await _account(context, trial)
     if account is None or trial.status.serving is None:
         return
@@ -83,7 +80,7 @@ async def _take_down_unseen(context: Context, trial: FinetuneTrial, sweep: Finet
     name = deployment_name(trial)
     try:
         await account.provider.undeploy(name)
-    except PermanentProviderError as error:
+    except (PermanentProviderError, UnexpectedResponse) as error:
         message = (
             f"deployment {name}, if there is one, could not be deleted, and may cost by the hour: {error}"
         )
@@ -167,7 +164,9 @@ def _may_still_appear(context: Context, trial: FinetuneTrial, account: Account) 
     return waited < (window if window is not None else 600.0)
 
 
-async def _let_go(context: Context, trial: FinetuneTrial, what: str) -> None:
+async def _let_go(context: Context, trial: FinetuneTrial, sweep: FinetuneSweep | None, what: str) -> None:
+    if trial.status.serving is None and not trial.terminal:
+        await _take_down_unseen(context, trial, sweep)
     context.accounts.leave(key_of(trial))
     await context.store.record_event(trial, "Released", f"the trial is deleted: {what}")
     await context.store.remove_finalizer(trial)

@@ -12,7 +12,7 @@ from tests.unit.lifecycle.conftest import MakeBench
 from finetune_operator.lifecycle.resolution import ATTEMPTS, attempts_of, noted_attempts
 from finetune_operator.lifecycle.store import NotFound
 from finetune_operator.resources import TrialPhase
-from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError
+from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, TransientProviderError
 
 ONE = {"limits": {"maxTrials": 1}}
 
@@ -236,6 +236,19 @@ async def test_a_deployment_that_must_not_be_deleted_is_told_of_and_holds_no_tri
     (message,) = bench.events("DeploymentNotDeleted")
     assert "-serve" in message
     assert "the key may not delete deployments" in message
+
+
+async def test_a_job_is_cancelled_though_deployments_cannot_be_deleted_for_now(make_bench: MakeBench) -> None:
+    bench = await served_without_a_status(make_bench)
+    bench.company.undeploy_fault = TransientProviderError("no answer")
+    await bench.store.delete_trial(await bench.trial())
+    with pytest.raises(TransientProviderError):
+        await bench.look(bench.trial_key())
+    assert bench.company.cancelled == ["job-1"]
+    bench.company.undeploy_fault = None
+    await bench.look(bench.trial_key())
+    assert bench.company.deployments == {}
+    assert await bench.store.get_trial(bench.trial_key()) is None
 
 
 async def test_a_trial_whose_job_may_go_on_needs_no_provider_to_be_let_go(make_bench: MakeBench) -> None:
