@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -75,6 +76,8 @@ class Context:
         patience: What was seen of evaluations that go on.
         deploying: Since when deployments have been seen that are not active yet, by their trial.
         said_held_at: When deleted trials last said what they wait for.
+        doubted: Since when this process looks for a job by its key, in monotonic seconds, by the trial.
+        monotonic: Seconds that no clock's correction changes.
         output_problems: Why a sweep's output could not be written; for its next look only, then it is tried again.
     """
 
@@ -89,6 +92,8 @@ class Context:
     reference_grace_s: float = 0.0
     release_within_s: float = RELEASE_WITHIN_S
     evaluating: dict[Key, TrialProgress] = field(default_factory=dict)
+    doubted: dict[Key, tuple[str, float]] = field(default_factory=dict)
+    monotonic: Callable[[], float] = time.monotonic
     output_problems: dict[Key, str] = field(default_factory=dict)
     patience: dict[Key, Patience] = field(default_factory=dict)
     deploying: dict[Key, datetime] = field(default_factory=dict)

@@ -32,6 +32,11 @@ def is_served(trial: FinetuneTrial) -> bool:
     return trial.status.serving is not None and trial.status.serving.state != "Deleted"
 
 
+def deployment_name(trial: FinetuneTrial) -> str:
+    """The one name under which a trial's model is deployed."""
+    return f"{trial.spec.run_key}-serve"
+
+
 class JobSlots:
     """The slots of one account.
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from finetune_operator.decisions import deleting_status
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.data_life import delete_data
 from finetune_operator.lifecycle.holding import hold, waits_for_trials
-from finetune_operator.lifecycle.job_slots import is_served
+from finetune_operator.lifecycle.job_slots import deployment_name, is_served
 from finetune_operator.lifecycle.resolution import attempts_of, keys_of, resolution_of
 from finetune_operator.lifecycle.store import NotFound, Refused
 from finetune_operator.lifecycle.transitions import key_of, sweep_key_of
-from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
-from finetune_providers.errors import JobNotFound, PermanentProviderError, ProviderError
+from finetune_operator.resources import REPORTED_METRICS, FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_providers.errors import JobNotFound, PermanentProviderError, ProviderError, UnexpectedResponse
 
 LOOK_AGAIN_S = 5.0
 _ORPHANED = "what it bought goes on at the provider, as its sweep's deletionPolicy wants"
@@ -46,14 +48,14 @@ async def _release(context: Context, trial: FinetuneTrial) -> float | None:
     sweep = await context.store.get_sweep(sweep_key_of(trial))
     orphan = sweep is not None and sweep.spec.deletion_policy == "Orphan"
     if trial.terminal or orphan:
-        await _let_go(context, trial, _ORPHANED if orphan else "it had ended")
+        await _let_go(context, trial, sweep, _ORPHANED if orphan else "it had ended")
         return None
     if trial.phase is TrialPhase.EVALUATING:
-        await _let_go(context, trial, "its job had ended")
+        await _let_go(context, trial, sweep, "its job had ended")
         return None
     account = await _account(context, trial)
     if account is None:
-        await _let_go(context, trial, "nothing was bought")
+        await _let_go(context, trial, sweep, "nothing was bought")
         return None
     job_ids = await _bought(trial, account)
     open_question = _in_doubt(trial) and not job_ids
@@ -72,7 +74,7 @@ async def _release(context: Context, trial: FinetuneTrial) -> float | None:
         outcome = f"nobody can say whether a job with key {key} was bought; look at the provider's console"
     else:
         outcome = "nothing was bought"
-    await _let_go(context, trial, outcome)
+    await _let_go(context, trial, sweep, outcome)
     return None
 
 
@@ -85,6 +87,26 @@ async def _take_down(context: Context, trial: FinetuneTrial) -> None:
     context.deploying.pop(key_of(trial), None)
 
 
+async def _take_down_unseen(context: Context, trial: FinetuneTrial, sweep: FinetuneSweep | None) -> None:
+    """Delete a deployment of which only a status told that was lost; mostly there is none."""
+    if sweep is not None and sweep.spec.objective.metric in REPORTED_METRICS:
+        return  # nothing is deployed for it
+    namespace, provider = key_of(trial).namespace, trial.spec.provider_ref.name
+    account = context.accounts.last_known(namespace, provider)
+    with suppress(NotFound, Refused, InvalidManifest, PermanentProviderError):
+        account = await context.accounts.get(namespace, provider)
+    if account is None or not account.provider.capabilities.needs_deployment:
+        return
+    name = deployment_name(trial)
+    try:
+        await account.provider.undeploy(name)
+    except (PermanentProviderError, UnexpectedResponse) as error:
+        message = (
+            f"deployment {name}, if there is one, could not be deleted, and may cost by the hour: {error}"
+        )
+        await context.store.record_event(trial, "DeploymentNotDeleted", message, warning=True)
+
+
 async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[FinetuneTrial, ...]) -> None:
     """Let a deleted sweep go once none of its trials holds anything at a provider."""
     if not sweep.has_finalizer:
@@ -93,7 +115,7 @@ async def release_sweep(context: Context, sweep: FinetuneSweep, trials: tuple[Fi
     orphan = sweep.spec.deletion_policy == "Orphan"
     for trial in holding:
         if orphan and not is_served(trial):
-            await _let_go(context, trial, _ORPHANED)
+            await _let_go(context, trial, sweep, _ORPHANED)
         elif not trial.deleting:
             # Where the job goes on: a deployment does not, which costs by the hour and serves nobody.
             await context.store.delete_trial(trial)
@@ -154,7 +176,10 @@ def _may_still_appear(context: Context, trial: FinetuneTrial, account: Account) 
     return waited < (window if window is not None else 600.0)
 
 
-async def _let_go(context: Context, trial: FinetuneTrial, what: str) -> None:
+async def _let_go(context: Context, trial: FinetuneTrial, sweep: FinetuneSweep | None, what: str) -> None:
+    lost = trial.status.create is None and trial.status.serving is None and not trial.terminal
+    if lost:
+        await _take_down_unseen(context, trial, sweep)
     context.accounts.leave(key_of(trial))
     await context.store.record_event(trial, "Released", f"the trial is deleted: {what}")
     await context.store.remove_finalizer(trial)

@@ -13,7 +13,7 @@ from typing import Any
 from finetune_operator.decisions.costs import CENT
 from finetune_operator.lifecycle.accounts import EVALUATIONS_AT_ONCE, Account
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.job_slots import is_served
+from finetune_operator.lifecycle.job_slots import deployment_name, is_served
 from finetune_operator.lifecycle.legality import price_of
 from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
@@ -53,7 +53,7 @@ async def serve(
         # Somebody may have taken it away; without it a deletion would not wait for the deployment.
         trial = await context.store.add_finalizer(trial)
         entry = ServingJournal(
-            name=f"{trial.spec.run_key}-serve", state="Pending", at=context.now().replace(microsecond=0)
+            name=deployment_name(trial), state="Pending", at=context.now().replace(microsecond=0)
         )
         trial = await _say_that_it_is_deployed(context, trial, entry)
     account.deployed.add(key)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from finetune_operator.decisions.costs import token_cost
-from finetune_operator.lifecycle import patience, purchase, serving
+from finetune_operator.lifecycle import doubt, patience, purchase, serving
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
@@ -60,7 +60,7 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     if sweep is None or not trial.belongs_to(sweep):
         return await _without_sweep(context, trial)
     if trial.phase is TrialPhase.STALLED:
-        await (_go_on if trial.status.reason == SWEEP_MISSING else purchase.unstall)(context, trial)
+        await (_go_on if trial.status.reason == SWEEP_MISSING else doubt.unstall)(context, trial)
         return None
     trial = await _held(context, trial, sweep)
     account = await _account(context, trial)
@@ -162,7 +162,7 @@ async def _train(
 ) -> float | None:
     job_id = trial.status.create.external_id if trial.status.create is not None else None
     if job_id is None:
-        await purchase.stall(context, trial, "the status has no job id")
+        await doubt.stall(context, trial, "the status has no job id")
         return None
     account.watcher.watch(job_id, key_of(trial))
     snapshot = account.watcher.latest(job_id)
@@ -173,7 +173,7 @@ async def _train(
         message = f'the provider says that job {job_id} is "{strange}", which is not known here: it counts as training'
         await context.store.record_event(trial, "UnknownJobState", message, warning=True)
     if account.watcher.gone(job_id):
-        if (wait_s := purchase.may_still_appear_s(context, trial, account)) > 0:
+        if (wait_s := doubt.may_still_appear_s(context, trial, account)) > 0:
             return wait_s
         account.watcher.unwatch(job_id)
         message = f"job {job_id} is no longer at the provider; it is not bought again"
@@ -287,4 +287,5 @@ async def _forget(context: Context, key: Key) -> None:
     context.deploying.pop(key, None)
     context.said_held_at.pop(key, None)
     context.patience.pop(key, None)
+    context.doubted.pop(key, None)
     await context.background.drop(("evaluation", key))

@@ -32,6 +32,7 @@ class Bench:
     def __init__(self, state: Path, *manifests: Manifest, company: Company | None = None) -> None:
         self.company = company or Company()
         self.state = state
+        self.monotonic = 1000.0
         self.now = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
         self.store = FolderStore.open(state, manifests, clock=lambda: self.now)
         self.sweep_key = self.store.sweep_key
@@ -59,6 +60,7 @@ class Bench:
             work_dir=self.state / "work",
             now=lambda: self.now,
             enqueue=self.told.append,
+            monotonic=lambda: self.monotonic,
         )
 
     def trial_key(self, index: int = 0) -> Key:
@@ -70,6 +72,7 @@ class Bench:
 
     def later(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+        self.monotonic += seconds
 
     async def trial(self, index: int = 0) -> FinetuneTrial:
         trial = await self.store.get_trial(self.trial_key(index))

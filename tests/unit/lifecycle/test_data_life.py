@@ -10,8 +10,10 @@ from tests.unit.lifecycle.bench import Bench
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.admission import data_scope
+from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.data_life import PATIENCE_AFTER_END_S, PATIENCE_AT_DELETION_S
-from finetune_operator.lifecycle.store import Refused
+from finetune_operator.lifecycle.store import Key, Refused
+from finetune_operator.lifecycle.uploads import FAILURE_IS_NEWS_S, Uploads
 from finetune_operator.resources import TrialPhase
 from finetune_providers.base import DatasetFile
 from finetune_providers.errors import NotReached, PermanentProviderError, TransientProviderError
@@ -389,3 +391,52 @@ async def test_a_refusal_by_an_account_that_was_replaced_meanwhile_fails_no_tria
         await asyncio.sleep(0)
     bench.company.upload_fault = None
     await bench.training()
+
+
+async def test_an_upload_that_failed_is_told_to_all_that_wait_for_it(make_bench: MakeBench) -> None:
+    bench = await make_bench(**THREE, search={"method": "Grid"}, candidates=[GRID])
+    await bench.launched()
+    slow = Slow(bench)
+    await slow.install()
+    await slow.begun()
+    for index in (1, 2):
+        await bench.look(bench.trial_key(index))
+    bench.company.upload_fault = TransientProviderError("the bucket is away")
+    slow.gate.set()
+    await asyncio.sleep(0.01)
+    for index in (2, 0, 1):
+        with pytest.raises(TransientProviderError, match="the bucket is away"):
+            await bench.look(bench.trial_key(index))
+    assert slow.calls == 1
+    bench.company.upload_fault = None
+    await bench.training(1)
+    assert slow.calls == 2
+
+
+async def test_a_failed_upload_is_old_news_for_who_comes_later(make_bench: MakeBench) -> None:
+    told: list[Key] = []
+    now = 0.0
+    background = BackgroundWork()
+    uploads = Uploads(background, enqueue=told.append, clock=lambda: now)
+    bench = await make_bench(**THREE)
+    await bench.launched()
+    account = await bench.context.accounts.get(bench.sweep_key.namespace, "acme")
+    dataset = DatasetFile(bench.state / "x.jsonl", "0" * 64, 1, "fts-0")
+
+    def asked(index: int) -> str | None:
+        waiter = bench.trial_key(index)
+        return uploads.reference(account, "default", dataset, base_model="tiny-1", waiter=waiter)
+
+    bench.company.upload_fault = PermanentProviderError("the file has too few examples")
+    assert asked(0) is None
+    assert asked(1) is None
+    await asyncio.sleep(0.01)
+    assert sorted(told) == [bench.trial_key(0), bench.trial_key(1)]
+    with pytest.raises(PermanentProviderError):
+        asked(0)
+    now = FAILURE_IS_NEWS_S + 1.0
+    bench.company.upload_fault = None
+    assert asked(1) is None, "it may have been mended since: it is tried again"
+    await asyncio.sleep(0.01)
+    assert asked(1) is not None
+    await background.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.unit.lifecycle.bench import Bench
@@ -10,7 +11,7 @@ from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.resolution import ATTEMPTS, attempts_of, noted_attempts
 from finetune_operator.resources import TrialPhase
-from finetune_providers.errors import AmbiguousProviderError
+from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, TransientProviderError
 
 ONE = {"limits": {"maxTrials": 1}}
 
@@ -196,3 +197,68 @@ async def test_an_annotation_that_nobody_here_wrote_tells_of_no_attempt(
     await bench.launched()
     trial = await bench.store.annotate_trial(await bench.trial(), {ATTEMPTS: text})
     assert attempts_of(trial) == 0
+
+
+async def served_without_a_status(make_bench: MakeBench, **changes: Any) -> Bench:
+    """A trial whose model was deployed before its status was lost."""
+    bench = await make_bench(**{**ONE, **changes})
+    company = bench.company
+    company.hold = True
+    company.capabilities = replace(company.capabilities, needs_deployment=True)
+    await bench.launched()
+    await bench.training()
+    company.deployments[f"{(await bench.trial()).spec.run_key}-serve"] = 1
+    await bench.lose_status()
+    return bench
+
+
+@pytest.mark.parametrize("looks", [0, 4], ids=["at once", "once its job was found again"])
+@pytest.mark.parametrize("policy", ["Cancel", "Orphan"])
+async def test_a_deleted_trial_that_lost_its_status_leaves_no_deployment(
+    make_bench: MakeBench, policy: str, looks: int
+) -> None:
+    bench = await served_without_a_status(make_bench, deletionPolicy=policy)
+    for _ in range(looks):
+        await bench.look(bench.trial_key())
+    await bench.store.delete_trial(await bench.trial())
+    await bench.look(bench.trial_key())
+    assert bench.company.deployments == {}
+    assert await bench.store.get_trial(bench.trial_key()) is None
+
+
+async def test_a_deployment_that_must_not_be_deleted_is_told_of_and_holds_no_trial(
+    make_bench: MakeBench,
+) -> None:
+    bench = await served_without_a_status(make_bench)
+    bench.company.undeploy_fault = PermanentProviderError("the key may not delete deployments")
+    await bench.store.delete_trial(await bench.trial())
+    await bench.look(bench.trial_key())
+    assert await bench.store.get_trial(bench.trial_key()) is None
+    (message,) = bench.events("DeploymentNotDeleted")
+    assert "-serve" in message
+    assert "the key may not delete deployments" in message
+
+
+async def test_a_job_is_cancelled_though_deployments_cannot_be_deleted_for_now(make_bench: MakeBench) -> None:
+    bench = await served_without_a_status(make_bench)
+    bench.company.undeploy_fault = TransientProviderError("no answer")
+    await bench.store.delete_trial(await bench.trial())
+    with pytest.raises(TransientProviderError):
+        await bench.look(bench.trial_key())
+    assert bench.company.cancelled == ["job-1"]
+    bench.company.undeploy_fault = None
+    await bench.look(bench.trial_key())
+    assert bench.company.deployments == {}
+    assert await bench.store.get_trial(bench.trial_key()) is None
+
+
+async def test_a_trial_whose_job_may_go_on_needs_no_provider_to_be_let_go(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE, deletionPolicy="Orphan")
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    bench.forget_accounts()
+    bench.store._contents.providers.remove("acme")
+    await bench.store.delete_trial(await bench.trial())
+    await bench.look(bench.trial_key())
+    assert await bench.store.get_trial(bench.trial_key()) is None

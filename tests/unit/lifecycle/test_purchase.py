@@ -12,6 +12,7 @@ from tests.unit.lifecycle.conftest import MakeBench
 from finetune_operator.cli.session import Ending, ending_of
 from finetune_operator.lifecycle import transitions
 from finetune_operator.lifecycle.purchase import PROBE_S
+from finetune_operator.lifecycle.resolution import noted_attempts
 from finetune_operator.lifecycle.store import NotFound, Refused, StoreUnavailable
 from finetune_operator.lifecycle.trial_life import SUSPENDED_AGAIN_S
 from finetune_operator.resources import FinetuneTrial, TrialPhase, TrialStatus
@@ -192,6 +193,46 @@ async def test_the_window_of_a_look_up_counts_from_the_end_of_the_call(make_benc
     await bench.look(bench.trial_key())
     assert (await bench.trial()).phase is TrialPhase.SUBMITTING
     bench.later(31)
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).status.reason == "NothingWasBought"
+
+
+async def test_a_clock_that_jumped_ahead_makes_nobody_buy_early(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    company = bench.company
+    company.capabilities = replace(company.capabilities, lookup_window_s=30.0)
+    company.before = [AmbiguousProviderError("time-out")]
+    company.hold = True
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: not company.before)
+    await bench.look(bench.trial_key())
+    bench.now += timedelta(hours=2)
+    assert await bench.look(bench.trial_key()) == 5.0
+    assert (await bench.trial()).phase is TrialPhase.SUBMITTING
+    bench.monotonic += 29.0
+    assert await bench.look(bench.trial_key()) == 1.0
+    bench.monotonic += 1.0
+    await bench.look(bench.trial_key())
+    trial = await bench.trial()
+    assert trial.status.reason == "NothingWasBought"
+    await bench.training()
+    assert noted_attempts(await bench.trial()) == 2
+
+
+async def test_a_process_that_finds_an_old_doubt_waits_itself_before_it_buys(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.capabilities = replace(bench.company.capabilities, lookup_window_s=30.0)
+    await bench.launched()
+    await bench.edit_trial(phase=TrialPhase.SUBMITTING, create=bench.journal("Pending"))
+    bench.later(3600)
+    bench.restart()
+
+    async def looked() -> bool:
+        return bool(bench.context.doubted)
+
+    await bench.until(bench.trial_key(), looked)
+    assert (await bench.trial()).phase is TrialPhase.SUBMITTING
+    bench.later(30)
     await bench.look(bench.trial_key())
     assert (await bench.trial()).status.reason == "NothingWasBought"
 
