@@ -81,7 +81,7 @@ class AnswerLog:
     def _restore(self, line: bytes) -> None:
         try:
             record = json.loads(line)
-        except ValueError:  # cut short by a crash; its example is asked again
+        except (RecursionError, ValueError):  # cut short by a crash; its example is asked again
             return
         if (
             isinstance(record, dict)

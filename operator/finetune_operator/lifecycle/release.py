@@ -97,10 +97,13 @@ async def _take_down_unseen(context: Context, trial: FinetuneTrial, sweep: Finet
         account = await context.accounts.get(namespace, provider)
     if account is None or not account.provider.capabilities.needs_deployment:
         return
-    name = deployment_name(trial)
+    name, orphan = deployment_name(trial), sweep is not None and sweep.spec.deletion_policy == "Orphan"
     try:
         await account.provider.undeploy(name)
-    except (PermanentProviderError, UnexpectedResponse) as error:
+    except ProviderError as error:
+        # What nobody knows to be there keeps no job that is to go on from being let go.
+        if not (orphan or isinstance(error, (PermanentProviderError, UnexpectedResponse))):
+            raise
         message = (
             f"deployment {name}, if there is one, could not be deleted, and may cost by the hour: {error}"
         )
@@ -177,8 +180,7 @@ def _may_still_appear(context: Context, trial: FinetuneTrial, account: Account) 
 
 
 async def _let_go(context: Context, trial: FinetuneTrial, sweep: FinetuneSweep | None, what: str) -> None:
-    lost = trial.status.create is None and trial.status.serving is None and not trial.terminal
-    if lost:
+    if trial.status.serving is None and not trial.terminal:
         await _take_down_unseen(context, trial, sweep)
     context.accounts.leave(key_of(trial))
     await context.store.record_event(trial, "Released", f"the trial is deleted: {what}")
