@@ -10,7 +10,7 @@ WORKERS ?= 2
 KILLS ?= 1000
 SEED ?= 1
 
-.PHONY: help install demo test check lint types imports unit cluster-tests controlplane test-faults bench-faults bench-manifests cluster-up cluster-down lock format clean
+.PHONY: help install demo test check lint types imports unit cluster-tests fault-tests controlplane test-faults test-guards bench-faults bench-manifests cluster-up cluster-down lock format clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -55,11 +55,16 @@ cluster-tests: install
 	PYTHONPATH=tests $(BIN)/python -m controlplane build || test "$$CI" != true
 	$(BIN)/python -m pytest tests/cluster -n $(WORKERS) --dist loadfile -q
 
-test: check cluster-tests ## All tests, those on a real Kubernetes API server included
+test: check cluster-tests fault-tests ## All tests, those on a real Kubernetes API server included
 
-test-faults: install ## Kill operators at every step of a trial's life, and worse
+fault-tests: install
 	PYTHONPATH=tests $(BIN)/python -m controlplane build || test "$$CI" != true
 	$(BIN)/python -m pytest tests/faults -n $(WORKERS) --dist worksteal -q
+
+test-faults: fault-tests ## Kill operators at every step of a trial's life, and worse
+
+test-guards: controlplane ## Take each guard against paying twice away, and see its tests fail
+	PYTHONPATH=.:operator:providers:tests $(BIN)/python -m tests.faults.guards
 
 bench-faults: controlplane ## Kill operators KILLS times (1000) at random; writes docs/reliability.md
 	PYTHONPATH=.:operator:providers:tests KILLS=$(KILLS) SEED=$(SEED) $(BIN)/python -m tests.faults.bench

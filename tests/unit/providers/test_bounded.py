@@ -65,6 +65,7 @@ def test_packing_that_was_not_asked_for_is_refused(encoding: str) -> None:
 @pytest.mark.parametrize(
     ("packed", "told"),
     [(b"{}", "not packed as it says"), (gzip.compress(b"whole")[:-9], "ends before its end")],
+    ids=["plain", "cut off"],
 )
 def test_what_is_not_packed_as_it_says_is_not_understood(packed: bytes, told: str) -> None:
     with pytest.raises(UnexpectedResponse, match=told):
