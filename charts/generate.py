@@ -51,7 +51,9 @@ def crd_template(name: str, text: str) -> str:
     escaped = re.sub(r"\{\{|\}\}", lambda braces: '{{ "%s" }}' % braces.group(), text)  # noqa: UP031
     annotated, count = _METADATA.subn(lambda _: _ANNOTATIONS, escaped)
     if count != 1:
-        raise ValueError(f"{name}: expected `metadata:` with `name:` below it exactly once, found it {count} times")
+        raise ValueError(
+            f"{name}: expected `metadata:` with `name:` below it exactly once, found it {count} times"
+        )
     return f"{_HEAD % name}{annotated.rstrip()}\n{{{{- end }}}}\n"
 
 
@@ -84,7 +86,9 @@ def values_table(text: str) -> str:
     """The values as a table in Markdown."""
     rows = ["| value | default | what it does |", "| --- | --- | --- |"]
     for name, default, description in described_values(text):
-        rows.append(f"| `{name}` | `{json.dumps(default, ensure_ascii=False)}` | {description.replace('|', chr(92) + '|')} |")
+        rows.append(
+            f"| `{name}` | `{json.dumps(default, ensure_ascii=False)}` | {description.replace('|', chr(92) + '|')} |"
+        )
     return "\n".join(rows) + "\n"
 
 
@@ -111,7 +115,10 @@ def stale() -> list[Path]:
     wanted = generated()
     left_over = set((CHART / "templates" / "crds").glob("*")) - wanted.keys()
     return sorted(
-        [*left_over, *(file for file, text in wanted.items() if not file.exists() or file.read_text("utf-8") != text)]
+        [
+            *left_over,
+            *(file for file, text in wanted.items() if not file.exists() or file.read_text("utf-8") != text),
+        ]
     )
 
 

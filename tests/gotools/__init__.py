@@ -59,7 +59,9 @@ def ensure_tool(
     if found := _built(root, pattern, tool):
         return found
     if toolchain is None:
-        raise BinariesUnavailableError(f"There is no {tool} in {root}. Install Go 1.26 or newer to have it built.")
+        raise BinariesUnavailableError(
+            f"There is no {tool} in {root}. Install Go 1.26 or newer to have it built."
+        )
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f"{tool}.lock"):
         # Another process may have built it while this one waited.
@@ -79,7 +81,10 @@ def _flags(tool: str, tools: Path = TOOLS) -> list[str]:
     linker = ["-s", "-w"]
     if tool == "helm":
         modules = (tools / tool / "go.mod").read_text(encoding="utf-8")
-        found = re.search(r"helm\.sh/helm/v3 (v\S+)", modules), re.search(r"k8s\.io/client-go v0\.(\d+)", modules)
+        found = (
+            re.search(r"helm\.sh/helm/v3 (v\S+)", modules),
+            re.search(r"k8s\.io/client-go v0\.(\d+)", modules),
+        )
         if found[0] is None or found[1] is None:
             raise BuildError(f"{tools / tool}/go.mod requires no helm.sh/helm/v3 or no k8s.io/client-go")
         package, minor = "helm.sh/helm/v3", found[1].group(1)
@@ -101,6 +106,8 @@ def _build(tool: str, toolchain: Toolchain, *, final: Path, environment: Mapping
         )
         if done.returncode != 0:
             tail = "\n".join(done.stderr.splitlines()[-20:])
-            raise BuildError(f"`{' '.join(command)}` in {TOOLS / tool} failed with {done.returncode}:\n{tail}")
+            raise BuildError(
+                f"`{' '.join(command)}` in {TOOLS / tool} failed with {done.returncode}:\n{tail}"
+            )
         shutil.rmtree(final, ignore_errors=True)
         built.rename(final)
