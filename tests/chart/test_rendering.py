@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from charts import generate
 from tests.chart.permutations import EVERYTHING, PERMUTATIONS
 
-from charts import generate
 from gotools.helm_command import CHART, Helm, HelmError
 
 ROOT = Path(__file__).parents[2]
@@ -292,8 +292,11 @@ def test_what_a_person_sets_is_in_the_pod(helm: Helm) -> None:
     assert container["env"][1:] == EVERYTHING["extraEnv"]
     for name in ("imagePullSecrets", "priorityClassName", "runtimeClassName", "nodeSelector", "tolerations"):
         assert spec[name] == EVERYTHING[name]
-    for name in ("affinity", "topologySpreadConstraints", "terminationGracePeriodSeconds"):
+    for name in ("affinity", "terminationGracePeriodSeconds"):
         assert spec[name] == EVERYTHING[name]
+    (constraint,) = spec["topologySpreadConstraints"]
+    assert constraint.pop("labelSelector") == the(objects, "Deployment")["spec"]["selector"]
+    assert [constraint] == EVERYTHING["topologySpreadConstraints"]
     template = the(objects, "Deployment")["spec"]["template"]["metadata"]
     assert template["labels"]["azure.workload.identity/use"] == "true"
     assert template["annotations"] == EVERYTHING["podAnnotations"]
