@@ -10,6 +10,7 @@ import pytest
 from controlplane.errors import BinariesUnavailableError
 from gotools import ensure_tool
 from gotools.helm_command import Helm
+from gotools.kstatus_command import KStatus
 
 
 def _tool(name: str) -> Path:
@@ -26,3 +27,9 @@ def _tool(name: str) -> Path:
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """The real helm, with configuration folders of its own."""
     return Helm(_tool("helm"), tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def kstatus() -> KStatus:
+    """What Flux makes of objects."""
+    return KStatus(_tool("kstatus"))
