@@ -81,15 +81,17 @@ lock: ## Resolve the dependencies anew
 	$(BIN)/python -m uv pip compile pyproject.toml --extra local --extra hosted --group dev --group demo --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o requirements.lock
 
-# Held to the versions that the tests run with.
+# Held to the versions that the tests run with, but for those of image/overrides.in.
 IMAGE_LOCK = $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-annotate --quiet --custom-compile-command "make image-locks"
-IMAGE_EXTRAS = --extra hosted --extra s3 --extra gcs
+IMAGE_EXTRAS = --extra hosted --extra s3 --extra gcs --override image/overrides.in
 
 image-locks: install ## Resolve the image's packages anew
+	mkdir -p .cache
+	sed '/^\(boto3\|botocore\|s3transfer\)==/,/[^\\]$$/d' requirements.lock > .cache/tested.txt
 	$(IMAGE_LOCK) image/build.in -o image/build.lock
-	$(IMAGE_LOCK) pyproject.toml $(IMAGE_EXTRAS) -c requirements.lock -o image/requirements.lock
-	$(IMAGE_LOCK) pyproject.toml $(IMAGE_EXTRAS) --extra local -c image/requirements.lock -c requirements.lock -o image/requirements-local.lock
+	$(IMAGE_LOCK) pyproject.toml $(IMAGE_EXTRAS) -c .cache/tested.txt -o image/requirements.lock
+	$(IMAGE_LOCK) pyproject.toml $(IMAGE_EXTRAS) --extra local -c image/requirements.lock -c .cache/tested.txt -o image/requirements-local.lock
 
 sbom: install ## List what is in the image, as CycloneDX in dist/
 	mkdir -p dist
