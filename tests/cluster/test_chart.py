@@ -67,8 +67,8 @@ async def teams(cluster: Cluster) -> AsyncIterator[dict[str, Team]]:
 @pytest.fixture
 def example() -> Iterator[Example]:
     loaded = load_example("openai.yaml")
-    loaded.sweep_manifest["spec"]["search"]["initialTrials"] = 2
-    loaded.sweep_manifest["spec"]["limits"] |= {"maxTrials": 4, "parallelTrials": 1}
+    loaded.sweep_manifest["spec"]["search"] = {"method": "Random", "seed": 1}
+    loaded.sweep_manifest["spec"]["limits"] |= {"maxTrials": 3, "parallelTrials": 1}
     yield loaded
     loaded.close()
 

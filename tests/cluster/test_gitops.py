@@ -82,7 +82,7 @@ class GitOps:
 @pytest.fixture
 def example() -> Iterator[Example]:
     its = load_example("openai.yaml")
-    its.sweep_manifest["spec"]["search"]["initialTrials"] = 2
+    its.sweep_manifest["spec"]["search"] = {"method": "Random", "seed": 1}
     its.sweep_manifest["spec"]["limits"] |= {"maxTrials": 3, "parallelTrials": 1}
     yield its
     its.close()
