@@ -9,6 +9,7 @@ EVERYTHING: dict[str, Any] = {
     "watchNamespaces": ["team-a", "team-b"],
     "allowPrivateDatasets": True,
     "trustEndpoints": True,
+    "releaseWithin": "36h",
     "image": {
         "repository": "registry.example.com/ml/finetune-operator",
         "tag": "1.2.3-local",
