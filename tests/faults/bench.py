@@ -10,6 +10,7 @@ The seed chooses moments. Two runs of one seed differ all the same, as threads a
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import sys
@@ -17,8 +18,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from tests.faults.folder_world import FolderWorld
@@ -71,6 +73,8 @@ WITHIN_S, OF_LOCAL_WITHIN_S = 2.5, 10.0
 """How long a process may live whose death comes by the clock; libraries that train take seconds to load."""
 LONG_TRAINING_S = 5000.0
 PATIENCE_S = 600.0
+AT_ONCE = 2
+"""Rounds; they share the API server and nothing else."""
 CRDS = Path(__file__).parents[2] / "crds"
 
 
@@ -99,6 +103,15 @@ class Tally:
     jobs: int = 0
     asked: int = 0
     findings: Findings = field(default_factory=Findings)
+
+    def add(self, other: Tally) -> None:
+        """Take another's in."""
+        for each in fields(self):
+            mine, its = getattr(self, each.name), getattr(other, each.name)
+            if isinstance(mine, Findings):
+                mine.add(its)
+            else:
+                setattr(self, each.name, mine + its)
 
 
 def _writes(moment: Moment) -> bool:
@@ -245,21 +258,60 @@ def one_round(
             cluster_round(in_cluster, which, most=most, rng=rng, tally=tally)
 
 
-def bench(kills: int, seed: int, *, nursery: Nursery, plane: ControlPlane, folder: Path) -> Tally:
-    """Rounds until so many kills were made."""
-    rng, tally, number = random.Random(seed), Tally(), 0
-    began = time.monotonic()
-    share = -(-kills // len(ROUNDS))
-    while tally.kills < kills:
-        which = ROUNDS[number % len(ROUNDS)]
-        place = folder / f"round-{number}"
-        # What one round could not use up, as its sweeps had ended, the next may.
-        most = min(share * (number + 1) - tally.kills, kills - tally.kills) if number < len(ROUNDS) else share
-        one_round(which, most=most, rng=rng, tally=tally, plane=plane, nursery=nursery, folder=place)
-        number += 1
-        print(f"round {number} ({which}): {tally.kills} kills, findings: {tally.findings}", flush=True)
-        write_report(tally, seed=seed, seconds=time.monotonic() - began)
-    return tally
+@dataclass
+class Bench:
+    """Rounds, some at a time, until so many kills were made.
+
+    Attributes:
+        tally: Of all rounds that have ended.
+    """
+
+    kills: int
+    seed: int
+    nursery: Nursery
+    plane: ControlPlane
+    folder: Path
+    tally: Tally = field(default_factory=Tally)
+    _began: float = field(default_factory=time.monotonic)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self) -> Tally:
+        """Run them."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for worker in [pool.submit(self._work) for _ in range(AT_ONCE)]:
+                worker.result()
+        return self.tally
+
+    def _work(self) -> None:
+        while (number := self._next()) is not None:
+            which, tally = ROUNDS[number % len(ROUNDS)], Tally()
+            one_round(
+                which,
+                most=self._share(),
+                rng=random.Random(f"{self.seed} {number}"),
+                tally=tally,
+                plane=self.plane,
+                nursery=self.nursery,
+                folder=self.folder / f"round-{number}",
+            )
+            self._enter(which, tally)
+
+    def _next(self) -> int | None:
+        """The next round; all kinds of them have their turn, however few the kills."""
+        with self._lock:
+            number = next(self._numbers)
+            return None if self.tally.kills >= self.kills and number >= len(ROUNDS) else number
+
+    def _share(self) -> int:
+        # Sweeps that end, or are deleted, before they were killed so often leave something for others.
+        return max(1, self.kills * 3 // (2 * len(ROUNDS)))
+
+    def _enter(self, which: Round, tally: Tally) -> None:
+        with self._lock:
+            self.tally.add(tally)
+            print(f"{which}: {tally.kills} kills, findings: {tally.findings}", flush=True)
+            write_report(self.tally, seed=self.seed, seconds=time.monotonic() - self._began)
 
 
 def main() -> int:
@@ -271,7 +323,7 @@ def main() -> int:
         plane = ControlPlane.create(folder / "plane", binaries)
         plane.start(CRDS, guarded=True)
         try:
-            tally = bench(kills, seed, nursery=nursery, plane=plane, folder=folder)
+            tally = Bench(kills, seed, nursery, plane, folder).run()
         finally:
             plane.stop()
     return 1 if tally.findings else 0
