@@ -145,13 +145,13 @@ class Calls:
         try:
             async with asyncio.timeout(timeout_s):
                 return await call()
-        except TimeoutError as error:
-            raise TransientProviderError(f"no answer within {timeout_s:g} s") from error
+        except TimeoutError:
+            failure: Exception = TransientProviderError(f"no answer within {timeout_s:g} s")
         except ProviderError as error:
-            error.args = (clean(str(error), self._secrets),)
-            raise
+            failure = self._bare(error)
         except Exception as error:  # noqa: BLE001  what is no provider's failure is raised again as it is
-            raise self._named(error) from None  # the SDK's exception may hold headers and data
+            failure = self._named(error)
+        raise failure  # out here it gets no context: the SDK's exception may hold headers and data
 
     async def create(self, call: Callable[[], Awaitable[T]], *, timeout_s: float = CREATE_TIMEOUT_S) -> T:
         """Make a call that must not be repeated.
@@ -173,10 +173,9 @@ class Calls:
         Raises:
             TransientProviderError: The account was closed before it began.
         """
-        loop = asyncio.get_running_loop()
         if self._closed:
             raise TransientProviderError(_CLOSED)
-        running = loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+        running = asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
         try:
             return await running
         except asyncio.CancelledError:
@@ -197,8 +196,13 @@ class Calls:
             return error
         if isinstance(named, TransientProviderError) and named.retry_after_s:
             self._pacer.hold(named.retry_after_s)
-        named.args = (clean(str(named), self._secrets),)
-        return named
+        return self._bare(named)
+
+    def _bare(self, error: ProviderError) -> ProviderError:
+        """The error without a secret, and without what it came from."""
+        error.args = (clean(str(error), self._secrets),)
+        error.__cause__ = error.__context__ = None
+        return error
 
 
 def _not_understood(error: Exception) -> UnexpectedResponse | None:

@@ -16,13 +16,14 @@ from tests.cluster.hosted_world import COMPANIES, Example, HostedWorld, load_exa
 from tests.cluster.operator_account import Person, operator_kubeconfig, person
 from tests.cluster.operator_process import Team
 from tests.fakes.azure_openai_server import Identity
-from tests.fakes.canary import Canary, echoing
+from tests.fakes.canary import Canary, canaries_of, echoing, every_provider_error, told_by
 
 from controlplane.fixtures import Kubectl
 from controlplane.plane import ControlPlane
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.resources import FinetuneSweep
 from finetune_providers.azure_openai import provider as azure_openai
+from finetune_providers.errors import ProviderError
 
 __all__ = ["operator_kubeconfig", "person"]
 
@@ -88,15 +89,8 @@ def example(canary: Canary, name: str) -> Iterator[Example]:
     loaded.close()
 
 
-def canaries_of(example: Example, canary: Canary) -> list[Canary]:
-    """The secret, and the lines of a private key where the Secret holds one."""
-    secret = next(each for each in example.manifests if each["kind"] == "Secret")
-    found = [canary]
-    for value in secret["stringData"].values():
-        if value.startswith("{"):
-            lines = json.loads(value)["private_key"].splitlines()[1:-1]
-            found += [Canary(line) for line in lines if len(line) == 64]
-    return found
+def canaries_in(example: Example, canary: Canary) -> list[Canary]:
+    return canaries_of(next(each for each in example.manifests if each["kind"] == "Secret"), canary)
 
 
 def etcd(plane: ControlPlane) -> Mapping[str, bytes]:
@@ -120,6 +114,7 @@ class Search:
 
     plane: ControlPlane
     logged: list[str]
+    errors: list[ProviderError]
     work_dir: Path
 
     def places(self, canary: Canary) -> list[Any]:
@@ -129,12 +124,19 @@ class Search:
         assert len(holders) >= 1, "not even the Secret holds it: the search is broken"
         found: list[Any] = [key for key in holders if not key.startswith("/registry/secrets/")]
         found += [line[:300] for line in self.logged if canary.found_in(line)]
+        found += [text[:300] for error in self.errors for text in told_by(error) if canary.found_in(text)]
         return found + canary.found_below(self.work_dir)
 
 
 @pytest.fixture
-def search(control_plane: ControlPlane, everything_logged: list[str], tmp_path: Path) -> Search:
-    return Search(control_plane, everything_logged, tmp_path)
+def search(
+    control_plane: ControlPlane,
+    everything_logged: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Search]:
+    with every_provider_error(monkeypatch) as errors:
+        yield Search(control_plane, everything_logged, errors, tmp_path)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -146,7 +148,7 @@ async def test_secret_of_a_sweep_that_succeeds_is_nowhere(
     world.team.apply(*example.manifests)
     assert (await world.team.finished(example.sweep)).status.phase == "Succeeded"
     assert any(line.startswith("finetune_operator") for line in search.logged)
-    for each in canaries_of(example, canary):
+    for each in canaries_in(example, canary):
         assert search.places(each) == []
 
 
@@ -164,7 +166,8 @@ async def test_secret_that_a_company_says_back_is_nowhere(
     accepted = (await world.team.sweep(example.sweep)).status.condition("Accepted")
     assert accepted is not None
     assert "[hidden]" in accepted.message
-    for each in canaries_of(example, canary):
+    assert search.errors
+    for each in canaries_in(example, canary):
         assert search.places(each) == []
 
 
@@ -185,9 +188,11 @@ async def test_secret_that_is_said_back_in_mid_training_is_nowhere(
     world.team.kubectl("delete", "finetunesweep", example.sweep, "--wait=false")
     await world.team.until(example.sweep, lambda *_: type(server).asked >= before + 8)
     await world.crash()
-    for each in canaries_of(example, canary):
+    for each in canaries_in(example, canary):
         assert search.places(each) == []
     server.refuses = False
     server.training_s = 1.0
     await world.start()
     await world.team.until_gone(example.sweep)
+    for each in canaries_in(example, canary):
+        assert search.places(each) == []

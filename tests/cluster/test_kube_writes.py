@@ -277,3 +277,49 @@ async def test_a_sweep_that_cannot_be_read_is_refused_once_in_its_status(
     operator_client.calls.clear()
     await stranger.refuse(sweep_key, caught.value.problems)
     assert operator_client.calls == []
+
+
+async def test_a_deleted_sweep_that_cannot_be_read_is_looked_at_and_can_be_let_go(
+    operator_client: CountingClient,
+    store: KubeStore,
+    sweep: FinetuneSweep,
+    person: Person,
+    sweep_key: Key,
+    namespace: str,
+) -> None:
+    await store.add_finalizer(sweep)
+    stranger = KubeStore(operator_client, namespaces=(namespace,))
+    for deleting in (False, True):
+        if deleting:
+            await person.client.delete(SWEEPS, namespace, SWEEP, uid=None)
+        broken = await person.get("FinetuneSweep", SWEEP)
+        broken["spec"]["search"]["method"] = "Later"
+        stranger.cache.put("FinetuneSweep", broken)
+        assert (await stranger.remains(sweep_key) is not None) is deleting
+        assert sweep_key in set(stranger.unfinished())
+    remains = await stranger.remains(sweep_key)
+    assert remains is not None
+    await stranger.record_event(remains, "LetGo", "it cannot be read", warning=True)
+    await stranger.let_go(remains)
+    assert await stranger.get_sweep(sweep_key) is None
+    with pytest.raises(NotFound):
+        await person.get("FinetuneSweep", SWEEP)
+
+
+async def test_a_deleted_trial_that_cannot_be_read_is_unfinished_until_it_is_let_go(
+    operator_client: CountingClient, store: KubeStore, trial: FinetuneTrial, person: Person, namespace: str
+) -> None:
+    stranger = KubeStore(operator_client, namespaces=(namespace,))
+    key = Key("FinetuneTrial", namespace, trial.name)
+    await store.delete_trial(trial)
+    broken = await person.get("FinetuneTrial", trial.name)
+    broken["spec"]["baseModel"] = 7
+    stranger.cache.put("FinetuneTrial", broken)
+    assert await stranger.get_trial(key) is None
+    assert set(stranger.unfinished()) == {key}
+    remains = await stranger.remains(key)
+    assert remains is not None
+    await stranger.let_go(remains)
+    assert set(stranger.unfinished()) == set()
+    with pytest.raises(NotFound):
+        await person.get("FinetuneTrial", trial.name)

@@ -5,13 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, quote_plus
 
+import pytest
 from tests.fakes.hosted import HostedCompany
 from tests.fakes.http_server import Refusal, Request
+
+from finetune_providers.errors import ProviderError
+
+_PART = 24
+"""Characters of a private key's line that are not to be found either."""
 
 
 class Canary:
@@ -49,6 +56,54 @@ class Canary:
         """The files below a folder that hold a form of it, or are named so."""
         files = [path for path in folder.rglob("*") if path.is_file()]
         return [str(file) for file in files if self.found_in(file.read_bytes(), str(file))]
+
+
+class KeyLine(Canary):
+    """A line of a private key, of which no part may be found, be it as short as 24 characters."""
+
+    def forms(self) -> set[str]:
+        """The line and its halves as those of any secret, and every part as it is."""
+        parts = range(len(self.text) - _PART + 1)
+        return super().forms() | {self.text[start : start + _PART] for start in parts}
+
+
+def canaries_of(secret: Mapping[str, Any], canary: Canary) -> list[Canary]:
+    """The secret, and the lines of a private key where a manifest of a Secret holds one."""
+    found = [canary]
+    for value in secret["stringData"].values():
+        if value.startswith("{"):
+            lines = json.loads(value)["private_key"].splitlines()[1:-1]
+            found += [KeyLine(line) for line in lines if len(line) == 64]
+    return found
+
+
+@contextmanager
+def every_provider_error(patch: pytest.MonkeyPatch) -> Iterator[list[ProviderError]]:
+    """All errors of providers that are made meanwhile, be they raised or not."""
+    made: list[ProviderError] = []
+    create = ProviderError.__new__
+
+    def remembering(kind: type[ProviderError], *args: Any, **kwargs: Any) -> ProviderError:
+        error = create(kind, *args, **kwargs)
+        made.append(error)
+        return error
+
+    with patch.context() as patched:
+        patched.setattr(ProviderError, "__new__", remembering)
+        yield made
+
+
+def told_by(error: BaseException) -> list[str]:
+    """All that an error tells, and all those that it came from, as a crash report might show them."""
+    told, left, seen = [], [error], set()
+    while left:
+        each = left.pop()
+        if id(each) not in seen:
+            seen.add(id(each))
+            told += [f"{type(each).__name__}: {text}" for text in (str(each), repr(each), repr(each.args))]
+            told.append(repr(getattr(each, "__dict__", {})))
+            left += [cause for cause in (each.__cause__, each.__context__) if cause is not None]
+    return told
 
 
 def _in_base64(secret: bytes) -> set[str]:

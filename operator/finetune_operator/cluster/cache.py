@@ -15,7 +15,14 @@ from typing import TypeVar
 from finetune_operator.cluster.client import Listing, Raw
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.store import Key, Kind, Listener
-from finetune_operator.resources import FinetuneProvider, FinetuneSweep, FinetuneTrial, parse_resource
+from finetune_operator.resources import (
+    API_VERSION,
+    FinetuneProvider,
+    FinetuneSweep,
+    FinetuneTrial,
+    parse_resource,
+)
+from finetune_operator.resources.remains import Remains
 
 _logger = logging.getLogger(__name__)
 _TOMBSTONES = 10_000
@@ -93,6 +100,22 @@ class ObjectCache:
             raise InvalidManifest(entry.parsed.problems)
         assert isinstance(entry.parsed, kind)
         return entry.parsed
+
+    def remains(self, key: Key) -> Remains | None:
+        """What is left of a deleted sweep or trial that cannot be read; None where it can, or is not deleted."""
+        entry = self._entries.get(key)
+        if entry is None or key.kind == "FinetuneProvider":
+            return None
+        try:
+            if key.kind == "FinetuneSweep":
+                self.read(key, FinetuneSweep)
+            else:
+                self.read(key, FinetuneTrial)
+        except InvalidManifest:
+            raw = {"apiVersion": API_VERSION, "kind": key.kind, "metadata": entry.raw["metadata"]}
+            remains = parse_resource(Remains, raw)
+            return remains if remains.deleting else None
+        return None
 
     def all_keys(self) -> tuple[Key, ...]:
         """The keys of all objects."""

@@ -11,6 +11,7 @@ from finetune_operator.cluster.client import PROVIDERS, SWEEPS, TRIALS, ApiResou
 from finetune_operator.cluster.patches import merge_patch, without_nan
 from finetune_operator.lifecycle.store import AlreadyExists, Conflict, Key, Kind, NotFound
 from finetune_operator.resources import FinetuneProvider, FinetuneSweep, FinetuneTrial, parse_resource
+from finetune_operator.resources.remains import Remains
 
 RESOURCES: Mapping[Kind, ApiResource] = {
     "FinetuneSweep": SWEEPS,
@@ -21,7 +22,7 @@ RESOURCES: Mapping[Kind, ApiResource] = {
 R = TypeVar("R", FinetuneSweep, FinetuneTrial, FinetuneProvider)
 
 
-def key_to(resource: FinetuneSweep | FinetuneTrial | FinetuneProvider) -> Key:
+def key_to(resource: FinetuneSweep | FinetuneTrial | FinetuneProvider | Remains) -> Key:
     """The key of a resource that the API server gave."""
     assert resource.metadata.namespace is not None, "an object of the API server has a namespace"
     return Key(resource.kind, resource.metadata.namespace, resource.name)
@@ -70,11 +71,18 @@ class GuardedWrites:
 
     async def write_finalizers(self, resource: R, finalizers: list[str]) -> R:
         """Replace the finalizers of a resource as it was read."""
+        raw = await self.patch_finalizers(resource, finalizers)
+        return self.as_answered(key_to(resource), raw, type(resource))
+
+    async def patch_finalizers(
+        self, resource: FinetuneSweep | FinetuneTrial | FinetuneProvider | Remains, finalizers: list[str]
+    ) -> Raw:
+        """Replace the finalizers of an object, be it that the rest of it cannot be read."""
         key = key_to(resource)
         raw = await self._patch(key, self._as_read(resource), {"metadata": {"finalizers": finalizers}})
         if resource.deleting and not finalizers:
             self._cache.drop(key.kind, raw)  # the last one held it
-        return self.as_answered(key, raw, type(resource))
+        return raw
 
     async def write_annotations(self, resource: R, annotations: Mapping[str, str]) -> R:
         """Add annotations to a resource as it was read."""
@@ -106,7 +114,7 @@ class GuardedWrites:
         self._cache.put(key.kind, answer)
         return answer
 
-    def _as_read(self, resource: FinetuneSweep | FinetuneTrial | FinetuneProvider) -> Raw:
+    def _as_read(self, resource: FinetuneSweep | FinetuneTrial | FinetuneProvider | Remains) -> Raw:
         """The raw object that was handed out as this one; Conflict or NotFound where memory has moved on."""
         key = key_to(resource)
         raw = self._cache.raw(key)

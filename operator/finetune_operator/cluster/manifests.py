@@ -14,6 +14,7 @@ from finetune_operator.resources import (
     FinetuneTrial,
 )
 from finetune_operator.resources.labels import SWEEP_LABEL, label_value
+from finetune_operator.resources.remains import Remains
 
 INDEX_LABEL = f"{GROUP}/trial-index"
 COMPONENT = "finetune-operator"
@@ -59,7 +60,7 @@ def output_manifest(sweep: FinetuneSweep, name: str, data: Mapping[str, str]) ->
 
 
 def event_manifest(
-    resource: FinetuneSweep | FinetuneTrial,
+    resource: FinetuneSweep | FinetuneTrial | Remains,
     reason: str,
     message: str,
     *,

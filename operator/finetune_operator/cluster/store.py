@@ -32,6 +32,7 @@ from finetune_operator.resources import (
 )
 from finetune_operator.resources.labels import SWEEP_LABEL, label_value
 from finetune_operator.resources.provider import ProviderStatus
+from finetune_operator.resources.remains import Remains
 
 _logger = logging.getLogger(__name__)
 
@@ -79,7 +80,9 @@ class KubeStore:
         """Whether nothing is left to do: it ended, we hold it no more, and nobody has edited it since."""
         if key.kind == "FinetuneTrial":
             trial = self._trial(key)
-            return trial is None or (trial.terminal and not trial.has_finalizer)
+            if trial is None:
+                return self.cache.remains(key) is None
+            return trial.terminal and not trial.has_finalizer
         try:
             if key.kind == "FinetuneProvider":
                 provider = self.cache.read(key, FinetuneProvider)
@@ -175,6 +178,16 @@ class KubeStore:
         with suppress(NotFound):
             await self._writes.write_finalizers(resource, finalizers)
 
+    async def remains(self, key: Key) -> Remains | None:
+        """What is left of a deleted sweep or trial that cannot be read."""
+        return self.cache.remains(key)
+
+    async def let_go(self, remains: Remains) -> None:
+        """Take our finalizer away from what cannot be read."""
+        finalizers = [each for each in remains.metadata.finalizers or () if each != FINALIZER]
+        with suppress(NotFound):
+            await self._writes.patch_finalizers(remains, finalizers)
+
     async def annotate_trial(self, trial: FinetuneTrial, annotations: Mapping[str, str]) -> FinetuneTrial:
         """Add annotations to the trial as it was read."""
         return await self._writes.write_annotations(trial, annotations)
@@ -211,7 +224,7 @@ class KubeStore:
 
     async def record_event(
         self,
-        resource: FinetuneSweep | FinetuneTrial,
+        resource: FinetuneSweep | FinetuneTrial | Remains,
         reason: str,
         message: str,
         *,

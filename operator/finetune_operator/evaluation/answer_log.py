@@ -9,6 +9,11 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from finetune_providers.plain_files import append_to_plain_file, read_plain_file
+
+MOST_BYTES = 256 * 2**20
+"""Of answers that a log may hold; further ones are kept in memory alone, and asked again after a restart."""
+
 
 class AnswerLog:
     """Answers of one model to one dataset, by the example's index.
@@ -24,14 +29,16 @@ class AnswerLog:
             path: The file; None keeps the answers in memory only.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: The file cannot be read, is too large, or something else lies in its place.
         """
         self._path = path
         self._lock = threading.Lock()
         self._answers: dict[int, str] = {}
         self._torn = False
-        if path is not None and path.exists():
-            content = path.read_bytes()
+        self._size = 0
+        if path is not None and os.path.lexists(path):
+            content = _content_of(path)
+            self._size = len(content)
             self._torn = bool(content) and not content.endswith(b"\n")
             for line in content.split(b"\n"):
                 self._restore(line)
@@ -50,9 +57,10 @@ class AnswerLog:
         folder.mkdir(parents=True, exist_ok=True)
         key = hashlib.sha256(json.dumps([dataset_hash, model]).encode()).hexdigest()[:32]
         path = folder / f"{key}.jsonl"
+        log = cls(path)
         if path.exists():
             os.utime(path)  # what is used is not cleaned up
-        return cls(path)
+        return log
 
     @property
     def answers(self) -> Mapping[int, str]:
@@ -72,10 +80,12 @@ class AnswerLog:
 
     def _append(self, answers: Mapping[int, str]) -> None:
         lines = [json.dumps({"index": index, "answer": answer}) for index, answer in answers.items()]
-        text = ("\n" if self._torn else "") + "\n".join(lines) + "\n"
-        if self._path is not None:
-            with self._path.open("ab") as stream:
-                stream.write(text.encode())
+        text = (("\n" if self._torn else "") + "\n".join(lines) + "\n").encode()
+        if self._path is None or self._size + len(text) > MOST_BYTES:
+            return
+        with append_to_plain_file(self._path) as stream:
+            stream.write(text)
+        self._size += len(text)
         self._torn = False
 
     def _restore(self, line: bytes) -> None:
@@ -89,3 +99,11 @@ class AnswerLog:
             and isinstance(record.get("answer"), str)
         ):
             self._answers[record["index"]] = record["answer"]
+
+
+def _content_of(path: Path) -> bytes:
+    try:
+        return read_plain_file(path, most=MOST_BYTES)
+    except OSError as error:
+        why = f"it cannot be used: {error.strerror}. Move it away, and its model is asked again"
+        raise OSError(error.errno, why, str(path)) from error

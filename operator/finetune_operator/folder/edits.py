@@ -43,14 +43,15 @@ def check_provider_edit(name: str, stored: ProviderSpec, wanted: ProviderSpec) -
     Raises:
         InvalidManifest: A field that is fixed once the provider exists was changed.
     """
+    now = wanted.fixed_fields
     problems = tuple(
         Problem(
-            f"FinetuneProvider {name}: spec.{to_camel(attribute)}",
+            f"FinetuneProvider {name}: spec.{field}",
             "is immutable once the provider exists, as what lies elsewhere would not be found again: make a new "
             "provider under another name, with a new sweep in another --state folder",
         )
-        for attribute in stored.fixed_fields
-        if getattr(stored, attribute) != getattr(wanted, attribute)
+        for field, value in stored.fixed_fields.items()
+        if now.get(field, value) != value  # of another type only the type is said
     )
     if problems:
         raise InvalidManifest(problems)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from finetune_operator.folder.files import follows_no_link
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
+from finetune_operator.resources.remains import Remains
 
 _logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class EventLog:
 
     def append(
         self,
-        resource: FinetuneSweep | FinetuneTrial,
+        resource: FinetuneSweep | FinetuneTrial | Remains,
         reason: str,
         message: str,
         *,

@@ -150,6 +150,7 @@ def _continue(contents: Contents) -> None:
             f"{contents.state / 'trials'} is empty, but the sweep has had {stored.status.last_index + 1} trials, which "
             "would be bought again: bring the files back from a copy, or begin anew in another folder with --state"
         )
+    _refuse_lost_trials(contents, stored)
     for trial in contents.trials.all():
         if not trial.belongs_to(stored):
             message = (
@@ -160,6 +161,25 @@ def _continue(contents: Contents) -> None:
     changes = {"labels": given.metadata.labels, "annotations": given.metadata.annotations}
     metadata = stored.metadata.model_copy(update=changes)
     contents.sweeps.replace(stored, bump=spec != stored.spec, spec=spec, metadata=metadata)
+
+
+def _refuse_lost_trials(contents: Contents, sweep: FinetuneSweep) -> None:
+    """A trial that the sweep counted has a file for as long as the sweep lives: nobody deletes one in a folder.
+
+    Without it nobody would know of its job, which may go on and cost.
+    """
+    counted = range(sweep.status.last_index + 1)
+    there = {trial.spec.index for trial in contents.trials.all() if trial.spec.index in counted}
+    if len(there) == len(counted) or sweep.deleting:
+        return
+    first = next(index for index in counted if index not in there)
+    others = len(counted) - len(there) - 1
+    more = f", and so are {others:,} more" if others else ""
+    raise StateFolderError(
+        f"{contents.state / 'trials' / file_name(f'{sweep.name}-{first}')} is missing{more}: what the trial bought may "
+        "go on and cost. Nothing was changed. Bring the file back from a copy, or begin anew in another folder with "
+        "--state"
+    )
 
 
 def _check_identity(stored: FinetuneSweep, given: FinetuneSweep, *, state: Path) -> None:

@@ -196,5 +196,5 @@ def _was_written_here(metadata: ObjectMeta) -> bool:
 def _foreign(path: Path, why: str) -> StateFolderError:
     return StateFolderError(
         f"{path} cannot be used: {why}. Nothing was changed. Bring the file back from a copy, or move it "
-        "away if it does not belong here; a trial whose file is missing may be bought again"
+        "away if it does not belong here; what a trial bought is not known without its file"
     )

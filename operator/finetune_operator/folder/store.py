@@ -37,6 +37,7 @@ from finetune_operator.resources import (
     TrialStatus,
 )
 from finetune_operator.resources.provider import ProviderStatus
+from finetune_operator.resources.remains import Remains
 
 R = TypeVar("R", FinetuneSweep, FinetuneTrial)
 T = TypeVar("T", FinetuneSweep, FinetuneTrial, FinetuneProvider)
@@ -219,6 +220,13 @@ class FolderStore:
         metadata = stored.metadata.model_copy(update={"finalizers": left or None})
         self._update(shelf, stored, metadata=metadata)
 
+    async def remains(self, key: Key) -> Remains | None:
+        """Nothing: opening refuses what cannot be read."""
+        return None
+
+    async def let_go(self, remains: Remains) -> None:
+        """Nothing to do: see `remains`."""
+
     async def annotate_trial(self, trial: FinetuneTrial, annotations: Mapping[str, str]) -> FinetuneTrial:
         """Add annotations to the trial as it was read."""
         merged = {**(trial.metadata.annotations or {}), **annotations}
@@ -248,7 +256,7 @@ class FolderStore:
 
     async def record_event(
         self,
-        resource: FinetuneSweep | FinetuneTrial,
+        resource: FinetuneSweep | FinetuneTrial | Remains,
         reason: str,
         message: str,
         *,

@@ -13,7 +13,8 @@ from finetune_operator.lifecycle.holding import hold, waits_for_trials
 from finetune_operator.lifecycle.job_slots import deployment_name, is_served
 from finetune_operator.lifecycle.resolution import attempts_of, keys_of, resolution_of
 from finetune_operator.lifecycle.store import NotFound, Refused
-from finetune_operator.lifecycle.transitions import key_of, sweep_key_of
+from finetune_operator.lifecycle.transitions import key_of
+from finetune_operator.lifecycle.unreadable import sweep_of
 from finetune_operator.resources import REPORTED_METRICS, FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_providers.errors import JobNotFound, PermanentProviderError, ProviderError, UnexpectedResponse
 
@@ -45,7 +46,7 @@ async def _release(context: Context, trial: FinetuneTrial) -> float | None:
     if is_served(trial):
         # It costs by the hour and serves nobody, whatever becomes of the job.
         await _take_down(context, trial)
-    sweep = await context.store.get_sweep(sweep_key_of(trial))
+    sweep = await sweep_of(context, trial)
     orphan = sweep is not None and sweep.spec.deletion_policy == "Orphan"
     if trial.terminal or orphan:
         await _let_go(context, trial, sweep, _ORPHANED if orphan else "it had ended")

@@ -19,6 +19,7 @@ from finetune_operator.resources import (
     TrialStatus,
 )
 from finetune_operator.resources.provider import ProviderStatus
+from finetune_operator.resources.remains import Remains
 
 Kind = Literal["FinetuneSweep", "FinetuneTrial", "FinetuneProvider"]
 R = TypeVar("R", FinetuneSweep, FinetuneTrial)
@@ -147,6 +148,14 @@ class Store(Protocol):
         """Take our finalizer away; no write, no error where it or the object is gone. Conflict as above."""
         ...
 
+    async def remains(self, key: Key) -> Remains | None:
+        """What is left of a deleted sweep or trial that cannot be read; None where it can, or is not deleted."""
+        ...
+
+    async def let_go(self, remains: Remains) -> None:
+        """Take our finalizer away from what cannot be read; no error where it is gone. Conflict as above."""
+        ...
+
     async def annotate_trial(self, trial: FinetuneTrial, annotations: Mapping[str, str]) -> FinetuneTrial:
         """Add annotations to the trial as it was read; those of others stay. Conflict and NotFound as above."""
         ...
@@ -165,7 +174,7 @@ class Store(Protocol):
 
     async def record_event(
         self,
-        resource: FinetuneSweep | FinetuneTrial,
+        resource: FinetuneSweep | FinetuneTrial | Remains,
         reason: str,
         message: str,
         *,

@@ -26,6 +26,7 @@ from finetune_operator.lifecycle.evaluating import measure_baseline
 from finetune_operator.lifecycle.narration import output_data, sweep_events
 from finetune_operator.lifecycle.release import release_sweep
 from finetune_operator.lifecycle.store import AlreadyExists, Key, Refused
+from finetune_operator.lifecycle.unreadable import release_unreadable_sweep
 from finetune_operator.resources import (
     FinetuneSweep,
     FinetuneTrial,
@@ -55,8 +56,7 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
     try:
         sweep = await context.store.get_sweep(key)
     except InvalidManifest as error:
-        await context.store.refuse(key, error.problems)
-        return None
+        return await _unreadable(context, key, error)
     if sweep is None:
         await _forget(context, key)
         return None
@@ -83,6 +83,13 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
     if admission.problems:
         return await _refuse(context, key, sweep, admission)
     return await _decide_and_act(context, key, sweep, trials, admission)
+
+
+async def _unreadable(context: Context, key: Key, error: InvalidManifest) -> float | None:
+    if (remains := await context.store.remains(key)) is not None:
+        return await release_unreadable_sweep(context, key, remains, error)
+    await context.store.refuse(key, error.problems)
+    return None
 
 
 async def _refuse(context: Context, key: Key, sweep: FinetuneSweep, admission: Admission) -> float:

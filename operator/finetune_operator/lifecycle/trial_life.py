@@ -18,6 +18,7 @@ from finetune_operator.lifecycle.legality import price_of
 from finetune_operator.lifecycle.release import release_trial
 from finetune_operator.lifecycle.store import Key, NotFound
 from finetune_operator.lifecycle.transitions import advance, end, key_of, sweep_key_of
+from finetune_operator.lifecycle.unreadable import release_unreadable_trial
 from finetune_operator.resources import (
     REPORTED_METRICS,
     FinetuneSweep,
@@ -44,8 +45,7 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     """
     trial = await context.store.get_trial(key)
     if trial is None:
-        await _forget(context, key)
-        return None
+        return await _without_trial(context, key)
     if not holds_job(trial) and trial.phase is not TrialPhase.PENDING:
         context.accounts.leave(key)
     if trial.deleting:
@@ -76,6 +76,14 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
             if now is not None:
                 _stand_back(context, now)
             raise
+
+
+async def _without_trial(context: Context, key: Key) -> float | None:
+    remains = await context.store.remains(key)
+    if remains is not None and remains.has_finalizer:
+        return await release_unreadable_trial(context, key, remains)
+    await _forget(context, key)
+    return None
 
 
 async def _held(context: Context, trial: FinetuneTrial, sweep: FinetuneSweep) -> FinetuneTrial:

@@ -134,10 +134,23 @@ class ProviderSpec(Model):
         return {"Local": self.local, "Bedrock": self.bedrock, "AzureOpenAI": self.azure_openai}
 
     @property
-    def fixed_fields(self) -> tuple[str, ...]:
-        """The attributes that may not change once the provider exists; the same as the rules of the CRD."""
-        places = ("type", "region", "project", "data_uri")
-        return (*places, "endpoint") if self.type == "AzureOpenAI" else places
+    def fixed_fields(self) -> dict[str, object]:
+        """What may not change once the provider exists, by its path below spec; the same as the rules of the CRD.
+
+        An IAM role (`bedrock.roleArn`) may: with another one the account's jobs are the same.
+        """
+        fixed: dict[str, object] = {
+            "type": self.type,
+            "region": self.region,
+            "project": self.project,
+            "dataUri": self.data_uri,
+        }
+        if self.type == "AzureOpenAI":
+            block = {} if self.azure_openai is None else self.azure_openai.to_dict()
+            fixed["endpoint"] = self.endpoint
+            for name in _AZURE_RESOURCE:
+                fixed[f"azureOpenAI.{name}"] = (block.get(name), self.options.get(name))  # read from either
+        return fixed
 
     @property
     def type_options(self) -> dict[str, object]:
@@ -153,6 +166,8 @@ class ProviderSpec(Model):
 
 _BLOCKS = {"Local": "local", "Bedrock": "bedrock", "AzureOpenAI": "azureOpenAI"}
 """By type: the field of the spec that only this type has."""
+
+_AZURE_RESOURCE = ("subscription", "resourceGroup", "account")
 
 
 class ProviderStatus(Lenient):

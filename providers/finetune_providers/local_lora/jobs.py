@@ -19,6 +19,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,9 +29,11 @@ from finetune_providers.base import JobRequest, JobSnapshot, JobState, MetricPoi
 from finetune_providers.local_lora.locks import is_locked
 from finetune_providers.local_lora.options import LocalOptions
 from finetune_providers.local_lora.records import DamagedJob, parsed
+from finetune_providers.plain_files import read_end_of_plain_file
 
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 MAX_POINTS = 100
+_LOG_END_BYTES = 64 * 1024
 
 WAITING = "Waiting"
 TRAINING = "Training"
@@ -162,10 +165,12 @@ class JobFolder:
 
     @property
     def cancel_requested(self) -> bool:
-        return (self.path / "cancel").exists()
+        return os.path.lexists(self.path / "cancel")
 
     def request_cancel(self) -> None:
-        (self.path / "cancel").touch()
+        """Ask to stop the job for good. Whatever bears the name says so, a link too, and nothing is written to it."""
+        with suppress(FileExistsError):
+            (self.path / "cancel").touch(exist_ok=False)
 
     def request(self) -> TrainingRequest:
         """What was asked.
@@ -205,11 +210,12 @@ class JobFolder:
             path.unlink(missing_ok=True)
 
     def last_log_line(self) -> str:
-        """The log's last line that says something, shortened; "" where there is none."""
+        """The log's last line that says something, shortened; "" where there is none, or no log of ours."""
         try:
-            lines = self.log.read_text("utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
+            content = read_end_of_plain_file(self.log, most=_LOG_END_BYTES)
+        except OSError:
             return ""
+        lines = content.decode("utf-8", errors="replace").splitlines()
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
     def snapshot(self) -> JobSnapshot:

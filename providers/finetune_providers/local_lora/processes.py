@@ -10,6 +10,7 @@ from pathlib import Path
 
 from finetune_providers.local_lora.jobs import JobFolder, write_json
 from finetune_providers.local_lora.launcher import Launch, launcher
+from finetune_providers.local_lora.records import appended
 
 
 def start_trainer(job: JobFolder, lock: int, *, environment: Mapping[str, str]) -> None:
@@ -22,8 +23,9 @@ def start_trainer(job: JobFolder, lock: int, *, environment: Mapping[str, str]) 
 
     Raises:
         OSError: No process could be started.
+        DamagedJob: Something else lies in the place of the job's log.
     """
-    with job.log.open("ab") as log:
+    with appended(job.log) as log:
         launch = Launch(
             module="trainer",
             arguments=(str(job.path),),

@@ -6,19 +6,34 @@ import errno
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from finetune_providers.errors import TransientProviderError
-from finetune_providers.plain_files import read_plain_file
+from finetune_providers.plain_files import append_to_plain_file, read_plain_file
 
 T = TypeVar("T")
 
-_LASTING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EFBIG}
+_LASTING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EFBIG, errno.EISDIR}
 """What will be no better the next time that a file is read."""
 
 
 class DamagedJob(Exception):
     """A job's file is not what was written; the message names it."""
+
+
+def appended(path: Path) -> BinaryIO:
+    """A job's log to append to.
+
+    Raises:
+        DamagedJob: Something else lies in its place.
+        OSError: The disk does not take it now.
+    """
+    try:
+        return append_to_plain_file(path)
+    except OSError as error:
+        if error.errno not in _LASTING:
+            raise
+        raise DamagedJob(f"{path} cannot be used: {error.strerror}; move it away") from error
 
 
 def parsed(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> T:

@@ -25,6 +25,7 @@ from finetune_providers.local_lora.jobs import (
 )
 from finetune_providers.local_lora.locks import locked, try_lock
 from finetune_providers.local_lora.processes import start_trainer
+from finetune_providers.local_lora.records import DamagedJob
 
 logger = logging.getLogger(__name__)
 MAX_DEATHS = 3
@@ -121,6 +122,9 @@ class Scheduler:
                 # No memory or no process left on this machine: that passes, and the next tick tries again.
                 logger.warning("no trainer started: job=%s %s", job.path.name, error)
                 job.write(replace(status, native_state=WAITING))
+            except DamagedJob as damaged:
+                job.finish(FAILED, str(damaged))
+                return 0
         finally:
             os.close(lock)
         return 1

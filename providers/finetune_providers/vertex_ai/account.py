@@ -303,8 +303,9 @@ def _credentials(config: ProviderConfig, key: Mapping[str, Any]) -> Any:
     try:
         return kind.from_service_account_info(info, scopes=[SCOPE])
     except (ValueError, GoogleAuthError):
-        raise PermanentProviderError(
-            "the service account key in the Secret is not whole; it needs client_email, token_uri and "
-            "private_key, as Google Cloud hands it out",
-            field=CREDENTIALS,
-        ) from None  # the exception may hold a part of the key
+        pass  # raised out here, the error does not hold the exception, which may hold a part of the key
+    raise PermanentProviderError(
+        "the service account key in the Secret is not whole; it needs client_email, token_uri and private_key, as "
+        "Google Cloud hands it out",
+        field=CREDENTIALS,
+    )

@@ -123,6 +123,36 @@ def test_where_a_provider_s_jobs_are_is_immutable(
     assert message.endswith("make a new provider under another name")
 
 
+AZURE = {
+    "subscription": "99999999-1111-2222-3333-aaaabbbbcccc",
+    "resourceGroup": "other",
+    "account": "other",
+}
+
+
+@pytest.mark.parametrize("value", ["other", None], ids=["changed", "taken away"])
+@pytest.mark.parametrize("field", AZURE)
+def test_the_resource_of_azure_that_holds_jobs_and_deployments_is_immutable(
+    server: Server, field: str, value: str | None
+) -> None:
+    provider = server.create(sample("provider-azure-openai", name=f"fixed-{next(_NUMBERS)}"))
+    with pytest.raises(client.ApiException) as refused:
+        server.merge(provider, {"spec": {"azureOpenAI": {field: None if value is None else AZURE[field]}}})
+    message = refusals(refused.value)[f"spec.azureOpenAI.{field}"]
+    assert message.startswith(f"Forbidden: spec.azureOpenAI.{field} is immutable once")
+    assert message.endswith("make a new provider under another name")
+
+
+def test_a_resource_of_azure_that_options_name_is_immutable_too(server: Server) -> None:
+    manifest = sample("provider-azure-openai", name=f"fixed-{next(_NUMBERS)}")
+    named = manifest["spec"]["azureOpenAI"].pop("account")
+    manifest["spec"]["options"] = {"account": named}
+    provider = server.create(manifest)
+    with pytest.raises(client.ApiException) as refused:
+        server.merge(provider, {"spec": {"options": {"account": "other"}}})
+    assert set(refusals(refused.value)) == {"spec.azureOpenAI.account"}
+
+
 def test_where_a_provider_s_jobs_are_is_not_given_later_either(server: Server) -> None:
     provider = server.create(sample("provider-minimal", name="fixed-without"))
     with pytest.raises(client.ApiException) as refused:

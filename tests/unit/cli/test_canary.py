@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.cluster.hosted_world import COMPANIES, Example, load_example
 from tests.fakes.azure_openai_server import Identity
-from tests.fakes.canary import Canary, echoing
+from tests.fakes.canary import Canary, canaries_of, echoing, every_provider_error, told_by
 from tests.unit.cli.conftest import Cli
 
 from finetune_operator.cli.seams import RunningEngine, utc_now
@@ -55,7 +55,12 @@ def engine(store: Store, work_dir: Path) -> RunningEngine:
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("refused", [True, False])
 def test_no_secret_is_in_the_state_folder_or_in_a_report(
-    cli: Cli, example: Example, canary: Canary, caplog: pytest.LogCaptureFixture, refused: bool
+    cli: Cli,
+    example: Example,
+    canary: Canary,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: bool,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     server: Any = example.server
@@ -63,12 +68,21 @@ def test_no_secret_is_in_the_state_folder_or_in_a_report(
     example.sweep_manifest["spec"]["limits"]["maxTrials"] = 2
     manifests, state = cli.folder / "manifests.yaml", cli.folder / "state"
     manifests.write_text("---\n".join(dump_yaml(each) for each in example.manifests))
-    said = [cli("run", str(manifests), "--state", str(state), make_engine=engine, clock=utc_now)]
-    assert (said[0].exit_code == 0) is not refused, said[0].output
+    with every_provider_error(monkeypatch) as errors:
+        said = [cli("plan", str(manifests), clock=utc_now)]
+        said.append(cli("run", str(manifests), "--state", str(state), make_engine=engine, clock=utc_now))
+    assert (said[1].exit_code == 0) is not refused, said[1].output
+    assert bool(errors) or not refused
     if refused:
-        assert "[hidden]" in said[0].output
+        assert "[hidden]" in said[1].output
     said += [cli("report", str(state)), cli("report", str(state), "--output", "json")]
-    assert said[1].exit_code == 0, said[1].output
-    assert canary.found_in(manifests.read_bytes())
-    assert canary.found_below(state) == []
-    assert canary.found_in(caplog.text, *(each.output for each in said)) == []
+    assert said[2].exit_code == 0, said[2].output
+    trial = f"{example.sweep}-0"
+    said += [cli("resolve", trial, *answer, "--state", str(state)) for answer in ([], ["retry"])]
+    told = [text for error in errors for text in told_by(error)]
+    secret = next(each for each in example.manifests if each["kind"] == "Secret")
+    for each in canaries_of(secret, canary):
+        assert each.found_in(manifests.read_bytes())
+        assert each.found_below(state) == []
+        assert each.found_in(caplog.text, *(result.output for result in said)) == []
+        assert [text[:300] for text in told if each.found_in(text)] == []

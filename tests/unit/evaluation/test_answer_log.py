@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
-from finetune_operator.evaluation import AnswerLog
+import pytest
+
+from finetune_operator.evaluation import AnswerLog, answer_log
 
 
 def open_log(folder: Path | None, dataset_hash: str = "d" * 64, model: str = "ft:mini:1") -> AnswerLog:
@@ -58,3 +61,40 @@ def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert open_log(tmp_path).answers == {index: str(index) * 100 for index in range(400)}
+
+
+@pytest.mark.parametrize("put", ["link", "pipe", "folder", "huge"])
+def test_what_lies_in_a_log_s_place_is_refused_with_its_path(tmp_path: Path, put: str) -> None:
+    open_log(tmp_path).record({0: "a"})
+    (path,) = tmp_path.iterdir()
+    if put == "huge":
+        os.truncate(path, 2**40)
+    else:
+        path.unlink()
+        outside = tmp_path / "outside"
+        outside.write_text('{"index": 0, "answer": "theirs"}\n')
+        {"link": lambda: path.symlink_to(outside), "pipe": lambda: os.mkfifo(path), "folder": path.mkdir}[
+            put
+        ]()
+    with pytest.raises(OSError, match=f"cannot be used: .*asked again.*{path.name}"):
+        open_log(tmp_path)
+
+
+def test_no_answer_is_written_through_a_link(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "answers")
+    log.record({0: "a"})
+    (path,) = (tmp_path / "answers").iterdir()
+    path.unlink()
+    path.symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match="symbolic link"):
+        log.record({1: "b"})
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_log_does_not_outgrow_what_is_read_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_log, "MOST_BYTES", 100)
+    log = open_log(tmp_path)
+    for index in range(5):
+        log.record({index: "x" * 20})
+    assert len(log.answers) == 5
+    assert sorted(open_log(tmp_path).answers) == [0, 1]

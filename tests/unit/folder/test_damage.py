@@ -115,6 +115,27 @@ async def test_a_folder_that_has_lost_its_trials_buys_none_again(open_store: Ope
         open_store()
 
 
+async def test_a_folder_that_has_lost_one_of_its_trials_is_refused_until_it_is_back(
+    open_store: Open, state: Path
+) -> None:
+    store = open_store()
+    for index in range(3):
+        await store.create_trial(a_trial(index, namespace="default"), owner=store.sweep)
+    await store.write_sweep_status(store.sweep, SweepStatus(last_index=2))
+    # Created and not yet counted when the process ended: its file may be there or not.
+    await store.create_trial(a_trial(3, namespace="default"), owner=store.sweep)
+    store.close()
+    missing, kept = state / "trials" / "support-1.yaml", state / "kept.yaml"
+    missing.rename(kept)
+    before = {path: path.read_bytes() for path in state.rglob("*.yaml")}
+    with pytest.raises(StateFolderError, match=rf"{missing} is missing.*from a copy.*--state"):
+        open_store()
+    assert {path: path.read_bytes() for path in state.rglob("*.yaml")} == before
+    kept.rename(missing)
+    (state / "trials" / "support-3.yaml").unlink()
+    assert len(await open_store().list_trials(store.sweep_key)) == 3
+
+
 @pytest.mark.parametrize("damage", [each for each in DAMAGES if each not in {"odd version", "half"}])
 async def test_a_damaged_output_is_refused_and_left_as_it_is(
     open_store: Open, state: Path, damage: str

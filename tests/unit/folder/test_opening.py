@@ -176,6 +176,31 @@ def test_a_provider_that_would_look_elsewhere_for_its_jobs_is_refused(
     assert (state / "providers" / "local.yaml").read_bytes() == before
 
 
+@pytest.mark.parametrize("field", ["subscription", "resourceGroup", "account"])
+def test_a_provider_that_would_look_in_another_resource_of_azure_is_refused(state: Path, field: str) -> None:
+    resource = {"subscription": "00000000-1111-2222-3333-aaaabbbbcccc", "resourceGroup": "g", "account": "a"}
+    other = {"subscription": "99999999-1111-2222-3333-aaaabbbbcccc", "resourceGroup": "h", "account": "b"}
+
+    def provider(**spec: Any) -> dict[str, Any]:
+        return {**MANIFESTS[1], "spec": {"type": "AzureOpenAI", **spec}}
+
+    def opened(manifest: dict[str, Any]) -> FolderStore:
+        return FolderStore.open(state, (SWEEP_MANIFEST, manifest), clock=lambda: NOW)
+
+    opened(provider(azureOpenAI={**resource, "trainingType": "Standard"})).close()
+    opened(provider(azureOpenAI={**resource, "trainingType": "GlobalStandard"})).close()
+    without = {key: resource[key] for key in resource if key != field}
+    for spec in (
+        {"azureOpenAI": {**resource, field: other[field]}},
+        {"azureOpenAI": without},
+        {"azureOpenAI": without, "options": {field: other[field]}},
+    ):
+        with pytest.raises(InvalidManifest, match="is immutable once the provider exists") as caught:
+            opened(provider(**spec))
+        fields = [problem.field for problem in caught.value.problems]
+        assert fields == [f"FinetuneProvider local: spec.azureOpenAI.{field}"]
+
+
 async def test_a_missing_secret_says_how_to_give_it(state: Path) -> None:
     said = r"local-credentials was not given: .*kind: Secret.*kubectl create"
     with (

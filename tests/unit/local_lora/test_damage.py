@@ -11,8 +11,9 @@ import pytest
 
 from finetune_providers.base import JobRequest, JobState, Provider, ProviderConfig
 from finetune_providers.errors import TransientProviderError
-from finetune_providers.local_lora.jobs import CANCELLED, JobFolder, JobStatus, create_job, job_id_of
+from finetune_providers.local_lora.jobs import CANCELLED, FAILED, JobFolder, JobStatus, create_job, job_id_of
 from finetune_providers.local_lora.options import LocalOptions
+from finetune_providers.local_lora.scheduler import Scheduler
 from finetune_providers.registry import create
 
 
@@ -113,3 +114,48 @@ async def test_a_disk_that_does_not_answer_for_now_fails_no_job(
             await provider.observe([job_id_of("one")])
     assert (await provider.find("one"))[0].state is JobState.RUNNING
     await provider.aclose()
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir, "link"], ids=["pipe", "folder", "link"])
+def test_no_training_writes_its_log_through_what_lies_in_its_place(
+    tmp_path: Path, jobs: dict[str, JobFolder], put: Callable[[Path], object] | str
+) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("theirs")
+    log = jobs["one"].log
+    jobs["one"].write(JobStatus())
+    log.symlink_to(outside) if isinstance(put, str) else put(log)
+    Scheduler(tmp_path / "work" / "jobs", slots=1, environment={}).tick()
+    status = jobs["one"].status()
+    assert status.native_state == FAILED
+    assert re.search(rf"{re.escape(str(log))} cannot be used: .*move it away", status.message)
+    assert outside.read_text() == "theirs"
+    assert not jobs["one"].alive
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir, "link"], ids=["pipe", "folder", "link"])
+def test_a_log_is_read_from_its_own_file_alone(
+    tmp_path: Path, jobs: dict[str, JobFolder], put: Callable[[Path], object] | str
+) -> None:
+    outside, log = tmp_path / "outside.txt", jobs["one"].log
+    outside.write_text("theirs")
+    log.symlink_to(outside) if isinstance(put, str) else put(log)
+    assert jobs["one"].last_log_line() == ""
+
+
+def test_of_a_log_of_gigabytes_only_the_end_is_read(jobs: dict[str, JobFolder]) -> None:
+    huge(jobs["one"].log)
+    with jobs["one"].log.open("ab") as file:
+        file.write(b"\nout of memory\n\n")
+    assert jobs["one"].last_log_line() == "out of memory"
+
+
+def test_a_cancellation_is_written_through_no_link(tmp_path: Path, jobs: dict[str, JobFolder]) -> None:
+    outside = tmp_path / "outside"
+    (jobs["one"].path / "cancel").symlink_to(outside)
+    jobs["one"].request_cancel()
+    assert jobs["one"].cancel_requested
+    assert not outside.exists()
+    jobs["two"].request_cancel()
+    jobs["two"].request_cancel()
+    assert jobs["two"].cancel_requested

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
+from tests.fakes.canary import told_by
 
 from finetune_providers.calls import Calls, RequestPacer
 from finetune_providers.errors import (
@@ -218,6 +219,25 @@ async def test_a_call_that_hangs_is_given_up(method: str, kind: type[ProviderErr
     with pytest.raises(kind, match=r"no answer within 0\.01 s"):
         await getattr(calls, method)(hang, timeout_s=0.01)
     calls.close()
+
+
+@pytest.mark.parametrize("method", ["read", "create"])
+@pytest.mark.parametrize("raised", ["by the SDK", "by us", "too late"])
+async def test_no_error_holds_the_sdk_s_own_as_what_it_came_from(method: str, raised: str) -> None:
+    async def call() -> None:
+        try:
+            raise ValueError("Authorization: Bearer s3cret-s3cret")
+        except ValueError as error:
+            if raised == "by us":
+                raise PermanentProviderError("no such model") from error
+            if raised == "too late":
+                await asyncio.sleep(60)
+            raise
+
+    calls = Calls(lambda error: TransientProviderError("away"))
+    with pytest.raises(ProviderError) as caught:
+        await getattr(calls, method)(call, timeout_s=0.01)
+    assert [text for text in told_by(caught.value) if "s3cret" in text] == []
 
 
 async def test_a_call_that_is_given_up_from_outside_stays_cancelled() -> None:

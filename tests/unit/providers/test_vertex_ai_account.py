@@ -18,6 +18,7 @@ from google.api_core.exceptions import from_http_response
 from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials
 from tests.contract.provider_contract import KEY, write_dataset
+from tests.fakes.canary import KeyLine, told_by
 from tests.fakes.http_server import DROPPED, Answer, Fault, refused
 from tests.fakes.vertex_ai_server import PROJECT, VertexAIServer, config_for
 
@@ -97,6 +98,25 @@ def test_what_is_missing_is_named_with_its_field_and_what_to_write(
         create(config_for(server, tmp_path, **changes))
     assert caught.value.field == field
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("spoil", ["cut", "not base64", "no PEM"])
+def test_of_a_key_that_is_not_whole_nothing_is_told_by_any_error(
+    server: VertexAIServer, tmp_path: Path, spoil: str
+) -> None:
+    key = json.loads(server.key)
+    lines = [KeyLine(line) for line in key["private_key"].splitlines()[1:-1] if len(line) == 64]
+    key["private_key"] = {
+        "cut": key["private_key"][:900],
+        "not base64": key["private_key"].replace("\n", "!\n"),
+        "no PEM": lines[0].text,
+    }[spoil]
+    with pytest.raises(PermanentProviderError, match="not whole") as caught:
+        create(config_for(server, tmp_path, credentials={"credentials.json": json.dumps(key)}))
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    told = told_by(caught.value)
+    assert [text for text in told for line in lines if line.found_in(text)] == []
 
 
 def test_the_project_may_come_from_the_key(server: VertexAIServer, tmp_path: Path) -> None:
