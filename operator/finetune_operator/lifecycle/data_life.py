@@ -35,7 +35,7 @@ async def delete_data(context: Context, sweep: FinetuneSweep, trials: Collection
         return True
     # What nobody waits for any more still arrives, and would arrive after all else was deleted.
     arriving = [scope for scope in scopes if context.uploads.go_on(scope, waiter=_key(sweep))]
-    if arriving and not _patience_is_over(context, sweep):
+    if arriving and not patience_is_over(context, sweep):
         return False
     # Not only where there are trials: of a deleted sweep's trials none may be left.
     used = {each.provider_ref.name for each in sweep.spec.candidates}
@@ -65,7 +65,7 @@ async def _delete_or_tell(context: Context, sweep: FinetuneSweep, provider: str,
     try:
         await _delete_at(context, sweep, provider, scope)
     except TransientProviderError:
-        if not _patience_is_over(context, sweep):
+        if not patience_is_over(context, sweep):
             raise
         await _say_that_it_stays(context, sweep, provider, scope, "the provider could not be asked for long")
     except (NotFound, Refused, InvalidManifest, PermanentProviderError, UnexpectedResponse) as error:
@@ -89,7 +89,8 @@ async def _delete_at(context: Context, sweep: FinetuneSweep, provider: str, scop
     await account.provider.delete_data(scope)
 
 
-def _patience_is_over(context: Context, sweep: FinetuneSweep) -> bool:
+def patience_is_over(context: Context, sweep: FinetuneSweep) -> bool:
+    """Whether what is left to be deleted of a sweep has been tried for long enough."""
     deleted, finished = sweep.metadata.deletion_timestamp, sweep.status.finished_at
     if deleted is not None:
         return (context.now() - deleted).total_seconds() > PATIENCE_AT_DELETION_S

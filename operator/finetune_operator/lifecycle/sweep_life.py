@@ -23,6 +23,7 @@ from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.data_life import delete_data, remember_scopes, scope_for_new_trials
 from finetune_operator.lifecycle.evaluating import measure_baseline
+from finetune_operator.lifecycle.leftovers import delete_leftovers
 from finetune_operator.lifecycle.narration import output_data, sweep_events
 from finetune_operator.lifecycle.release import release_sweep
 from finetune_operator.lifecycle.store import AlreadyExists, Key, Refused
@@ -67,8 +68,7 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         return None
     if sweep.status.finished and sweep.status.observed_generation == sweep.metadata.generation:
         await _forget(context, key)
-        if sweep.has_finalizer and await delete_data(context, sweep, trials):
-            await context.store.remove_finalizer(sweep)
+        await _clear_away(context, sweep, trials)
         return None
     if strangers := [trial.name for trial in trials if not trial.belongs_to(sweep)]:
         await _wait_for_strangers(context, sweep, strangers)
@@ -90,6 +90,14 @@ async def _unreadable(context: Context, key: Key, error: InvalidManifest) -> flo
         return await release_unreadable_sweep(context, key, remains, error)
     await context.store.refuse(key, error.problems)
     return None
+
+
+async def _clear_away(context: Context, sweep: FinetuneSweep, trials: tuple[FinetuneTrial, ...]) -> None:
+    """Delete what a finished sweep has left at its providers, then let it go."""
+    if sweep.has_finalizer:
+        await delete_leftovers(context, sweep, trials)
+        if await delete_data(context, sweep, trials):
+            await context.store.remove_finalizer(sweep)
 
 
 async def _refuse(context: Context, key: Key, sweep: FinetuneSweep, admission: Admission) -> float:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from finetune_operator.decisions.costs import token_cost
-from finetune_operator.lifecycle import doubt, patience, purchase, serving
+from finetune_operator.lifecycle import doubt, leftovers, patience, purchase, serving
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
@@ -53,6 +53,7 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
         await context.background.drop(("evaluation", key))
         return await release_trial(context, trial)
     if trial.terminal:
+        await leftovers.take_back(context, trial)
         await _forget(context, key)
         await context.store.remove_finalizer(trial)
         return None

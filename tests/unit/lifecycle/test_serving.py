@@ -73,6 +73,45 @@ async def test_the_deployment_is_journaled_before_it_is_asked_for_and_found_afte
     assert (await bench.trial()).phase is TrialPhase.SUCCEEDED
 
 
+async def test_a_deployment_that_was_asked_for_while_another_operator_ended_the_trial_is_taken_back(
+    make_bench: MakeBench,
+) -> None:
+    bench = await serving_bench(make_bench)
+    await deployed(bench)
+    trial = await bench.trial()
+    assert trial.status.serving is not None
+    ended = trial.status.model_copy(
+        update={
+            "phase": TrialPhase.SUCCEEDED,
+            "score": 0.5,
+            "serving": trial.status.serving.model_copy(update={"state": "Deleted"}),
+        }
+    )
+    await bench.store.write_trial_status(trial, ended)
+    assert bench.company.deployments
+    await bench.look(bench.trial_key())
+    assert bench.company.deployments == {}
+
+
+async def test_deployments_that_came_late_are_deleted_before_the_sweep_is_let_go(
+    make_bench: MakeBench,
+) -> None:
+    bench = await serving_bench(make_bench)
+    await bench.evaluated()
+    serving = (await bench.trial()).status.serving
+    assert serving is not None
+    bench.company.deployments[serving.name] = 1
+    bench.company.undeploy_fault = TransientProviderError("no answer")
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    with pytest.raises(TransientProviderError):
+        await bench.look(bench.sweep_key)
+    assert (await bench.sweep()).has_finalizer
+    bench.company.undeploy_fault = None
+    await bench.look(bench.sweep_key)
+    assert bench.company.deployments == {}
+    assert not (await bench.sweep()).has_finalizer
+
+
 async def test_no_trial_ends_while_its_deployment_cannot_be_deleted(make_bench: MakeBench) -> None:
     bench = await serving_bench(make_bench)
     bench.company.undeploy_fault = TransientProviderError("no answer")
