@@ -71,7 +71,7 @@ cluster-down: install ## Stop it
 	PYTHONPATH=tests $(BIN)/python -m controlplane down
 
 lock: ## Resolve the dependencies anew
-	$(BIN)/python -m uv pip compile pyproject.toml --extra local --extra hosted --group dev --group demo --universal --python-version 3.11 \
+	$(BIN)/python -m uv pip compile pyproject.toml --extra local --extra hosted --extra report --group dev --group demo --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o requirements.lock
 
 format: install ## Format the code

@@ -9,6 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
+def asked_of(namespace: str, provider: str, model: str, max_output_tokens: int) -> str:
+    """Whose answers a log holds: the same name may mean another model elsewhere, and a longer answer is another one."""
+    return f"{namespace}/{provider}/{model}/{max_output_tokens}"
+
+
 class AnswerLog:
     """Answers of one model to one dataset, by the example's index.
 
