@@ -50,7 +50,9 @@ class Figures:
 def figures_of(report: Report, page: Page) -> Figures:
     """The plots of a page."""
     objective = report.sweep.spec.objective
-    axes = plots.Axes(objective.metric, objective.sense == "Maximize", page.groups, page.color_by)
+    axes = plots.Axes(
+        objective.metric, objective.sense == "Maximize", page.groups, page.color_by, len(page.scored)
+    )
     data: dict[str, list[Any]] = {
         plots.TRIALS: [plot_cells(row, page.dimensions, page.group_of(row)) for row in page.rows]
     }
@@ -65,13 +67,14 @@ def figures_of(report: Report, page: Page) -> Figures:
 
 def _by_trial(report: Report, page: Page, axes: plots.Axes) -> Figure:
     caption = (
-        "Each point is a trial. The stepped line is the best score so far, the ring the best trial of all, a cross "
-        "at the bottom a trial that ended without a score or still goes on."
+        "Each point is a trial. The stepped line is the best score so far, the ring the best trial of all, a red "
+        "cross at the bottom a trial that ended without a score, a grey one a trial that goes on."
     )
     key, title = "score-by-trial", "Score over trials"
     if not page.scored:
         return Figure(key, title, "No trial has a score yet: the table says why.", None, "Search")
-    chart = plots.score_by_trial(axes, _marks(report, page), page.dimensions)
+    gaps = len(page.scored) < len(page.rows)
+    chart = plots.score_by_trial(axes, _marks(report, page), page.dimensions, gaps=gaps)
     return Figure(key, title, caption, chart.to_dict(), "Search")
 
 
@@ -89,8 +92,8 @@ def _parallel(page: Page, axes: plots.Axes) -> Figure:
     score = score_dimension(page.scored, axes.metric)
     chart = parallel_coordinates(axes, page.dimensions, score, len(page.scored))
     caption = (
-        "Each line is a trial with a score, through its value on every axis; point at one to lift it out. Axes span "
-        "the values that were tried, on the scale that the search used."
+        "Each line is a trial with a score, through its value on every axis, in the color of its score; point at one "
+        "to lift it out. Axes span the values that were tried, on the scale that the search used."
     )
     if any(row.values[each.key] is None for row in page.scored for each in page.dimensions):
         caption += " A line passes below an axis whose hyperparameter its candidate does not have."
@@ -118,7 +121,13 @@ def _by_cost(page: Page, axes: plots.Axes) -> Figure:
     section = "Importance and cost"
     if not page.scored:
         return Figure("score-by-cost", "Score by cost", "No trial has a score yet.", None, section)
-    chart = plots.score_by_cost(axes, page.currency, page.dimensions).to_dict()
+    known = [row.cost if page.currency else row.seconds for row in page.scored]
+    spent = [value for value in known if value is not None]
+    if not spent:
+        return Figure("score-by-cost", "Score by cost", "Neither costs nor times are known.", None, section)
+    # Zero puts differences into proportion, unless the trials cost nearly the same.
+    from_zero = min(spent) < max(spent) / 2 or min(spent) == max(spent)
+    chart = plots.score_by_cost(axes, page.currency, page.dimensions, from_zero=from_zero).to_dict()
     if page.currency is None:
         caption = "No prices are known, so that time stands in for money: training and evaluation together."
         return Figure("score-by-cost", "Score by time", caption, chart, section)

@@ -64,9 +64,7 @@ def parallel_coordinates(axes: Axes, dimensions: Sequence[Dimension], score: Dim
     color = alt.Color(
         "score:Q",
         scale=alt.Scale(range=gradient, interpolate="lab"),
-        legend=alt.Legend(
-            title=axes.metric, type="gradient", orient="right", gradientLength=180, tickCount=5
-        ),
+        legend=None,
     )
     pointed = alt.selection_point(name="pointed", fields=["i"], on="pointerover", clear="pointerout")
     faint = 0.75 if lines <= 40 else 0.4 if lines <= 200 else 0.2

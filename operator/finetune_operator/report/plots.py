@@ -5,6 +5,7 @@ Names and messages of other people are data, never a field's name and never part
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ TRIALS = "trials"
 COLORS = ("#3d7fd6", "#e0762f", "#2f9e63", "#b25fc4", "#b8901a", "#d64f5b", "#2fa3b3", "#7d8794")
 GRADIENT = ("#c9b458", "#3fa08a", "#3457b2")
 HEIGHT = 260
+_SCORES = alt.Scale(zero=False, nice=True, padding=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +35,36 @@ class Axes:
         maximize: Whether more is better.
         groups: Names that colors tell apart; empty where one color is enough.
         group_name: What these are.
+        points: How many trials have a score; where there are many, points are small.
     """
 
     metric: str
     maximize: bool
     groups: tuple[str, ...] = ()
     group_name: str = ""
+    points: int = 0
+
+    def dots(self) -> dict[str, Any]:
+        """How points look."""
+        size = 70 if self.points <= 100 else 35 if self.points <= 400 else 16
+        return {"filled": True, "size": size, "opacity": 0.85 if self.points <= 100 else 0.5}
 
     @property
     def score_title(self) -> str:
         """The score axis' title, with the direction."""
         return f"{self.metric} ({'higher' if self.maximize else 'lower'} is better)"
 
-    def color(self) -> Any:
+    def color(self, *, legend: bool = True) -> Any:
         """Points' color."""
         if not self.groups:
             return alt.value(COLORS[0])
         scale = alt.Scale(domain=list(self.groups), range=list(COLORS[: len(self.groups)]))
-        legend = alt.Legend(orient="bottom", columns=2, labelLimit=320, title=self.group_name)
-        return alt.Color("group:N", scale=scale, legend=legend)
+        explained = alt.Legend(orient="bottom", columns=2, labelLimit=320, title=self.group_name)
+        return alt.Color("group:N", scale=scale, legend=explained if legend else None)
 
     def score(self) -> Any:
         """The score on the y axis."""
-        return alt.Y("score:Q", title=self.score_title, scale=alt.Scale(zero=False, nice=True))
+        return alt.Y("score:Q", title=self.score_title, scale=_SCORES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +80,8 @@ class Mark:
     label: str
 
 
-def score_by_trial(axes: Axes, marks: Sequence[Mark], dimensions: Sequence[Dimension]) -> Any:
-    """Score of each trial in the order of proposal, the best so far, and trials without a score as crosses."""
+def score_by_trial(axes: Axes, marks: Sequence[Mark], dimensions: Sequence[Dimension], *, gaps: bool) -> Any:
+    """Score of each trial in the order of proposal, the best so far, and with `gaps` crosses for those without one."""
     x = alt.X(
         "i:Q",
         title="trial, in the order of proposal",
@@ -81,11 +90,11 @@ def score_by_trial(axes: Axes, marks: Sequence[Mark], dimensions: Sequence[Dimen
     )
     base = alt.Chart(alt.NamedData(name=TRIALS))
     line = base.mark_line(interpolate="step-after", strokeWidth=2, color=COLORS[1], opacity=0.8).encode(
-        x=x, y=alt.Y("sofar:Q", title=axes.score_title, scale=alt.Scale(zero=False))
+        x=x, y=alt.Y("sofar:Q", title=axes.score_title, scale=_SCORES)
     )
     points = (
         base.transform_filter("isValid(datum.score)")
-        .mark_point(filled=True, size=70, opacity=0.85)
+        .mark_point(**axes.dots())
         .encode(x=x, y=axes.score(), color=axes.color(), tooltip=_tooltip(axes, dimensions))
     )
     best = (
@@ -95,13 +104,16 @@ def score_by_trial(axes: Axes, marks: Sequence[Mark], dimensions: Sequence[Dimen
     )
     without = (
         base.transform_filter("!isValid(datum.score)")
-        .mark_point(shape="cross", angle=45, size=55, filled=True, color=COLORS[5])
-        .encode(x=x, y=alt.value(HEIGHT - 6), tooltip=_tooltip(axes, dimensions))
+        .mark_point(shape="cross", angle=45, size=55, filled=True)
+        .encode(
+            x=x,
+            y=alt.value(HEIGHT - 6),
+            color=alt.condition("datum.ended", alt.value(COLORS[5]), alt.value(COLORS[7])),
+            tooltip=_tooltip(axes, dimensions),
+        )
     )
-    layers = [line, points, best, without]
-    if marks:
-        layers = [*_levels(marks), *layers]
-    return _sized(alt.layer(*layers))
+    levels = _levels(marks) if marks else []
+    return _sized(alt.layer(*levels, line, points, best, *([without] if gaps else [])))
 
 
 def _levels(marks: Sequence[Mark]) -> list[Any]:
@@ -120,7 +132,12 @@ def score_by_hyperparameter(axes: Axes, dimension: Dimension) -> Any:
     x: Any
     if dimension.scale == "choice":
         axis = alt.Axis(labelAngle=-30 if max(map(len, dimension.choices)) > 6 else 0, labelLimit=150)
-        x = alt.X(f"{dimension.key}:N", title=dimension.name, sort=list(dimension.choices), axis=axis)
+        x = alt.X(
+            f"{dimension.key}:N",
+            title=dimension.name,
+            scale=alt.Scale(domain=list(dimension.choices)),
+            axis=axis,
+        )
     else:
         x = alt.X(
             f"{dimension.key}:Q",
@@ -131,35 +148,57 @@ def score_by_hyperparameter(axes: Axes, dimension: Dimension) -> Any:
     chart = (
         alt.Chart(alt.NamedData(name=TRIALS))
         .transform_filter(f"isValid(datum.score) && isValid(datum.{dimension.key})")
-        .mark_point(filled=True, size=60, opacity=0.75)
-        .encode(x=x, y=axes.score(), color=axes.color(), tooltip=_tooltip(axes, (dimension,)))
+        .mark_point(**axes.dots())
+        .encode(x=x, y=axes.score(), color=axes.color(legend=False), tooltip=_tooltip(axes, (dimension,)))
     )
     return _sized(chart, height=200)
 
 
 def _scale(dimension: Dimension) -> Any:
-    if dimension.scale == "log":
-        return alt.Scale(type="log", nice=False, padding=12)
-    return alt.Scale(zero=False, nice=False, padding=12)
+    kind: Any = {"type": "log"} if dimension.scale == "log" else {"zero": False}
+    return alt.Scale(domain=[dimension.low, dimension.high], nice=False, padding=14, **kind)
 
 
 def _axis(dimension: Dimension) -> Any:
+    low, high = dimension.low, dimension.high
+    if dimension.scale == "log" and low < high:
+        return alt.Axis(format="~e" if low < 1e-3 else "~g", values=log_ticks(low, high))
     if dimension.scale == "whole":
-        return alt.Axis(tickMinStep=1, format="d")
-    # The comparison keeps powers of ten and their 2- and 5-fold: minor ticks of a log axis have no room.
-    return alt.Axis(format="~g", tickCount=5, labelOverlap="greedy")
+        few = high - low <= 12
+        return alt.Axis(format="~d", **({"values": list(range(int(low), int(high) + 1))} if few else {}))
+    return alt.Axis(format="~g", tickCount=5)
 
 
-def score_by_cost(axes: Axes, currency: str | None, dimensions: Sequence[Dimension]) -> Any:
+def log_ticks(low: float, high: float) -> list[float]:
+    """Ticks of a logarithmic axis: powers of ten, over few decades their double and fivefold as well.
+
+    Args:
+        low: Least value, more than 0.
+        high: Greatest value.
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    factors = (1, 2, 5) if last - first <= 2 else (1,)
+    step = 1 + (last - first) // 8
+    ticks = [float(f"{factor}e{power}") for power in range(first, last + 1, step) for factor in factors]
+    inside = [tick for tick in ticks if low <= tick <= high]
+    return inside if len(inside) > 1 else sorted({low, high})
+
+
+def score_by_cost(
+    axes: Axes, currency: str | None, dimensions: Sequence[Dimension], *, from_zero: bool
+) -> Any:
     """Score over money, or over time where no price is known."""
     column, title = ("cost", f"cost of the trial ({currency})") if currency else ("minutes", "time (minutes)")
     chart = (
         alt.Chart(alt.NamedData(name=TRIALS))
         .transform_filter(f"isValid(datum.score) && isValid(datum.{column})")
-        .mark_point(filled=True, size=70, opacity=0.8)
+        .mark_point(**axes.dots())
         .encode(
             x=alt.X(
-                f"{column}:Q", title=title, scale=alt.Scale(zero=True, nice=True), axis=alt.Axis(tickCount=8)
+                f"{column}:Q",
+                title=title,
+                scale=alt.Scale(zero=from_zero, nice=True, **({} if from_zero else {"padding": 6})),
+                axis=alt.Axis(tickCount=8),
             ),
             y=axes.score(),
             color=axes.color(),
@@ -190,7 +229,8 @@ def importance_bars(found: Sequence[Importance], metric: str) -> Any:
         alt.Tooltip("trials:Q", title="scored trials"),
     ]
     bars = base.mark_bar(color=COLORS[0], height=alt.RelativeBandSize(band=0.6)).encode(
-        x=alt.X("value:Q", title=f"error of {metric} that shuffling adds"), tooltip=tooltip
+        x=alt.X("value:Q", title=f"error of {metric} that shuffling adds", axis=alt.Axis(tickCount=7)),
+        tooltip=tooltip,
     )
     lines = base.mark_rule(color="currentColor", opacity=0.7).encode(x="low:Q", x2="high:Q")
     return _sized(alt.layer(bars, lines), height=max(70, 30 * len(found)))
@@ -207,7 +247,7 @@ def _tooltip(axes: Axes, dimensions: Sequence[Dimension]) -> list[Any]:
         if each.key == "model":
             continue
         kind = "N" if each.scale == "choice" else "Q"
-        extra = {} if kind == "N" else {"format": ".4~g"}
+        extra = {} if kind == "N" else {"format": ".4~e" if 0 < each.low < 1e-3 else ".4~g"}
         shown.append(alt.Tooltip(f"{each.key}:{kind}", title=each.name, **extra))
     return [*shown, alt.Tooltip("took:N", title="time"), alt.Tooltip("why:N", title="why")]
 

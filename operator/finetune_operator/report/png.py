@@ -81,7 +81,10 @@ def _titled(figure: Figure, width: int) -> dict[str, Any]:
         for key, value in (figure.spec or {}).items()
         if key not in {"$schema", "datasets", "config"}
     }
-    return spec | {"width": width, "title": {"text": figure.title, "anchor": "start", "fontSize": 14}}
+    return spec | {
+        "width": width,
+        "title": {"text": figure.title, "anchor": "start", "frame": "group", "fontSize": 14},
+    }
 
 
 def _nothing() -> dict[str, Any]:

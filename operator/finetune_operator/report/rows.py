@@ -24,6 +24,7 @@ class TrialRow:
         index: Number of the trial.
         name: Its name.
         phase: What became of it.
+        ended: Whether nothing more becomes of it.
         why: Why it ended so, as its status says.
         score: Where it counts; None for one that did not succeed.
         best_so_far: The best score of this trial and all before it.
@@ -42,6 +43,7 @@ class TrialRow:
     index: int
     name: str
     phase: str
+    ended: bool
     why: str
     score: float | None
     best_so_far: float | None
@@ -55,11 +57,6 @@ class TrialRow:
     values: dict[str, int | float | str | None]
     hyperparameters: dict[str, int | float | str]
     origin: str
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether it has a score that counts."""
-        return self.score is not None
 
 
 def rows_of(report: Report, dimensions: Sequence[Dimension]) -> tuple[TrialRow, ...]:
@@ -91,6 +88,7 @@ def _row(
         index=spec.index,
         name=trial.name,
         phase=str(trial.phase),
+        ended=trial.terminal,
         why=why(trial),
         score=usable_score(trial),
         best_so_far=so_far,
@@ -132,6 +130,7 @@ def plot_cells(row: TrialRow, dimensions: Sequence[Dimension], color: str) -> di
         "score": row.score,
         "sofar": row.best_so_far,
         "best": row.is_best,
+        "ended": row.ended,
         "model": row.model,
         "group": color,
         "cost": row.cost,

@@ -2,9 +2,11 @@
 (() => {
   const { specs, data } = JSON.parse(document.getElementById("data").textContent);
   const quiet = { stroke: null };
+  // Named in full, since room for labels is measured outside of the page's own style.
+  const font = getComputedStyle(document.body).fontFamily;
   // currentColor follows the page from light to dark and onto paper without drawing anew.
   const config = {
-    background: null, font: "inherit", view: quiet, mark: { tooltip: null },
+    background: null, font, view: quiet, mark: { tooltip: null },
     axis: { labelColor: "currentColor", titleColor: "currentColor", tickColor: "currentColor",
       domainColor: "currentColor", gridColor: "currentColor", gridOpacity: 0.13, domainOpacity: 0.5,
       tickOpacity: 0.5, labelFontSize: 11, titleFontSize: 12, titleFontWeight: 500 },
