@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -118,7 +119,7 @@ def _write(content: bytes, file: str | None) -> None:
     from finetune_operator.cli.report_files import write_report
 
     if file is None or file == STDOUT:
-        click.get_binary_stream("stdout").write(content)
+        sys.stdout.buffer.write(content)
         return
     write_report(content, Path(file))
     click.echo(f"Wrote {file} ({-(-len(content) // 1000)} kB).", err=True)

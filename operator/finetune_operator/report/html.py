@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 from importlib import resources
@@ -62,6 +63,7 @@ def vega_lite_version() -> str:
     return ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 
+@functools.cache
 def _library() -> str:
     bundle: str = vl_convert.javascript_bundle(_LIBRARY_SNIPPET, vl_version=vega_lite_version())
     return bundle
