@@ -29,20 +29,33 @@ SOFTWARE = (
 
 def report_of(snapshot: Snapshot, folder: Path, *, with_answers: bool = True) -> Report:
     """All that a report shows of a sweep in a state folder. Blocking; changes nothing."""
-    answers: tuple[AnsweredExample, ...] = ()
+    found: tuple[AnsweredTwice, ...] = ()
+    metric = snapshot.sweep.spec.objective.metric
     why = "they were left out (--no-answers)"
     best = best_trial(snapshot.sweep.spec.objective, snapshot.trials)
     if best is None:
         why = "no trial has succeeded"
     elif with_answers:
         try:
-            answers = _scored(
-                read_answers(folder, snapshot.sweep, best), snapshot.sweep.spec.objective.metric
-            )
-            why = ""
+            found, why = read_answers(folder, snapshot.sweep, best), ""
         except AnswersUnknown as error:
             why = str(error)
-    return Report(snapshot.sweep, snapshot.trials, snapshot.now, answers, why, _versions())
+    return Report(
+        snapshot.sweep,
+        snapshot.trials,
+        snapshot.now,
+        answers=_scored(found, metric),
+        why_no_answers=why,
+        base_metrics=_base_metrics(found),
+        versions=_versions(),
+    )
+
+
+def _base_metrics(found: tuple[AnsweredTwice, ...]) -> dict[str, float]:
+    """The base model's answers by all metrics; the sweep keeps its objective's alone."""
+    if not found:
+        return {}
+    return score([each.base for each in found], [each.example.expected for each in found])
 
 
 def _scored(found: tuple[AnsweredTwice, ...], metric: str) -> tuple[AnsweredExample, ...]:

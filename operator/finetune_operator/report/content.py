@@ -42,6 +42,7 @@ class Report:
         now: The moment, timezone-aware.
         answers: Answers of the base and the best model; none where they are not known.
         why_no_answers: Why there are none; nothing where there are some.
+        base_metrics: What the best trial's base model scores by each metric, where its answers are known.
         versions: Versions of software by its name, as installed where the report is made.
     """
 
@@ -50,4 +51,5 @@ class Report:
     now: datetime
     answers: tuple[AnsweredExample, ...] = ()
     why_no_answers: str = ""
+    base_metrics: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

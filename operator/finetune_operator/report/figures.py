@@ -25,6 +25,7 @@ class Figure:
         caption: How to read it.
         spec: The Vega-Lite specification; None where there is nothing to draw.
         section: The heading below which it stands.
+        min_width: Pixels that it needs; where there are fewer, it scrolls.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Figure:
     caption: str
     spec: dict[str, Any] | None
     section: str
+    min_width: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ def _parallel(page: Page, axes: plots.Axes) -> Figure:
     )
     if any(row.values[each.key] is None for row in page.scored for each in page.dimensions):
         caption += " A line passes below an axis whose hyperparameter its candidate does not have."
-    return Figure("parallel", "All hyperparameters together", caption, chart.to_dict(), "Search")
+    room = 110 * (len(page.dimensions) + 1)
+    return Figure("parallel", "All hyperparameters together", caption, chart.to_dict(), "Search", room)
 
 
 def _by_hyperparameter(page: Page, axes: plots.Axes) -> Iterable[Figure]:

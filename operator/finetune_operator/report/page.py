@@ -198,8 +198,9 @@ def _sides(report: Report, rows: Sequence[TrialRow]) -> tuple[SideBySide, ...]:
         SideBySide("Provider", best.provider, best.provider),
         SideBySide(metric, unknown if base_score is None else f"{base_score:.4g}", f"{best.score:.4g}"),
     ]
+    base = {name: f"{value:.4g}" for name, value in report.base_metrics.items()}
     sides += [
-        SideBySide(name, unknown, f"{value:.4g}")
+        SideBySide(name, base.get(name, unknown), f"{value:.4g}")
         for name, value in sorted(trial.status.metrics.items())
         if name != metric
     ]

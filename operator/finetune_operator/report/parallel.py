@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import altair as alt
+
 from finetune_operator.report.dimensions import Dimension
-from finetune_operator.report.plots import GRADIENT, Axes, alt
+from finetune_operator.report.plots import GRADIENT, Axes
 from finetune_operator.report.rows import TrialRow
 from finetune_operator.report.words import number_text
 

@@ -23,7 +23,7 @@ TRIALS = "trials"
 COLORS = ("#3d7fd6", "#e0762f", "#2f9e63", "#b25fc4", "#b8901a", "#d64f5b", "#2fa3b3", "#7d8794")
 GRADIENT = ("#c9b458", "#3fa08a", "#3457b2")
 HEIGHT = 260
-_SCORES = alt.Scale(zero=False, nice=True, padding=6)
+_SCORES = alt.Scale(zero=False, nice=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,11 @@ def score_by_hyperparameter(axes: Axes, dimension: Dimension) -> Any:
     """Score over the values of one hyperparameter, on the scale that the search used."""
     x: Any
     if dimension.scale == "choice":
-        axis = alt.Axis(labelAngle=-30 if max(map(len, dimension.choices)) > 6 else 0, labelLimit=150)
+        # Slanted labels reach to the left of the plot unless they are short.
+        few = len(dimension.choices) <= 4
+        axis = alt.Axis(labelAngle=0)
+        if max(map(len, dimension.choices)) > 6:
+            axis = alt.Axis(labelAngle=-30 if few else -60, labelLimit=90)
         x = alt.X(
             f"{dimension.key}:N",
             title=dimension.name,
@@ -164,8 +168,9 @@ def _axis(dimension: Dimension) -> Any:
     if dimension.scale == "log" and low < high:
         return alt.Axis(format="~e" if low < 1e-3 else "~g", values=log_ticks(low, high))
     if dimension.scale == "whole":
-        few = high - low <= 12
-        return alt.Axis(format="~d", **({"values": list(range(int(low), int(high) + 1))} if few else {}))
+        if high - low > 12:
+            return alt.Axis(format="~d")
+        return alt.Axis(format="~d", values=list(range(int(low), int(high) + 1)))
     return alt.Axis(format="~g", tickCount=5)
 
 
@@ -177,7 +182,7 @@ def log_ticks(low: float, high: float) -> list[float]:
         high: Greatest value.
     """
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    factors = (1, 2, 5) if last - first <= 2 else (1,)
+    factors = (1, 2, 5) if high / low <= 100 else (1,)
     step = 1 + (last - first) // 8
     ticks = [float(f"{factor}e{power}") for power in range(first, last + 1, step) for factor in factors]
     inside = [tick for tick in ticks if low <= tick <= high]
@@ -197,7 +202,7 @@ def score_by_cost(
             x=alt.X(
                 f"{column}:Q",
                 title=title,
-                scale=alt.Scale(zero=from_zero, nice=True, **({} if from_zero else {"padding": 6})),
+                scale=alt.Scale(zero=from_zero, nice=True, padding=0 if from_zero else 6),
                 axis=alt.Axis(tickCount=8),
             ),
             y=axes.score(),
@@ -247,7 +252,7 @@ def _tooltip(axes: Axes, dimensions: Sequence[Dimension]) -> list[Any]:
         if each.key == "model":
             continue
         kind = "N" if each.scale == "choice" else "Q"
-        extra = {} if kind == "N" else {"format": ".4~e" if 0 < each.low < 1e-3 else ".4~g"}
+        extra: dict[str, Any] = {} if kind == "N" else {"format": ".4~e" if 0 < each.low < 1e-3 else ".4~g"}
         shown.append(alt.Tooltip(f"{each.key}:{kind}", title=each.name, **extra))
     return [*shown, alt.Tooltip("took:N", title="time"), alt.Tooltip("why:N", title="why")]
 

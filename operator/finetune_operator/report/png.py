@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from finetune_operator.report.content import Report
@@ -33,7 +35,8 @@ def report_png(report: Report, *, scale: float = 1.5) -> bytes:
     page = page_of(report)
     figures = figures_of(report, page)
     drawn = [figure for figure in figures.figures if figure.spec is not None]
-    rows = [_beside(row) for row in _rows(drawn)] or [_nothing()]
+    notes = {"importance": " ".join(page.importances.notes)}
+    rows = [_beside(row, notes) for row in _rows(drawn)] or [_nothing()]
     spec: dict[str, Any] = {
         "$schema": alt.SCHEMA_URL,
         "title": {
@@ -69,22 +72,28 @@ def _rows(drawn: list[Figure]) -> list[list[Figure]]:
     return rows
 
 
-def _beside(row: list[Figure]) -> dict[str, Any]:
+def _beside(row: list[Figure], notes: Mapping[str, str]) -> dict[str, Any]:
     narrow = row[0].key.startswith("by-")
     width = (WIDTH - (_IN_A_ROW - 1) * (_GAP + 40)) // _IN_A_ROW if narrow else WIDTH
-    return {"hconcat": [_titled(figure, width) for figure in row], "spacing": _GAP}
+    return {"hconcat": [_titled(figure, width, notes.get(figure.key, "")) for figure in row], "spacing": _GAP}
 
 
-def _titled(figure: Figure, width: int) -> dict[str, Any]:
+def _titled(figure: Figure, width: int, note: str) -> dict[str, Any]:
     spec = {
         key: value
         for key, value in (figure.spec or {}).items()
         if key not in {"$schema", "datasets", "config"}
     }
-    return spec | {
-        "width": width,
-        "title": {"text": figure.title, "anchor": "start", "frame": "group", "fontSize": 14},
+    title: dict[str, Any] = {
+        "text": figure.title,
+        "anchor": "start",
+        "frame": "group",
+        "fontSize": 14,
+        "offset": 8,
     }
+    if note:
+        title["subtitle"] = textwrap.wrap(note, 150)
+    return spec | {"width": width, "title": title}
 
 
 def _nothing() -> dict[str, Any]:

@@ -101,3 +101,11 @@ def test_colors_tell_the_finest_groups_apart_that_there_are_colors_for() -> None
 def test_costs_that_nobody_knows_have_no_currency() -> None:
     assert shown("minimized").currency is None
     assert shown("usual").currency == "USD"
+
+
+def test_the_base_models_other_metrics_stand_beside_the_best_ones() -> None:
+    trial = a_trial(0, 0.5, metrics={"accuracy": 0.5, "tokenF1": 0.75, "rougeL": 0.25})
+    report = Report(a_sweep(), (trial,), usual().now, base_metrics={"tokenF1": 0.125})
+    sides = {side.label: (side.base, side.best) for side in page_of(report).sides}
+    assert sides["tokenF1"] == ("0.125", "0.75")
+    assert sides["rougeL"] == ("not measured", "0.25")
