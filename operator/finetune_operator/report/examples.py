@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from finetune_operator.report.content import AnsweredExample
 
-SHOWN = 12
+SHOWN = 8
 LONGEST_TEXT = 1200
 """Characters of a question or an answer that are shown."""
 

@@ -10,18 +10,10 @@ from importlib import resources
 from typing import Any
 
 from finetune_operator.report.content import Report
-from finetune_operator.report.errors import ReportPackagesMissing
+from finetune_operator.report.drawing import jinja2, markupsafe, vega_lite_version, vl_convert
 from finetune_operator.report.figures import Figures, figures_of
 from finetune_operator.report.page import page_of
 from finetune_operator.report.words import duration_text, number_text
-
-try:
-    import altair
-    import jinja2
-    import markupsafe
-    import vl_convert
-except ImportError as error:
-    raise ReportPackagesMissing(error.name) from error
 
 _LIBRARY_SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
@@ -56,11 +48,6 @@ def data_block(figures: Figures) -> Any:
     for mark in "<>&\u2028\u2029":
         text = text.replace(mark, f"\\u{ord(mark):04x}")
     return _trusted(text)
-
-
-def vega_lite_version() -> str:
-    """The version of Vega-Lite for which Altair writes, such as `6.4`."""
-    return ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 
 @functools.cache
@@ -104,4 +91,4 @@ def _inline(script: str) -> str:
 
 def _trusted(text: str) -> Any:
     """Text that is put into the page as it is: our own, or escaped already."""
-    return markupsafe.Markup(text)  # noqa: S704 (see above)
+    return markupsafe.Markup(text)

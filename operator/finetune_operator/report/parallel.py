@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import altair as alt
-
 from finetune_operator.report.dimensions import Dimension
+from finetune_operator.report.drawing import alt
 from finetune_operator.report.plots import GRADIENT, Axes
 from finetune_operator.report.rows import TrialRow
 from finetune_operator.report.words import number_text

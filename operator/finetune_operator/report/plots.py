@@ -11,13 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune_operator.report.dimensions import Dimension
-from finetune_operator.report.errors import ReportPackagesMissing
+from finetune_operator.report.drawing import alt
 from finetune_operator.report.importance import Importance
-
-try:
-    import altair as alt
-except ImportError as error:
-    raise ReportPackagesMissing(error.name) from error
 
 TRIALS = "trials"
 COLORS = ("#3d7fd6", "#e0762f", "#2f9e63", "#b25fc4", "#b8901a", "#d64f5b", "#2fa3b3", "#7d8794")

@@ -8,15 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from finetune_operator.report.content import Report
-from finetune_operator.report.errors import ReportPackagesMissing
+from finetune_operator.report.drawing import alt, vega_lite_version, vl_convert
 from finetune_operator.report.figures import Figure, figures_of
 from finetune_operator.report.page import Page, page_of
-
-try:
-    import altair as alt
-    import vl_convert
-except ImportError as error:
-    raise ReportPackagesMissing(error.name) from error
 
 WIDTH = 960
 _GAP = 40
@@ -55,8 +49,7 @@ def report_png(report: Report, *, scale: float = 1.5) -> bytes:
     # Shared scales would give every plot the first one's axes.
     spec["resolve"] = {"scale": {"color": "independent"}, "legend": {"color": "independent"}}
     text = json.dumps(spec).replace("currentColor", _INK)
-    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    picture: bytes = vl_convert.vegalite_to_png(text, vl_version=version, scale=scale)
+    picture: bytes = vl_convert.vegalite_to_png(text, vl_version=vega_lite_version(), scale=scale)
     return picture
 
 

@@ -69,6 +69,10 @@ def test_no_secret_is_in_the_state_folder_or_in_a_report(
         assert "[hidden]" in said[0].output
     said += [cli("report", str(state)), cli("report", str(state), "--output", "json")]
     assert said[1].exit_code == 0, said[1].output
+    page = cli.folder / "report.html"
+    said.append(cli("report", str(state), "--output", str(page)))
+    assert said[-1].exit_code == 0, said[-1].output
+    assert canary.found_in(page.read_bytes()) == []
     assert canary.found_in(manifests.read_bytes())
     assert canary.found_below(state) == []
     assert canary.found_in(caplog.text, *(each.output for each in said)) == []
