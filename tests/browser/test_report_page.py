@@ -153,6 +153,24 @@ async def test_pointing_at_a_trial_shows_its_hyperparameters_as_text(
     await on_page(chromium, page_file("hostile"), look)
 
 
+async def test_pointing_at_a_line_lifts_it_out(chromium: Chromium, page_file: Files) -> None:
+    wide = "document.querySelectorAll('[data-plot=parallel] .mark-line path[stroke-width=\"4\"]').length"
+
+    async def look(page: Page) -> None:
+        place = await page.value("""(() => {
+            const line = document.querySelector('[data-plot=parallel] .mark-line path');
+            line.scrollIntoView({block: "center"});
+            const to = line.getPointAtLength(line.getTotalLength() * 0.13).matrixTransform(line.getScreenCTM());
+            return [to.x, to.y]; })()""")
+        assert await page.value(wide) == 0
+        await page.call("Input.dispatchMouseEvent", type="mouseMoved", x=place[0] - 40, y=place[1] - 40)
+        await page.call("Input.dispatchMouseEvent", type="mouseMoved", x=place[0], y=place[1])
+        await page.value("new Promise((done) => setTimeout(done, 100))")
+        assert await page.value(wide) == 1
+
+    await on_page(chromium, page_file("usual"), look)
+
+
 async def test_a_thousand_trials_stay_usable(chromium: Chromium, page_file: Files) -> None:
     async def look(page: Page) -> None:
         start = time.monotonic()

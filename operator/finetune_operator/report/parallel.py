@@ -48,35 +48,37 @@ def _corners(
 
 
 def parallel_coordinates(axes: Axes, dimensions: Sequence[Dimension], score: Dimension, lines: int) -> Any:
-    """The plot; a line that is clicked or pointed at stands out."""
-    order = [each.name for each in (*dimensions, score)]
-    ticks = [
-        {"x": d.name, "y": y, "label": label[:24]} for d in (*dimensions, score) for y, label in d.ticks()
-    ]
+    """The plot of so many lines; one that is pointed at stands out."""
+    shown = (*dimensions, score)
+    ticks = [{"x": d.name, "y": y, "label": label[:24]} for d in shown for y, label in d.ticks()]
     x = alt.X(
         "x:N",
-        sort=order,
+        sort=[each.name for each in shown],
         title=None,
         scale=alt.Scale(type="point", padding=0.35),
         axis=alt.Axis(labelAngle=0, grid=True, domain=False, ticks=False, orient="top", labelLimit=130),
     )
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[_NOT_THERE - 0.03, 1.03], nice=False))
-    gradient = list(GRADIENT) if axes.maximize else list(reversed(GRADIENT))
-    color = alt.Color(
-        "score:Q",
-        scale=alt.Scale(range=gradient, interpolate="lab"),
-        legend=None,
+    labels = (
+        alt.Chart(alt.InlineData(values=ticks))
+        .mark_text(align="left", dx=6, fontSize=10, color="currentColor")
+        .encode(x=x, y=y, text="label:N")
     )
+    drawn = _lines(axes, lines).encode(x=x, y=y)
+    return alt.layer(drawn, labels).properties(width="container", height=320)
+
+
+def _lines(axes: Axes, lines: int) -> Any:
+    """The lines without their places: the more there are, the fainter each is."""
+    gradient = list(GRADIENT) if axes.maximize else list(reversed(GRADIENT))
     pointed = alt.selection_point(name="pointed", fields=["i"], on="pointerover", clear="pointerout")
     faint = 0.75 if lines <= 40 else 0.4 if lines <= 200 else 0.2
-    drawn = (
+    return (
         alt.Chart(alt.NamedData(name=LINES))
         .mark_line(point=lines <= 200 and alt.OverlayMarkDef(size=18, opacity=0.6))
         .encode(
-            x=x,
-            y=y,
             detail="i:Q",
-            color=color,
+            color=alt.Color("score:Q", scale=alt.Scale(range=gradient, interpolate="lab"), legend=None),
             opacity=alt.condition(pointed, alt.value(1), alt.value(faint), empty=False),
             strokeWidth=alt.condition(pointed, alt.value(4), alt.value(1.6), empty=False),
             tooltip=[
@@ -88,9 +90,3 @@ def parallel_coordinates(axes: Axes, dimensions: Sequence[Dimension], score: Dim
         )
         .add_params(pointed)
     )
-    labels = (
-        alt.Chart(alt.InlineData(values=ticks))
-        .mark_text(align="left", dx=6, fontSize=10, color="currentColor")
-        .encode(x=x, y=y, text="label:N")
-    )
-    return alt.layer(drawn, labels).properties(width="container", height=320)
