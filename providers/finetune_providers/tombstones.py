@@ -20,6 +20,7 @@ from typing import Any
 
 from finetune_providers.base import JobSnapshot, JobState, MetricPoint
 from finetune_providers.errors import TransientProviderError
+from finetune_providers.plain_files import read_plain_file
 
 _TIMES = ("created_at", "finished_at")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -63,7 +64,7 @@ class Tombstones:
             TransientProviderError: The disk does not say so.
         """
         pattern = f"*-{_short(job_id)}" if self._named_by_key else _named(job_id)
-        return next((job for job in self._read(pattern) if job.job_id == job_id), None)
+        return next((job for job in self._read(pattern)[1] if job.job_id == job_id), None)
 
     def of_key(self, key: str) -> tuple[JobSnapshot, ...]:
         """The last states of the deleted jobs that were created with a key.
@@ -72,28 +73,38 @@ class Tombstones:
             TransientProviderError: The disk does not say so.
         """
         pattern = f"{_short(key)}-*" if self._named_by_key else "*"
-        return tuple(job for job in self._read(pattern) if job.key == key)
+        names, jobs = self._read(pattern)
+        if self._named_by_key and names and not jobs:
+            # A job was deleted that has this key: it must not be taken for one that never was.
+            raise TransientProviderError(
+                f"{self._folder / names[0]} is not what was written there of a deleted job: bring it back from a "
+                "copy, or see at the provider what became of the job and delete the file"
+            )
+        return tuple(job for job in jobs if job.key == key)
 
-    def _read(self, pattern: str) -> list[JobSnapshot]:
-        """What can be read of the records; a folder that was half restored must not hide all other jobs."""
+    def _read(self, pattern: str) -> tuple[list[str], list[JobSnapshot]]:
+        """The records' files, and what can be read of them.
+
+        A folder that was half restored must not hide all other jobs.
+        """
         try:
             # Not `glob`, to which a folder that cannot be read is an empty one.
             names = fnmatch.filter(sorted(os.listdir(self._folder)), f"{pattern}.json")
-            found = [_parsed((self._folder / name).read_bytes()) for name in names]
+            found = [_parsed(read_plain_file(self._folder / name)) for name in names]
         except (FileNotFoundError, NotADirectoryError):
-            return []
+            return [], []
         except OSError as error:
             # What was deleted must not be taken for what never was: it would be bought again.
             raise TransientProviderError(
                 f"it is not known which jobs were deleted, because {self._folder} cannot be read: {error.strerror}"
             ) from error
-        return [job for job in found if job is not None]
+        return names, [job for job in found if job is not None]
 
 
 def _parsed(written: bytes) -> JobSnapshot | None:
     try:
         return _job(json.loads(written))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

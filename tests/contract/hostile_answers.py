@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import threading
+import tracemalloc
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,8 +15,9 @@ import pytest
 from tests.fakes.hosted import HostedCompany
 from tests.fakes.http_server import Answer, Fault
 
+from finetune_providers import bounded
 from finetune_providers.base import JobRequest, Provider
-from finetune_providers.errors import ProviderError
+from finetune_providers.errors import AmbiguousProviderError, ProviderError, UnexpectedResponse
 
 DEEP = 200_000
 
@@ -33,6 +36,32 @@ HOSTILE_BODIES = {
         {"error": {"message": "x" * 10**6, "code": "x" * 10**6}, "id": "x" * 10**6}
     ).encode(),
 }
+
+GIGABYTE = 2**30
+_BLOCK = 2**22
+
+
+class EndlessAnswer:
+    """A gigabyte of spaces, which JSON may have before its value; counts what was sent of it."""
+
+    def __init__(self, kind: str) -> None:
+        self.sent = 0
+        heads = {"length": {"Content-Length": str(GIGABYTE)}, "gzip": {"Content-Encoding": "gzip"}}
+        self.headers = heads.get(kind, {})
+        self._pieces = packed_spaces() if kind == "gzip" else [b" " * 2**16] * (GIGABYTE // 2**16)
+
+    def pieces(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self.sent += len(piece)
+            yield piece
+
+
+def packed_spaces() -> list[bytes]:
+    """A gigabyte of spaces in a megabyte of gzip, in one piece."""
+    packer = zlib.compressobj(wbits=31)
+    begin = packer.compress(b" " * _BLOCK) + packer.flush(zlib.Z_FULL_FLUSH)
+    block = packer.compress(b" " * _BLOCK) + packer.flush(zlib.Z_FULL_FLUSH)
+    return [begin + block * (GIGABYTE // _BLOCK - 1)]
 
 
 class Elsewhere(ThreadingHTTPServer):
@@ -60,9 +89,14 @@ class Elsewhere(ThreadingHTTPServer):
 
 
 class HostileAnswersContract:
-    """An answer may spoil a call; it does nothing else. `operations` is that of HostedContract."""
+    """An answer may spoil a call; it does nothing else. `operations` is that of HostedContract.
+
+    Attributes:
+        unpacks: The company's HTTP client unpacks gzip.
+    """
 
     operations: Any
+    unpacks = True
 
     @pytest.fixture
     def elsewhere(self) -> Iterator[Elsewhere]:
@@ -119,3 +153,34 @@ class HostileAnswersContract:
                 await call()
         assert elsewhere.came == []
         gc.collect()
+
+    @pytest.mark.parametrize("status", [200, 400])
+    @pytest.mark.parametrize("kind", ["chunked", "length", "gzip"])
+    async def test_an_answer_of_a_gigabyte_is_not_read_to_its_end(
+        self,
+        server: HostedCompany,
+        calls: dict[str, Callable[[], Awaitable[object]]],
+        monkeypatch: pytest.MonkeyPatch,
+        kind: str,
+        status: int,
+    ) -> None:
+        most = 2 * 2**20  # for the time that it takes; the bound itself has a test of its own
+        monkeypatch.setattr(bounded, "MOST_BYTES", most)
+        endless = EndlessAnswer(kind)
+        for operation, call in calls.items():
+            endless.sent = 0
+            answer = Answer(endless.pieces(), status, endless.headers)
+            monkeypatch.setattr(server, "_spoiled", lambda fault, answer=answer: answer)
+            server.always(operation, Fault(status=status))
+            in_doubt = operation == self.operations.create
+            tracemalloc.start()
+            try:
+                with pytest.raises(AmbiguousProviderError if in_doubt else UnexpectedResponse) as caught:
+                    await call()
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            if kind != "gzip" or self.unpacks:
+                assert f"larger than {most:,} bytes" in str(caught.value)
+            assert peak < 32 * 2**20
+            assert endless.sent < 32 * 2**20

@@ -252,6 +252,11 @@ class ScenarioContract:
         assert len(await world.trials()) < 6
         for trial in await world.trials():
             assert trial.phase in {TrialPhase.SUCCEEDED, TrialPhase.CANCELLED}
+        cancelled = [trial.name for trial in await world.trials() if trial.phase is TrialPhase.CANCELLED]
+        assert all(name in ready(sweep)[2] for name in cancelled)
+        assert (await world.event_reasons()).count("Succeeded") == 1 + len(await world.trials()) - len(
+            cancelled
+        )
 
     async def test_failed_trials_are_counted_and_end_the_sweep(self, world: World) -> None:
         world.company.fails = lambda _: "loss is not finite"

@@ -287,6 +287,20 @@ class StoreContract:
         written = await store.write_trial_status(trial, TrialStatus(phase=TrialPhase.TRAINING))
         assert await store.list_trials(sweep_key) == (written,)
 
+    async def test_an_annotation_is_added_to_the_others(self, store: Store, trial: FinetuneTrial) -> None:
+        first = await store.annotate_trial(trial, {"example.org/a": "1"})
+        second = await store.annotate_trial(first, {"example.org/b": "2"})
+        assert second.metadata.annotations == {"example.org/a": "1", "example.org/b": "2"}
+        assert (second.spec, second.status) == (trial.spec, trial.status)
+        assert await store.get_trial(key_of(second)) == second
+
+    async def test_an_annotation_is_not_added_to_what_changed_since(
+        self, store: Store, trial: FinetuneTrial
+    ) -> None:
+        await store.write_trial_status(trial, TrialStatus(phase=TrialPhase.TRAINING))
+        with pytest.raises(Conflict):
+            await store.annotate_trial(trial, {"example.org/a": "1"})
+
     async def test_a_finalizer_is_added_once(
         self, store: Store, sweep: FinetuneSweep, sweep_key: Key
     ) -> None:
@@ -458,6 +472,16 @@ class StoreContract:
         with pytest.raises(Refused, match=CONFIG_MAP):
             await store.write_output(sweep, CONFIG_MAP, {"model": "ft:1"})
         assert await store.get_config_map(namespace, CONFIG_MAP) == CONFIG_MAP_DATA
+
+    async def test_a_sweep_takes_over_the_output_of_its_predecessor_of_the_same_name(
+        self, store: Store, sweep: FinetuneSweep, namespace: str
+    ) -> None:
+        await store.write_output(sweep, "support-model", {"model": "ft:1", "score": "0.8"})
+        again = sweep.model_copy(
+            update={"metadata": sweep.metadata.model_copy(update={"uid": "another-uid"})}
+        )
+        await store.write_output(again, "support-model", {"model": "ft:2"})
+        assert await store.get_config_map(namespace, "support-model") == {"model": "ft:2"}
 
     async def test_recording_an_event_changes_nothing(
         self, store: Store, sweep: FinetuneSweep, trial: FinetuneTrial

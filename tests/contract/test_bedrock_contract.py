@@ -15,6 +15,7 @@ from finetune_providers.registry import create
 
 
 class TestBedrock(HostedContract):
+    unpacks = False  # botocore takes an answer as it comes
     operations = Operations(
         create="create", observe="list", cancel="stop", answer="converse", upload="put", deploy="deploy"
     )

@@ -89,6 +89,7 @@ class Company:
     delete_fault: ProviderError | None = None
     data_fault: ProviderError | None = None
     delete_data_fault: ProviderError | None = None
+    cancel_fault: ProviderError | None = None
     deploy_fault: ProviderError | None = None
     undeploy_fault: ProviderError | None = None
     deploy_looks: int = 0
@@ -216,6 +217,8 @@ class CompanyProvider:
         return {job_id: job for job_id, job in seen.items() if job is not None}
 
     async def cancel(self, job_id: str) -> None:
+        if self._company.cancel_fault is not None:
+            raise self._company.cancel_fault
         job = self._company.jobs.get(job_id)
         if job is None:
             raise JobNotFound(f"there is no job {job_id}")

@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import Message as Headers
@@ -75,7 +75,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """What goes back. `body` is sent as JSON unless it is bytes."""
+    """What goes back. `body` is sent as JSON unless it is bytes, or an iterator of the pieces of an endless answer."""
 
     body: Any = None
     status: int = 200
@@ -328,6 +328,9 @@ def _read_body(handler: BaseHTTPRequestHandler) -> bytes | None:
 
 
 def _send(handler: BaseHTTPRequestHandler, answer: Answer, content_type: str) -> None:
+    if isinstance(answer.body, Iterator):
+        _send_pieces(handler, answer, content_type)
+        return
     content = b"" if answer.body is None else answer.encoded()
     handler.send_response(answer.status)
     headers = {"Content-Type": content_type, **answer.headers}
@@ -338,3 +341,19 @@ def _send(handler: BaseHTTPRequestHandler, answer: Answer, content_type: str) ->
     handler.end_headers()
     if handler.command != "HEAD" and answer.status != 204:
         handler.wfile.write(content)
+
+
+def _send_pieces(handler: BaseHTTPRequestHandler, answer: Answer, content_type: str) -> None:
+    """Send pieces as they come: chunked, where no length is claimed, until the client goes away."""
+    handler.send_response(answer.status)
+    chunked = "Content-Length" not in answer.headers
+    headers = {"Content-Type": content_type, **answer.headers}
+    if chunked:
+        headers["Transfer-Encoding"] = "chunked"
+    for name, value in headers.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    for piece in answer.body:
+        handler.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+    if chunked:
+        handler.wfile.write(b"0\r\n\r\n")

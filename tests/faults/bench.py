@@ -1,10 +1,11 @@
 """Kills operators at random moments, a thousand times, and counts what went wrong: `make bench-faults`.
 
-Every write to the API server and every call to a company is as likely a moment as any other, before it is carried out
-and after. A fifth of the kills come by the clock instead, whatever goes on then, and every second round is
-`finetune run` over a folder. What a person is asked is answered as the company's console says.
+Every write to the API server and every call to a company is as likely a moment as any other of its place, before it is
+carried out and after. A fifth of the kills come by the clock instead, whatever goes on then. Rounds over a real API
+server alternate with rounds of `finetune run` over a folder; in some, people delete the sweeps amid it all. What a
+person is asked is answered as the company's console says.
 
-The seed chooses providers and moments. Two runs of one seed differ all the same, as threads and processes do.
+The seed chooses moments. Two runs of one seed differ all the same, as threads and processes do.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.folder_world import FolderWorld
+from tests.faults.local import LOCAL
 from tests.faults.moments import Moment, Moments
 from tests.faults.nursery import Nursery
 from tests.faults.oracle import Findings
@@ -29,17 +32,45 @@ from tests.faults.world import World
 from controlplane.binaries import ensure_binaries
 from controlplane.plane import ControlPlane
 
-FOLDER = ("folder",)
+CLUSTER, DELETED, FOLDER = "cluster", "cluster, deleted", "folder"
+
+
+@dataclass(frozen=True)
+class Round:
+    """Sweeps that live through kills.
+
+    Attributes:
+        how: Over which store, and whether the sweeps are deleted.
+        kinds: The types of their providers.
+    """
+
+    how: str
+    kinds: tuple[str, ...]
+
+
 ROUNDS = (
-    *(("OpenAI", "Bedrock"), FOLDER),
-    *(("AzureOpenAI", "Cohere"), FOLDER),
-    *(("VertexAI", "GoogleAIStudio"), FOLDER),
-    *(("OpenAI", "AzureOpenAI"), FOLDER),
-    *(("Bedrock", "VertexAI"), FOLDER),
-    *(("Cohere", "GoogleAIStudio"), FOLDER),
+    Round(CLUSTER, ("OpenAI", "Bedrock")),
+    Round(FOLDER, ("OpenAI",)),
+    Round(DELETED, ("Cohere", "VertexAI")),
+    Round(FOLDER, ("Bedrock",)),
+    Round(CLUSTER, ("AzureOpenAI", "Cohere")),
+    Round(FOLDER, ("VertexAI",)),
+    Round(CLUSTER, (LOCAL,)),
+    Round(FOLDER, ("Cohere",)),
+    Round(DELETED, ("OpenAI", "AzureOpenAI")),
+    Round(FOLDER, ("GoogleAIStudio",)),
+    Round(CLUSTER, ("VertexAI", "GoogleAIStudio")),
+    Round(FOLDER, ("AzureOpenAI",)),
+    Round(DELETED, ("Bedrock", "GoogleAIStudio")),
+    Round(FOLDER, (LOCAL,)),
+    Round(DELETED, (LOCAL,)),
 )
-MOMENTS_BETWEEN_KILLS = 16.0
 BY_THE_CLOCK = 0.2
+MOMENTS_BETWEEN_KILLS = 7.0
+WITHIN_S, OF_LOCAL_WITHIN_S = 2.5, 10.0
+"""How long a process may live whose death comes by the clock; libraries that train take seconds to load."""
+LONG_TRAINING_S = 5000.0
+PATIENCE_S = 600.0
 CRDS = Path(__file__).parents[2] / "crds"
 
 
@@ -52,7 +83,7 @@ class Tally:
         stores: Kills by the store over which the process worked.
         where: Kills by the place at which it was seen, or by the clock.
         steps: Kills by what was called.
-        rounds: Sweeps that were begun, by type of provider.
+        sweeps: Sweeps by the type of their provider and by how they lived.
         trials: Trials in all.
         jobs: Jobs that were sold in all.
         asked: Questions to a person.
@@ -63,37 +94,57 @@ class Tally:
     stores: Counter[str] = field(default_factory=Counter)
     where: Counter[str] = field(default_factory=Counter)
     steps: Counter[str] = field(default_factory=Counter)
-    rounds: Counter[str] = field(default_factory=Counter)
+    sweeps: Counter[tuple[str, str]] = field(default_factory=Counter)
     trials: int = 0
     jobs: int = 0
     asked: int = 0
     findings: Findings = field(default_factory=Findings)
 
 
-def _counts(moment: Moment) -> bool:
+def _writes(moment: Moment) -> bool:
     """Not what an operator reads when it starts, which would be most of its moments."""
-    return moment.place != "api" or moment.call.method != "GET"
+    return moment.place == "api" and moment.call.method != "GET"
+
+
+def _asks_a_company(moment: Moment) -> bool:
+    return moment.place != "api"
 
 
 class Killer:
-    """Kills at random, again after each start."""
+    """Kills at random, again after each start, until it has killed often enough.
+
+    Attributes:
+        kills: How often it did.
+    """
 
     def __init__(
-        self, world: World | FolderWorld, moments: Moments, rng: random.Random, tally: Tally
+        self,
+        world: World | FolderWorld,
+        kinds: tuple[str, ...],
+        rng: random.Random,
+        tally: Tally,
+        *,
+        most: int,
     ) -> None:
-        self._world, self._moments, self._rng, self._tally = world, moments, rng, tally
+        self.kills = 0
+        self._world, self._rng, self._tally, self._most = world, rng, tally, most
+        self._moments: Moments = world.moments
+        self._places: list[Callable[[Moment], bool]] = [_writes] if isinstance(world, World) else []
+        self._places += [_asks_a_company] * (kinds != (LOCAL,))
+        self._within_s = OF_LOCAL_WITHIN_S if kinds == (LOCAL,) else WITHIN_S
         self._timer: threading.Timer | None = None
 
     def begin(self) -> None:
         """A process was started: choose when it dies."""
         self.end()
-        if self._rng.random() < BY_THE_CLOCK:
-            self._timer = threading.Timer(self._rng.uniform(0.05, 2.5), self._by_the_clock)
+        if self.kills >= self._most:
+            return
+        if not self._places or self._rng.random() < BY_THE_CLOCK:
+            self._timer = threading.Timer(self._rng.uniform(0.05, self._within_s), self._by_the_clock)
             self._timer.start()
             return
-        between = MOMENTS_BETWEEN_KILLS if isinstance(self._world, World) else MOMENTS_BETWEEN_KILLS / 3
-        skip = int(self._rng.expovariate(1 / between))
-        self._moments.at(_counts, self._at_a_moment, skip=skip)
+        skip = int(self._rng.expovariate(1 / MOMENTS_BETWEEN_KILLS))
+        self._moments.at(self._rng.choice(self._places), self._at_a_moment, skip=skip)
 
     def end(self) -> None:
         """Kill no more."""
@@ -108,91 +159,105 @@ class Killer:
     def _at_a_moment(self, moment: Moment) -> bool:
         if not self._world.kill():
             return False
-        self._note(
-            "at the API server" if moment.place == "api" else "at a company", f"{moment.step}, {moment.when}"
-        )
+        place = "at the API server" if moment.place == "api" else "at a company"
+        self._note(place, f"{moment.step}, {moment.when}")
         return True
 
     def _note(self, where: str, what: str) -> None:
+        self.kills += 1
         self._tally.kills += 1
-        store = (
-            "`finetune operator` on a real API server"
-            if isinstance(self._world, World)
-            else "`finetune run` on a folder"
-        )
-        self._tally.stores[store] += 1
+        over_api = isinstance(self._world, World)
+        command = "`finetune operator` on a real API server" if over_api else "`finetune run` on a folder"
+        self._tally.stores[command] += 1
         self._tally.where[where] += 1
         self._tally.steps[what] += 1
 
 
-def cluster_round(
+def cluster_round(world: World, which: Round, *, most: int, rng: random.Random, tally: Tally) -> None:
+    """Sweeps whose operator is killed again and again until they end, or are deleted and gone."""
+    deleted = which.how == DELETED
+    world.apply(*which.kinds, trials=rng.randint(2, 4), parallel=rng.randint(1, 3))
+    for server in world.servers.values():
+        server.training_s = LONG_TRAINING_S if deleted else server.training_s
+    killer, last, enough = (
+        Killer(world, which.kinds, rng, tally, most=most),
+        None,
+        rng.randint(1, max(1, most // 2)),
+    )
+
+    def again() -> None:
+        nonlocal last
+        if deleted and killer.kills >= enough:
+            world.delete_sweeps()
+        if world.operator is not last:
+            last = world.operator
+            killer.begin()
+
+    ends = world.is_gone if deleted else world.settled
+    ended = world.run(ends, within_s=PATIENCE_S, look=again)
+    killer.end()
+    # Nobody is killed any more: what stands still now stands still for ever.
+    ended = ended or world.run(ends, within_s=120.0)
+    found = world.judge_deletion() if deleted else world.judge()
+    if not ended:
+        found.stuck.append(f"{which}: {world.states()}\n{world.log()}")
+    _enter(tally, which, found, trials=len(world.ever), jobs=sum(each.count for each in world.books()))
+    tally.asked += len(world.person.asked)
+
+
+def folder_round(world: FolderWorld, which: Round, *, most: int, rng: random.Random, tally: Tally) -> None:
+    """A sweep of `finetune run`, which is killed again and again until it ends."""
+    killer = Killer(world, which.kinds, rng, tally, most=most)
+    ended = world.run(within_s=PATIENCE_S, started=killer.begin)
+    killer.end()
+    ended = ended or world.run(within_s=120.0)
+    found = world.judge()
+    if not ended:
+        found.stuck.append(f"{which}: exit codes {world.codes}\n{world.log.read_text('utf-8')[-3000:]}")
+    _enter(tally, which, found, trials=len(world.trials()), jobs=world.books().count)
+    tally.asked += len(world.asked)
+
+
+def _enter(tally: Tally, which: Round, found: Findings, *, trials: int, jobs: int) -> None:
+    tally.findings.add(found)
+    tally.sweeps.update((kind, which.how) for kind in which.kinds)
+    tally.trials += trials
+    tally.jobs += jobs
+
+
+def one_round(
+    which: Round,
+    *,
+    most: int,
+    rng: random.Random,
+    tally: Tally,
     plane: ControlPlane,
     nursery: Nursery,
     folder: Path,
-    *,
-    kinds: tuple[str, ...],
-    rng: random.Random,
-    tally: Tally,
 ) -> None:
-    """Sweeps at some companies, whose operator is killed again and again until they end."""
-    with World(plane, nursery, folder) as world:
-        world.apply(*kinds, trials=rng.randint(3, 5), parallel=rng.randint(1, 3))
-        killer, last = Killer(world, world.moments, rng, tally), None
-
-        def again() -> None:
-            nonlocal last
-            if world.operator is not last:
-                last = world.operator
-                killer.begin()
-
-        ended = world.run(within_s=600.0, look=again)
-        killer.end()
-        # Nobody is killed any more: what stands still now stands still for ever.
-        ended = ended or world.run(within_s=120.0)
-        found = world.judge()
-        if not ended:
-            found.stuck.append(f"{kinds}: {world.states()}\n{world.log()}")
-        tally.findings.add(found)
-        tally.rounds.update(kinds)
-        tally.trials += len(world.trials())
-        tally.jobs += sum(len(server.jobs) for server in world.servers.values())
-        tally.asked += len(world.person.asked)
-
-
-def folder_round(nursery: Nursery, folder: Path, *, rng: random.Random, tally: Tally) -> None:
-    """A sweep of `finetune run`, which is killed again and again until it ends."""
-    kind = rng.choice(["OpenAI", "Bedrock", "GoogleAIStudio", "Cohere"])
-    with FolderWorld(kind, nursery, folder, trials=4, parallel=2) as world:
-        killer = Killer(world, world.moments, rng, tally)
-        ended = world.run(within_s=600.0, started=killer.begin)
-        killer.end()
-        ended = ended or world.run(within_s=120.0)
-        found = world.judge()
-        if not ended:
-            found.stuck.append(f"folder with {kind}: exit codes {world.codes}")
-        tally.findings.add(found)
-        tally.rounds[f"{kind}, in a folder"] += 1
-        tally.trials += len(world.trials())
-        tally.jobs += len(world.server.jobs)
-        tally.asked += len(world.asked)
+    """One round with at most so many kills."""
+    if which.how == FOLDER:
+        (kind,) = which.kinds
+        with FolderWorld(kind, nursery, folder, trials=rng.randint(3, 4), parallel=2) as in_folder:
+            folder_round(in_folder, which, most=most, rng=rng, tally=tally)
+    else:
+        with World(plane, nursery, folder) as in_cluster:
+            cluster_round(in_cluster, which, most=most, rng=rng, tally=tally)
 
 
 def bench(kills: int, seed: int, *, nursery: Nursery, plane: ControlPlane, folder: Path) -> Tally:
     """Rounds until so many kills were made."""
     rng, tally, number = random.Random(seed), Tally(), 0
     began = time.monotonic()
+    share = -(-kills // len(ROUNDS))
     while tally.kills < kills:
-        kinds = ROUNDS[number % len(ROUNDS)]
+        which = ROUNDS[number % len(ROUNDS)]
         place = folder / f"round-{number}"
-        if kinds == FOLDER:
-            folder_round(nursery, place, rng=rng, tally=tally)
-        else:
-            cluster_round(plane, nursery, place, kinds=kinds, rng=rng, tally=tally)
+        # What one round could not use up, as its sweeps had ended, the next may.
+        most = min(share * (number + 1) - tally.kills, kills - tally.kills) if number < len(ROUNDS) else share
+        one_round(which, most=most, rng=rng, tally=tally, plane=plane, nursery=nursery, folder=place)
         number += 1
-        print(
-            f"round {number} ({', '.join(kinds)}): {tally.kills} kills, findings: {tally.findings}",
-            flush=True,
-        )
+        print(f"round {number} ({which}): {tally.kills} kills, findings: {tally.findings}", flush=True)
         write_report(tally, seed=seed, seconds=time.monotonic() - began)
     return tally
 

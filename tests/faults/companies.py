@@ -125,7 +125,10 @@ def was_cancelled(server: HostedCompany, job: Job) -> bool:
 def deployments(server: HostedCompany) -> list[str]:
     """The names of the machines that cost by the hour."""
     with server.lock:
-        return sorted(getattr(server, "deployments", {}))
+        names = list(getattr(server, "deployments", {}))
+        # Azure's server remembers those that were.
+        still_there = getattr(server, "hosted", lambda name: name)
+        return sorted(name for name in names if still_there(name) is not None)
 
 
 def uploads(server: HostedCompany) -> list[str]:

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.hosted_world import COMPANIES, EXAMPLES, QUICK, SPEED, _answers
-from tests.faults.companies import jobs_by_run_key, watch_company
+from tests.contract.finetune_process import kill_below
+from tests.fakes.hosted import HostedCompany
+from tests.faults.books import Books, books_of, books_of_machine
+from tests.faults.companies import watch_company
+from tests.faults.local import LOCAL, local_manifests
 from tests.faults.moments import Moment, Moments
 from tests.faults.nursery import Child, Nursery
 from tests.faults.oracle import Findings, judge_jobs, judge_remains, judge_trials
@@ -29,42 +33,58 @@ class FolderWorld:
 
     Attributes:
         moments: Everything that the process asks of the company.
-        server: The company.
         asked: What was answered to the trials that asked.
         kills: How many processes were killed at work.
         codes: What processes ended with by themselves.
     """
 
     def __init__(
-        self, kind: str, nursery: Nursery, folder: Path, *, trials: int = 2, parallel: int = 2
+        self,
+        kind: str,
+        nursery: Nursery,
+        folder: Path,
+        *,
+        trials: int = 2,
+        parallel: int = 2,
+        slots: int = 8,
     ) -> None:
         self.kind = kind
         self.folder = folder
         self.state = folder / "state"
         self.log = folder / "run.log"
         self.moments = Moments()
-        self.server = COMPANIES[kind].server(speed=SPEED)
+        self._server = None if kind == LOCAL else COMPANIES[kind].server(speed=SPEED)
         self.asked: dict[str, str] = {}
         self.kills = 0
         self.codes: list[int] = []
         self.ever: dict[str, str] = {}
         self.process: Child | None = None
         self._nursery = nursery
+        self._slots = slots
         self._limits = {"maxTrials": trials, "parallelTrials": parallel}
 
     def __enter__(self) -> FolderWorld:
         self.folder.mkdir(parents=True, exist_ok=True)
+        manifests = local_manifests(self.folder / "tiny") if self.kind == LOCAL else self._hosted()
+        for manifest in manifests:
+            if manifest["kind"] == "FinetuneSweep":
+                manifest["spec"] |= {"search": {"method": "Random", "seed": 7}, "limits": self._limits}
+        text = "---\n".join(dump_yaml(each) for each in manifests)
+        (self.folder / "sweep.yaml").write_text(text, "utf-8")
+        return self
+
+    def _hosted(self) -> list[Raw]:
+        """The example's manifests, led to a new server."""
         self.server.__enter__()
         watch_company(self.kind, self.server, self.moments)
         manifests = load_yaml_documents((EXAMPLES / f"{FILES[self.kind]}.yaml").read_text(encoding="utf-8"))
         self.server.exam = _answers(manifests)
         company = COMPANIES[self.kind]
         for manifest in manifests:
-            if manifest["kind"] == "FinetuneSweep":
-                manifest["spec"] |= {"search": {"method": "Random", "seed": 7}, "limits": self._limits}
             if manifest["kind"] == "FinetuneProvider":
                 spec = manifest["spec"]
                 spec |= {**company.spec(self.server), "options": QUICK, "requestsPerMinute": 6000}
+                spec["maxConcurrentJobs"] = self._slots
                 name = spec["credentialsSecretRef"]["name"]
         secret = {
             "apiVersion": "v1",
@@ -72,15 +92,21 @@ class FolderWorld:
             "metadata": {"name": name},
             "stringData": dict(company.secret(self.server)),
         }
-        text = "---\n".join(dump_yaml(each) for each in [*manifests, secret])
-        (self.folder / "sweep.yaml").write_text(text, "utf-8")
-        return self
+        return [*manifests, secret]
+
+    @property
+    def server(self) -> HostedCompany:
+        """The company."""
+        assert self._server is not None, "Local has no server"
+        return self._server
 
     def __exit__(self, *_: object) -> None:
         self.moments.clear()
         if self.process is not None:
             self.process.kill()
-        self.server.__exit__(None, None, None)
+        kill_below(self.folder)
+        if self._server is not None:
+            self._server.__exit__(None, None, None)
 
     def start(self, **limits: int) -> None:
         """Run the command again."""
@@ -134,13 +160,18 @@ class FolderWorld:
     def judge(self) -> Findings:
         """What is wrong at the end."""
         trials = self.trials()
-        found = judge_jobs([self.server], trials)
-        found.add(judge_remains([self.server]))
+        books = [self.books()]
+        found = judge_jobs(books, trials)
+        found.add(judge_remains(books))
         ((_, sweep),) = self.documents("sweep.yaml")
         found.add(judge_trials(sweep, trials, ever=self.ever))
         if sweep["status"].get("phase") not in {"Succeeded", "Failed"}:
             found.stuck.append(f"sweep: {sweep['status']}")
         return found
+
+    def books(self) -> Books:
+        """What was sold."""
+        return books_of_machine(self.state / "work") if self._server is None else books_of(self._server)
 
     def _answer(self) -> None:
         """What a person writes into the files of trials while no process runs."""
@@ -149,7 +180,7 @@ class FolderWorld:
             status = trial.get("status") or {}
             entry = status.get("create") or {}
             if status.get("reason") == "CreateOutcomeUnknown" and status.get("phase") == "Stalled":
-                jobs = jobs_by_run_key(self.server).get(trial["spec"]["runKey"], [])
+                jobs = self.books().sold.get(trial["spec"]["runKey"], ())
                 what = f"adopt={jobs[0].job_id}" if jobs else "retry"
                 self.asked[trial["metadata"]["name"]] = what
                 annotations = trial["metadata"].setdefault("annotations", {})

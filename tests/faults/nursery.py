@@ -220,9 +220,10 @@ def _log_in_without_entra() -> None:
     """Microsoft Entra is asked over TLS alone: who logs in there is all that is left out."""
     from tests.fakes.azure_openai_server import AzureOpenAIServer, Identity
 
-    from finetune_providers import azure_openai
+    from finetune_providers.azure_openai import provider
 
-    azure_openai.credential_of = lambda config: Identity(AzureOpenAIServer.secret)  # type: ignore[assignment]
+    assert callable(provider.credential_of), "it moved: whoever logs in must be replaced where it is used"
+    provider.credential_of = lambda config: Identity(AzureOpenAIServer.secret)
 
 
 def _exit_file(log: Path, pid: int) -> Path:

@@ -14,9 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
-from tests.fakes.hosted import HostedCompany
+from tests.faults.books import Books
 from tests.faults.cluster_api import Raw
-from tests.faults.companies import deployments, is_running, jobs_by_run_key, uploads, was_cancelled
 
 TERMINAL = {"Succeeded", "Failed", "EarlyStopped", "Cancelled"}
 
@@ -40,33 +39,46 @@ class Findings:
             getattr(self, each.name).extend(getattr(other, each.name))
 
 
-def judge_jobs(servers: Iterable[HostedCompany], trials: Iterable[Raw]) -> Findings:
-    """Every job belongs to one trial that knows it, or was cancelled; nothing goes on."""
+def judge_jobs(books: Iterable[Books], trials: Iterable[Raw]) -> Findings:
+    """Every job belongs to one trial that knows it, or was cancelled; none was bought twice, none goes on."""
     found, by_key = Findings(), {trial["spec"]["runKey"]: trial for trial in trials}
-    for server in servers:
-        who = type(server).__name__
-        for key, jobs in jobs_by_run_key(server).items():
-            ids = [job.job_id for job in jobs]
-            if len(ids) > 1:
-                found.bought_twice.append(f"{who}: {ids} for {key}")
+    for each in books:
+        for key, jobs in each.sold.items():
             trial = by_key.get(key)
             known = None if trial is None else (trial["status"].get("create") or {}).get("externalId")
             found.lost += [
-                f"{who}: {job.job_id} of {key}, known is {known}"
+                f"{each.who}: {job.job_id} of {key}, known is {known}"
                 for job in jobs
-                if job.job_id != known and not was_cancelled(server, job)
+                if job.job_id != known and not job.cancelled
             ]
-            found.leaked += [f"{who}: {job.job_id} goes on" for job in jobs if is_running(server, job)]
+        found.add(_judge_purchases(each))
     return found
 
 
-def judge_remains(servers: Iterable[HostedCompany]) -> Findings:
+def judge_remains(books: Iterable[Books]) -> Findings:
     """Nothing that was made for a sweep is left."""
     found = Findings()
-    for server in servers:
-        who = type(server).__name__
-        found.leaked += [f"{who}: deployment {name}" for name in deployments(server)]
-        found.leaked += [f"{who}: upload {name}" for name in uploads(server)]
+    for each in books:
+        found.leaked += [f"{each.who}: deployment {name}" for name in each.deployments]
+        found.leaked += [f"{each.who}: upload {name}" for name in each.uploads]
+    return found
+
+
+def judge_deletion(books: Iterable[Books]) -> Findings:
+    """What a deleted sweep's trials bought has ended, once each, and nothing of it is left."""
+    books = list(books)
+    found = judge_remains(books)
+    for each in books:
+        found.add(_judge_purchases(each))
+    return found
+
+
+def _judge_purchases(books: Books) -> Findings:
+    found = Findings()
+    for key, jobs in books.sold.items():
+        if len(jobs) > 1:
+            found.bought_twice.append(f"{books.who}: {[job.job_id for job in jobs]} for {key}")
+        found.leaked += [f"{books.who}: {job.job_id} goes on" for job in jobs if job.running]
     return found
 
 

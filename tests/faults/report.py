@@ -30,7 +30,7 @@ def table(tally: Tally, *, seed: int, seconds: float) -> str:
         *((f"kills of {store}", count) for store, count in tally.stores.most_common()),
         *((f"kills {where}", count) for where, count in tally.where.most_common()),
         ("different steps killed at", len(tally.steps)),
-        ("sweeps", sum(tally.rounds.values())),
+        ("sweeps", sum(tally.sweeps.values())),
         ("trials", tally.trials),
         ("jobs sold", tally.jobs),
         ("questions to a person", tally.asked),
@@ -40,12 +40,23 @@ def table(tally: Tally, *, seed: int, seconds: float) -> str:
         ),
     ]
     lines = ["| counted | number |", "| --- | ---: |", *(f"| {name} | {number} |" for name, number in rows)]
-    sweeps = ", ".join(f"{kind} {count}" for kind, count in sorted(tally.rounds.items()))
     lines += [
         "",
-        f"Seed {seed}, {seconds / 60:.0f} minutes, {datetime.now(UTC):%Y-%m-%d}. Sweeps by provider: {sweeps}.",
+        f"Seed {seed}, {seconds / 60:.0f} minutes, {datetime.now(UTC):%Y-%m-%d}.",
+        "",
+        *_sweeps(tally),
     ]
     return "\n".join(lines)
+
+
+def _sweeps(tally: Tally) -> list[str]:
+    """Which sweeps they were."""
+    kinds, how = sorted({kind for kind, _ in tally.sweeps}), sorted({how for _, how in tally.sweeps})
+    return [
+        f"| sweeps | {' | '.join(how)} |",
+        f"| --- |{' ---: |' * len(how)}",
+        *(f"| {kind} | {' | '.join(str(tally.sweeps[kind, each]) for each in how)} |" for kind in kinds),
+    ]
 
 
 def write_report(tally: Tally, *, seed: int, seconds: float) -> None:

@@ -77,6 +77,28 @@ def test_a_deletion_that_is_cut_off_still_ends_every_job(world: World, name: str
     nothing_goes_on(world)
 
 
+@pytest.mark.parametrize("fault", [DROPPED, refused(403)], ids=["away", "refuses"])
+def test_a_deletion_waits_for_a_company_and_says_so_and_then_cancels(world: World, fault: Fault) -> None:
+    world.apply("OpenAI")
+    server = world.servers["OpenAI"]
+    server.training_s = 1e6
+    assert world.run(lambda: sum(t.get("status", {}).get("phase") == "Training" for t in world.trials()) == 2)
+    server.always("*", fault)
+    world.api.delete("FinetuneSweep", world.sweeps[0])
+
+    def says_so() -> bool:
+        told = [trial["status"]["reason"] == "ReleaseBlocked" for trial in world.trials()]
+        sweep = str(world.api.find("FinetuneSweep", world.sweeps[0]))
+        return told == [True, True] and "'reason': 'Deleting'" in sweep and "deletionPolicy: Orphan" in sweep
+
+    assert world.run(says_so), f"{world.states()}\n{world.log()}"
+    world.kill()
+    assert not any(job.cancelled_s for job in server.jobs.values())
+    server.always("*", None)
+    assert world.run(lambda: not world.api.list("FinetuneSweep") and not world.api.list("FinetuneTrial"))
+    nothing_goes_on(world)
+
+
 def test_a_deleted_trial_whose_purchase_was_cut_off_leaves_no_job(world: World) -> None:
     world.apply("OpenAI", trials=1)
     server = world.servers["OpenAI"]

@@ -11,6 +11,8 @@ from tests.faults.folder_world import FolderWorld
 from tests.faults.moments import When, step
 from tests.faults.nursery import Nursery
 
+from finetune_operator.cli.exits import ExitCode
+
 ALL = ("OpenAI", "AzureOpenAI", "VertexAI", "GoogleAIStudio", "Bedrock", "Cohere")
 Make = Callable[[str], FolderWorld]
 
@@ -72,6 +74,17 @@ def test_a_run_that_gets_no_memory_goes_on_once_there_is_some(folder_world: Make
     world.process.kill()
     ends_well(world)
     assert len(world.server.jobs) == 2
+
+
+@pytest.mark.parametrize("kind", ["OpenAI", "VertexAI"])
+def test_a_run_whose_only_slot_is_held_by_a_stalled_trial_ends_and_asks(
+    nursery: Nursery, tmp_path: Path, kind: str
+) -> None:
+    with FolderWorld(kind, nursery, tmp_path / "folder", slots=1) as world:
+        world.moments.at(step("create", When.ARRIVED), world.kill)
+        ends_well(world)
+        assert ExitCode.NEEDS_A_PERSON in world.codes
+        assert list(world.asked.values()) == ["retry"]
 
 
 def test_two_runs_of_one_folder_are_not_at_work_at_once(folder_world: Make) -> None:

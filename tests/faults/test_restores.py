@@ -7,6 +7,7 @@ import copy
 import pytest
 from tests.faults.cluster_api import Raw
 from tests.faults.endings import ends_well, nothing_goes_on
+from tests.faults.moments import When, step
 from tests.faults.world import World
 
 KINDS = ("FinetuneProvider", "FinetuneSweep", "FinetuneTrial")
@@ -75,8 +76,7 @@ def test_restored_objects_with_new_uids_buy_nothing_again(world: World, status: 
     bring_back(world, objects, status=status)
     for server in world.servers.values():
         server.finish_training()
-    # What was uploaded lies under the name of the sweep that was: see the test that is expected to fail.
-    ends_well(world, data_may_stay=True)
+    ends_well(world)
     assert {kind: len(server.jobs) for kind, server in world.servers.items()} == {"OpenAI": 2, "Bedrock": 2}
 
 
@@ -88,6 +88,23 @@ def test_a_status_that_is_lost_in_place_buys_nothing_again(world: World) -> None
     for server in world.servers.values():
         server.finish_training()
     ends_well(world)
+
+
+def test_a_second_attempt_is_not_made_again_though_its_status_is_lost(world: World) -> None:
+    world.apply("OpenAI", trials=1)
+    server = world.servers["OpenAI"]
+    server.training_s = 2000.0
+    trap = world.moments.at(step("create", When.ARRIVED), world.kill)
+    assert world.run(lambda: trap.wait(0.0) and any(_trains(trial) for trial in world.trials())), world.log()
+    world.kill()
+    (trial,) = world.trials()
+    assert trial["status"]["create"]["attempt"] == 2
+    objects = back_up(world)
+    wipe_out(world)
+    bring_back(world, objects, status=False)
+    server.finish_training()
+    ends_well(world)
+    assert len(server.jobs) == 1
 
 
 def test_objects_without_annotations_labels_and_finalizers_go_on(world: World) -> None:
@@ -120,11 +137,10 @@ def test_trials_that_came_back_before_their_sweep_wait_for_it(world: World) -> N
         )
     for server in world.servers.values():
         server.finish_training()
-    ends_well(world, data_may_stay=True)
+    ends_well(world)
     assert len(world.servers["OpenAI"].jobs) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="uploads are named by the sweep's UID, which a restore changes")
 def test_what_was_uploaded_before_a_restore_is_deleted_at_the_end(world: World) -> None:
     amid_training(world, "OpenAI")
     objects = back_up(world)

@@ -11,12 +11,15 @@ from typing import Any
 
 from tests.cluster.hosted_world import COMPANIES, EXAMPLES, QUICK, SPEED, Company, _answers
 from tests.cluster.operator_account import rbac_for
+from tests.contract.finetune_process import kill_below
 from tests.fakes.hosted import HostedCompany
+from tests.faults.books import Books, books_of, books_of_machine
 from tests.faults.cluster_api import ApiError, ClusterApi, Raw
 from tests.faults.companies import watch_company
+from tests.faults.local import LOCAL, local_manifests
 from tests.faults.moments import Moment, Moments
 from tests.faults.nursery import Child, Nursery
-from tests.faults.oracle import Findings, judge_jobs, judge_remains, judge_trials
+from tests.faults.oracle import Findings, judge_deletion, judge_jobs, judge_remains, judge_trials
 from tests.faults.person import Person
 from tests.faults.proxy import ApiProxy
 
@@ -50,6 +53,7 @@ class World:
         kills: How many processes were killed at work.
         sweeps: Names of the sweeps that were applied.
         ever: Run keys of all trials that were ever seen, by name.
+        trains_here: Whether the provider Local is in use.
     """
 
     def __init__(self, plane: ControlPlane, nursery: Nursery, folder: Path) -> None:
@@ -65,6 +69,7 @@ class World:
         self.kills = 0
         self.sweeps: list[str] = []
         self.ever: dict[str, str] = {}
+        self.trains_here = False
         self.operator: Child | None = None
         self._nursery = nursery
         self._token = ""
@@ -81,6 +86,7 @@ class World:
         self.moments.clear()
         if self.operator is not None:
             self.operator.kill()
+        kill_below(self.folder)
         for server in self.servers.values():
             server.__exit__(None, None, None)
         self.proxy.__exit__(None, None, None)
@@ -145,7 +151,7 @@ class World:
             **spec: Further fields of the sweeps' spec.
         """
         for kind in kinds:
-            manifests = self.manifests(kind)
+            manifests = self._local() if kind == LOCAL else self.manifests(kind)
             for manifest in manifests:
                 if manifest["kind"] == "FinetuneSweep":
                     self.sweeps.append(manifest["metadata"]["name"])
@@ -154,6 +160,12 @@ class World:
                     manifest["spec"] = {**manifest["spec"], "search": search, "limits": limits, **spec}
             for manifest in manifests:
                 self.api.create(manifest)
+
+    def delete_sweeps(self) -> None:
+        """Delete all sweeps that are there and are not being deleted."""
+        for sweep in self.api.list("FinetuneSweep"):
+            if "deletionTimestamp" not in sweep["metadata"]:
+                self.api.delete("FinetuneSweep", sweep["metadata"]["name"])
 
     def manifests(self, kind: str, *, company: Company | None = None) -> list[Raw]:
         """An example's manifests, led to a new server."""
@@ -179,6 +191,10 @@ class World:
                 "stringData": dict(its.secret(server)),
             }
         return [secret, *manifests]
+
+    def _local(self) -> list[Raw]:
+        self.trains_here = True
+        return local_manifests(self.folder / "tiny")
 
     # -- to the end -----------------------------------------------------------------------------------------------
 
@@ -230,12 +246,16 @@ class World:
             return False
         return not any(each["metadata"].get("finalizers") for each in [*sweeps.values(), *self.trials()])
 
+    def is_gone(self) -> bool:
+        """Whether neither a sweep nor a trial is left."""
+        return not self.api.list("FinetuneSweep") and not self.trials()
+
     def judge(self, *, data_may_stay: bool = False) -> Findings:
         """What is wrong at the end."""
-        trials = self.trials()
-        found = judge_jobs(self.servers.values(), trials)
+        trials, books = self.trials(), self.books()
+        found = judge_jobs(books, trials)
         if not data_may_stay:
-            found.add(judge_remains(self.servers.values()))
+            found.add(judge_remains(books))
         for name in self.sweeps:
             sweep = self.api.find("FinetuneSweep", name)
             if sweep is None:
@@ -245,6 +265,18 @@ class World:
             if not _has_ended(sweep):
                 found.stuck.append(f"sweep {name}: {sweep.get('status')}")
         return found
+
+    def judge_deletion(self) -> Findings:
+        """What is wrong where all sweeps were deleted."""
+        found = judge_deletion(self.books())
+        left = [*self.api.list("FinetuneSweep"), *self.trials()]
+        found.stuck += [f"{each['metadata']['name']} is still there" for each in left]
+        return found
+
+    def books(self) -> list[Books]:
+        """What was sold by everybody."""
+        books = [books_of(server) for server in self.servers.values()]
+        return [*books, books_of_machine(self.folder / "operator")] if self.trains_here else books
 
     def log(self, lines: int = 60) -> str:
         """The end of what the operators wrote."""

@@ -20,6 +20,8 @@ With -o json one object is printed at the end; a field that is unknown is null:
              phase, message, score, seconds, cost, fineTunedModel}]}
 """
 
+_COST = ("spent", "reserved", "currency")
+
 
 def sweep_as_json(snapshot: Snapshot, state: Path) -> dict[str, Any]:
     """The sweep with all its trials; money is text, so that no cent is lost."""
@@ -32,7 +34,7 @@ def sweep_as_json(snapshot: Snapshot, state: Path) -> dict[str, Any]:
         "elapsedSeconds": snapshot.elapsed_s,
         "state": str(state),
         "objective": {"metric": objective.metric, "direction": objective.sense, "goal": objective.goal},
-        "cost": None if cost is None else {"spent": None, "reserved": None} | cost.to_dict(),
+        "cost": None if cost is None else {name: cost.to_dict().get(name) for name in _COST},
         "best": None if best is None else _best_as_json(best),
         "trials": [_trial_as_json(snapshot, trial) for trial in snapshot.trials],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from finetune_operator.cli.snapshot import Snapshot, improvement_text, model_text, score_text
+from finetune_operator.decisions.waiting import NOT_REACHED, WAITING_FOR_QUOTA, WAITING_FOR_SLOT
 from finetune_operator.report.words import duration_text, hyperparameters_text, number_text
 from finetune_operator.resources import FinetuneTrial
 
@@ -29,9 +30,19 @@ def changes(before: Snapshot | None, after: Snapshot) -> Iterator[str]:
         improvement = improvement_text(after.sweep)
         more = f" ({improvement})" if improvement else ""
         yield f"{stamp} best so far: {best.trial} with {number_text(best.score)}{more}"
+    told = None if before is None else _waiting(before)
+    if (waiting := _waiting(after)) is not None and waiting != told:
+        yield f"{stamp} sweep {after.sweep.name} waits: {after.reason}"
     phase = after.sweep.status.phase
     if phase is not None and (before is None or before.sweep.status.phase != phase):
         yield f"{stamp} sweep {after.sweep.name} {phase}: {after.reason}".removesuffix(": ")
+
+
+def _waiting(snapshot: Snapshot) -> str | None:
+    """What all trials that go on wait for; nothing where one goes on."""
+    ready = snapshot.sweep.status.condition("Ready")
+    reasons = {WAITING_FOR_QUOTA, WAITING_FOR_SLOT, NOT_REACHED}
+    return ready.reason if ready is not None and ready.reason in reasons else None
 
 
 def _trial_line(snapshot: Snapshot, trial: FinetuneTrial) -> str:

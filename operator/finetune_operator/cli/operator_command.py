@@ -64,9 +64,20 @@ _REFERENCE_GRACE_S = 30.0
     "name. Whoever may write a FinetuneProvider can then have its tokens sent to a host of theirs.",
 )
 @click.option(
+    "--release-within",
+    metavar="DURATION",
+    default="24h",
+    envvar="FINETUNE_RELEASE_WITHIN",
+    show_default=True,
+    show_envvar=True,
+    callback=lambda context, parameter, value: _seconds(value),
+    help="For how long a deleted trial waits where its job cannot be cancelled, as its provider is down or its Secret "
+    "is gone; such as 30m or 48h. Then it is let go, and an event names what may go on and cost.",
+)
+@click.option(
     "--liveness", metavar="URL", help="Serve health checks here, such as http://0.0.0.0:8080/healthz."
 )
-def operator_command(
+def operator_command(  # noqa: PLR0913 (one parameter for each option)
     *,
     namespaces: tuple[str, ...],
     all_namespaces: bool,
@@ -75,6 +86,7 @@ def operator_command(
     work_dir: Path,
     allow_private_datasets: bool,
     trust_endpoints: bool,
+    release_within: float,
     liveness: str | None,
 ) -> None:
     """Serve the sweeps of a cluster."""
@@ -91,9 +103,20 @@ def operator_command(
             work_dir=work_dir,
             private_datasets=allow_private_datasets,
             trust_endpoints=trust_endpoints,
+            release_within_s=release_within,
             liveness=liveness,
         )
     )
+
+
+def _seconds(duration: str) -> float:
+    """A duration as manifests write it, in seconds."""
+    from finetune_operator.resources.sweep import parse_duration
+
+    try:
+        return parse_duration(duration).total_seconds()
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 async def _serve(
@@ -104,6 +127,7 @@ async def _serve(
     work_dir: Path,
     private_datasets: bool,
     trust_endpoints: bool,
+    release_within_s: float,
     liveness: str | None,
 ) -> None:
     from finetune_operator.cluster.access import ClusterAccess
@@ -125,6 +149,7 @@ async def _serve(
             make_provider=lambda config: registry.create(replace(config, lends_identity=trust_endpoints)),
             dataset_rules=rules,
             reference_grace_s=_REFERENCE_GRACE_S,
+            release_within_s=release_within_s,
         ),
         access=ClusterAccess(kubeconfig=kubeconfig, context=kube_context),
         stop=stop,

@@ -76,6 +76,12 @@ class GuardedWrites:
             self._cache.drop(key.kind, raw)  # the last one held it
         return self.as_answered(key, raw, type(resource))
 
+    async def write_annotations(self, resource: R, annotations: Mapping[str, str]) -> R:
+        """Add annotations to a resource as it was read."""
+        key = key_to(resource)
+        changes = {"metadata": {"annotations": dict(annotations)}}
+        return self.as_answered(key, await self._patch(key, self._as_read(resource), changes), type(resource))
+
     def as_answered(self, key: Key, raw: Raw, kind: type[R]) -> R:
         """The object as the server answered, even where the watch has brought a newer one meanwhile.
 

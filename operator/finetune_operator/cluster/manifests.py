@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -14,21 +13,11 @@ from finetune_operator.resources import (
     FinetuneSweep,
     FinetuneTrial,
 )
+from finetune_operator.resources.labels import SWEEP_LABEL, label_value
 
-SWEEP_LABEL = f"{GROUP}/sweep"
 INDEX_LABEL = f"{GROUP}/trial-index"
 COMPONENT = "finetune-operator"
-_LABEL_LENGTH = 63
-_HASH_LENGTH = 10
 _MESSAGE_LENGTH = 1024
-
-
-def label_value(name: str) -> str:
-    """An object's name as a label's value: itself, or shortened to 63 characters with a hash of the whole."""
-    if len(name) <= _LABEL_LENGTH:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_LENGTH]
-    return f"{name[: _LABEL_LENGTH - _HASH_LENGTH - 1]}-{digest}"
 
 
 def trial_manifest(trial: FinetuneTrial, owner: FinetuneSweep) -> dict[str, Any]:

@@ -17,13 +17,7 @@ from datetime import UTC, datetime
 from finetune_operator.cluster.cache import ObjectCache
 from finetune_operator.cluster.client import CONFIG_MAPS, EVENTS, SECRETS, KubeClient, Raw
 from finetune_operator.cluster.guarded import RESOURCES, GuardedWrites, key_to
-from finetune_operator.cluster.manifests import (
-    SWEEP_LABEL,
-    event_manifest,
-    label_value,
-    output_manifest,
-    trial_manifest,
-)
+from finetune_operator.cluster.manifests import event_manifest, output_manifest, trial_manifest
 from finetune_operator.cluster.patches import merge_patch
 from finetune_operator.cluster.refusal import refused_status
 from finetune_operator.errors import InvalidManifest, Problem, SweepError
@@ -36,6 +30,7 @@ from finetune_operator.resources import (
     SweepStatus,
     TrialStatus,
 )
+from finetune_operator.resources.labels import SWEEP_LABEL, label_value
 from finetune_operator.resources.provider import ProviderStatus
 
 _logger = logging.getLogger(__name__)
@@ -179,6 +174,10 @@ class KubeStore:
         finalizers = [each for each in resource.metadata.finalizers or () if each != FINALIZER]
         with suppress(NotFound):
             await self._writes.write_finalizers(resource, finalizers)
+
+    async def annotate_trial(self, trial: FinetuneTrial, annotations: Mapping[str, str]) -> FinetuneTrial:
+        """Add annotations to the trial as it was read."""
+        return await self._writes.write_annotations(trial, annotations)
 
     async def delete_trial(self, trial: FinetuneTrial) -> None:
         """Ask for a trial's deletion; nothing to do where it is gone, even if another one has its name."""

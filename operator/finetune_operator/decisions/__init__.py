@@ -13,7 +13,12 @@ from finetune_operator.decisions.best import best_trial, usable_score
 from finetune_operator.decisions.costs import CostModel
 from finetune_operator.decisions.decide import Knowledge, decide
 from finetune_operator.decisions.space import build_space, point_of
-from finetune_operator.decisions.status import refused_status, validating_status
+from finetune_operator.decisions.status import (
+    data_scopes,
+    deleting_status,
+    refused_status,
+    validating_status,
+)
 
 __all__ = [
     "Action",
@@ -27,7 +32,9 @@ __all__ = [
     "WriteOutput",
     "best_trial",
     "build_space",
+    "data_scopes",
     "decide",
+    "deleting_status",
     "point_of",
     "refused_status",
     "usable_score",

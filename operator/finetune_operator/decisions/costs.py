@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import ROUND_UP, Decimal
 
-from finetune_operator.resources import FinetuneTrial, TrialPhase
+from finetune_operator.decisions.space import point_of
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.search import Point
 
 CENT = Decimal("0.01")
 PER_MILLION = Decimal(1_000_000)
+HOUR = timedelta(hours=1)
+MOST_TRIALS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +63,106 @@ def token_cost(tokens: int, per_million: Decimal) -> Decimal:
     return (Decimal(tokens) * per_million / PER_MILLION).quantize(CENT, rounding=ROUND_UP)
 
 
-def reserved(trials: Sequence[FinetuneTrial]) -> Decimal:
-    """Money set aside for trials that have not ended."""
-    return sum(
-        (trial.spec.estimated_cost or Decimal(0) for trial in trials if not trial.terminal), Decimal(0)
-    )
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The money of a sweep.
+
+    Attributes:
+        per_trial: What each trial cost or may still cost, by its index. It outlives the trial: who deletes one
+            does not get its money back.
+        spent: On trials that have ended or are gone.
+        reserved: For trials that have not ended.
+    """
+
+    per_trial: tuple[Decimal, ...] = ()
+    spent: Decimal = Decimal(0)
+    reserved: Decimal = Decimal(0)
+
+    @property
+    def committed(self) -> Decimal:
+        """What is not free any more."""
+        return self.spent + self.reserved
+
+    def with_reserved(self, index: int, cost: Decimal) -> Ledger:
+        """The ledger once a trial is launched."""
+        amounts = {**dict(enumerate(self.per_trial)), index: cost}
+        return Ledger(_in_order(amounts), self.spent, self.reserved + cost)
 
 
-def spent(trials: Sequence[FinetuneTrial]) -> Decimal:
-    """Money of the trials that ended: what they cost, or what they were expected to where that is unknown."""
-    return sum((_paid(trial) for trial in trials if trial.terminal), Decimal(0))
+def ledger_of(
+    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], *, costs: CostModel, now: datetime
+) -> Ledger:
+    """What a sweep's trials cost, those that are gone included.
+
+    What is known of a trial that is there comes from the trial alone, so that nothing depends on when it was last
+    looked at; the status only remembers those that are gone, at what they were last known to cost.
+    """
+    known = () if sweep.status.cost is None else sweep.status.cost.per_trial
+    amounts = dict(enumerate(known))
+    kept = Decimal(0)
+    for trial in trials:
+        amount = _paid(trial, costs) if trial.terminal else _reserved(trial, costs, now)
+        amounts[trial.spec.index] = amount
+        kept += Decimal(0) if trial.terminal else amount
+    return Ledger(_in_order(amounts), spent=sum(amounts.values(), Decimal(0)) - kept, reserved=kept)
 
 
-def _paid(trial: FinetuneTrial) -> Decimal:
+def _in_order(amounts: Mapping[int, Decimal]) -> tuple[Decimal, ...]:
+    # No sweep launches more; a trial that somebody made by hand with a huge index must not fill the status.
+    length = min(max(amounts, default=-1) + 1, MOST_TRIALS)
+    return tuple(amounts.get(index, Decimal(0)) for index in range(length))
+
+
+def next_hour(trials: Sequence[FinetuneTrial], now: datetime) -> datetime | None:
+    """When another hour of a deployed model begins, and more is reserved; None where nothing is deployed."""
+    begins = (_deployed_at(trial) for trial in trials if not trial.terminal)
+    return min((at + timedelta(hours=_hours_begun(at, now)) for at in begins if at is not None), default=None)
+
+
+def _reserved(trial: FinetuneTrial, costs: CostModel, now: datetime) -> Decimal:
+    """What a trial that has not ended may cost: as expected, or more where that is known to be too little."""
+    price = costs.prices.get((trial.spec.candidate, trial.spec.base_model))
+    an_hour = (None if price is None else price.serving_per_hour) or Decimal(0)
+    at = _deployed_at(trial)
+    hours = _hours_begun(at, now) if at is not None else int(price is not None and price.served)
+    expected = max(
+        _expected(trial, costs), costs.estimate(point_of(trial)) or Decimal(0)
+    )  # prices may have risen
+    return max(expected, _without_hours(trial, expected, an_hour) + hours * an_hour)
+
+
+def _paid(trial: FinetuneTrial, costs: CostModel) -> Decimal:
+    """What a trial that ended cost; where that is unknown, what it was expected to, with the hours that are known."""
     if trial.status.cost is not None:
         return trial.status.cost
     never_bought = trial.status.create is None or trial.status.create.state == "Failed"
     if never_bought and trial.phase is not TrialPhase.SUCCEEDED:
         return Decimal(0)
-    return trial.spec.estimated_cost or Decimal(0)
+    price = costs.prices.get((trial.spec.candidate, trial.spec.base_model))
+    an_hour = (None if price is None else price.serving_per_hour) or Decimal(0)
+    expected = _expected(trial, costs)
+    return max(expected, _without_hours(trial, expected, an_hour))
+
+
+def _without_hours(trial: FinetuneTrial, expected: Decimal, an_hour: Decimal) -> Decimal:
+    """What a trial cost so far without the hours of the deployment that is there now."""
+    if trial.status.cost is not None:
+        return trial.status.cost
+    trained = max(Decimal(0), expected - an_hour)  # one hour is a part of what is expected
+    return trained + (trial.status.serving_cost or Decimal(0))
+
+
+def _expected(trial: FinetuneTrial, costs: CostModel) -> Decimal:
+    """The estimate of its launch; where no price was known then, what it would be today."""
+    if trial.spec.estimated_cost is not None:
+        return trial.spec.estimated_cost
+    return costs.estimate(point_of(trial)) or Decimal(0)
+
+
+def _deployed_at(trial: FinetuneTrial) -> datetime | None:
+    serving = trial.status.serving
+    return None if serving is None or serving.state == "Deleted" else serving.at
+
+
+def _hours_begun(at: datetime, now: datetime) -> int:
+    return max(0, (now - at) // HOUR) + 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 from finetune_operator.decisions import conditions
 from finetune_operator.decisions.actions import (
@@ -16,12 +17,21 @@ from finetune_operator.decisions.actions import (
     MeasureBaseline,
     WriteOutput,
 )
+from finetune_operator.decisions.aftermath import is_cancelled_by, what_became, what_becomes
 from finetune_operator.decisions.best import best_trial
-from finetune_operator.decisions.costs import CostModel
+from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour
 from finetune_operator.decisions.proposing import next_trials
 from finetune_operator.decisions.space import build_space
-from finetune_operator.decisions.status import BaselineKey, baselines_of, derived_status
-from finetune_operator.decisions.stopping import Stop, deadline_of, launched, stop_reason
+from finetune_operator.decisions.status import BaselineKey, baselines_of, derived_status, money_of
+from finetune_operator.decisions.stopping import (
+    EVALUATION_TIMED_OUT,
+    Stop,
+    deadline_of,
+    evaluation_may_take,
+    launched,
+    stop_reason,
+)
+from finetune_operator.decisions.waiting import note_of_waiting, what_all_wait_for
 from finetune_operator.resources import (
     REPORTED_METRICS,
     Condition,
@@ -72,8 +82,9 @@ def decide(
     deadline = deadline_of(sweep, started_at)
     stop = stop_reason(sweep, trials, deadline, now=now)
     creations: tuple[CreateTrial, ...] = ()
+    ledger = ledger_of(sweep, trials, costs=knowledge.costs, now=now)
     if stop is None and not sweep.spec.suspend:
-        creations, stop = next_trials(sweep, trials, costs=knowledge.costs)
+        creations, stop = next_trials(sweep, trials, costs=knowledge.costs, ledger=ledger)
     active = [trial for trial in trials if not trial.terminal]
     baselines = baselines_of(sweep, trials, knowledge.baselines)
     measuring = _baseline_to_measure(sweep, trials, baselines)
@@ -86,12 +97,14 @@ def decide(
         trials,
         baselines=baselines,
         datasets=knowledge.datasets,
-        costs=knowledge.costs,
+        cost=money_of(_with(ledger, creations), knowledge.costs),
         started_at=started_at,
         last_index=max([launched(sweep, trials) - 1, *(each.index for each in creations)]),
         space_size=build_space(sweep.spec).size,
     )
-    phase, wanted = _outcome(sweep, status, stop, active=active, finished=finished, knowledge=knowledge)
+    phase, wanted = _outcome(
+        sweep, status, stop, trials=trials, active=active, finished=finished, knowledge=knowledge
+    )
     status = status.model_copy(
         update={
             "phase": phase,
@@ -104,10 +117,25 @@ def decide(
             "finished_at": (sweep.status.finished_at or now) if phase in {"Succeeded", "Failed"} else None,
         }
     )
-    actions: tuple[Action, ...] = (*creations, *_cancellations(stop, active), *measuring, *final)
-    return Decision(
-        actions, status, wake_at=None if finished or deadline is None or deadline <= now else deadline
+    actions: tuple[Action, ...] = (
+        *creations,
+        *_cancellations(stop, active),
+        *_overdue(active, deadline, now),
+        *measuring,
+        *final,
     )
+    return Decision(actions, status, wake_at=None if finished else _next_look(deadline, trials, now))
+
+
+def _with(ledger: Ledger, creations: Sequence[CreateTrial]) -> Ledger:
+    for each in creations:
+        ledger = ledger.with_reserved(each.index, each.estimated_cost or Decimal(0))
+    return ledger
+
+
+def _next_look(deadline: datetime | None, trials: Sequence[FinetuneTrial], now: datetime) -> datetime | None:
+    moments = (deadline, next_hour(trials, now), *(_evaluation_ends(trial, deadline) for trial in trials))
+    return min((moment for moment in moments if moment is not None and moment > now), default=None)
 
 
 def _started_at(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], now: datetime) -> datetime:
@@ -127,9 +155,35 @@ def _cancellations(stop: Stop | None, active: Sequence[FinetuneTrial]) -> tuple[
     return tuple(
         CancelTrial(trial.name, stop.reason, f"the sweep ended: {stop.message}")
         for trial in active
-        # A model that is trained is paid for: its evaluation ends soon and may find the best.
-        if trial.status.cancel is None and trial.phase is not TrialPhase.EVALUATING
+        if trial.status.cancel is None and is_cancelled_by(stop, trial)
     )
+
+
+def _overdue(
+    active: Sequence[FinetuneTrial], deadline: datetime | None, now: datetime
+) -> tuple[CancelTrial, ...]:
+    """Evaluations that go on longer after the deadline than they may."""
+    message = (
+        "the sweep ended (limits.maxDuration), and the evaluation did not end within {hours:g} h after it"
+    )
+    return tuple(
+        CancelTrial(
+            trial.name,
+            EVALUATION_TIMED_OUT,
+            message.format(hours=evaluation_may_take(trial) / timedelta(hours=1)),
+        )
+        for trial in active
+        if (due := _evaluation_ends(trial, deadline)) is not None and due <= now
+    )
+
+
+def _evaluation_ends(trial: FinetuneTrial, deadline: datetime | None) -> datetime | None:
+    """When a trial that is evaluated must end for its sweep's deadline; None where nothing is left to say of it."""
+    cancel = trial.status.cancel
+    told = cancel is not None and cancel.reason == EVALUATION_TIMED_OUT
+    if deadline is None or told or trial.phase is not TrialPhase.EVALUATING:
+        return None
+    return deadline + evaluation_may_take(trial)
 
 
 def _baseline_to_measure(
@@ -170,6 +224,7 @@ def _outcome(
     status: SweepStatus,
     stop: Stop | None,
     *,
+    trials: Sequence[FinetuneTrial],
     active: Sequence[FinetuneTrial],
     finished: bool,
     knowledge: Knowledge,
@@ -178,7 +233,7 @@ def _outcome(
     if finished and stop is not None and knowledge.output_problem:
         return "Finishing", conditions.needs_a_person("OutputRefused", knowledge.output_problem)
     if finished and stop is not None:
-        return _ended(status, stop)
+        return _ended(status, stop, what_became(stop, trials))
     if stalled and len(stalled) == len(active) and (stop is not None or _places_are_taken(sweep, active)):
         message = f"trial {stalled[0].name} needs a person: {stalled[0].status.message}"
         return ("Finishing" if stop else "Searching"), conditions.needs_a_person("TrialStalled", message)
@@ -188,13 +243,19 @@ def _outcome(
             f"spec.suspend is true: no trial is launched, {len(active) - len(waiting)} running trials go on"
         )
         return "Suspended", conditions.in_progress("Suspended", message)
+    waits = None if stop is not None and stop.cancels else what_all_wait_for(active)
+    if waits is not None and (stop is not None or _places_are_taken(sweep, active)):
+        message = waits[1] if stop is None else f"{stop.message}; {waits[1]}"
+        return ("Finishing" if stop else "Searching"), conditions.in_progress(waits[0], message)
     if stop is not None:
-        message = f"{stop.message}; {_waiting_for(active, stop)}"
+        rest = what_becomes(stop, active) if active else "finishing: base model, models and output"
+        message = f"{stop.message}; {rest}{note_of_waiting(active)}"
         return "Finishing", conditions.in_progress(stop.reason, message)
     counts = status.trials
     message = (
         f"{counts.done} of {sweep.spec.limits.max_trials} trials have ended; "
         f"up to {sweep.spec.limits.parallel_trials} go on at a time (limits.parallelTrials)"
+        f"{note_of_waiting(active)}"
     )
     return "Searching", conditions.in_progress("Searching", message)
 
@@ -203,21 +264,15 @@ def _places_are_taken(sweep: FinetuneSweep, active: Sequence[FinetuneTrial]) -> 
     return len(active) >= sweep.spec.limits.parallel_trials
 
 
-def _waiting_for(active: Sequence[FinetuneTrial], stop: Stop) -> str:
-    if not active:
-        return "finishing: base model, models and output"
-    verb = "cancelled" if stop.cancels else "waited for"
-    return f"{len(active)} trials that still go on are {verb}"
-
-
-def _ended(status: SweepStatus, stop: Stop) -> tuple[str, tuple[Condition, ...]]:
+def _ended(status: SweepStatus, stop: Stop, rest: str) -> tuple[str, tuple[Condition, ...]]:
+    why = f"the sweep ended because {stop.message}" + (f"; {rest}" if rest else "")
     if status.best is None:
-        message = f"no trial succeeded; the sweep ended because {stop.message}"
+        message = f"no trial succeeded; {why}"
         reason = stop.reason if stop.fails else "NoSuccessfulTrial"
         return "Failed", conditions.needs_a_person(reason, message)
     best = status.best
     base = "" if best.base_score is None else f" (its base model: {best.base_score:.4g})"
-    message = f"best trial {best.trial} scored {best.score:.4g}{base}; the sweep ended because {stop.message}"
+    message = f"best trial {best.trial} scored {best.score:.4g}{base}; {why}"
     if stop.fails:
         return "Failed", conditions.needs_a_person(stop.reason, message)
     return "Succeeded", conditions.ready(stop.reason, message)

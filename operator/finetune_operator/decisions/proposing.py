@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from finetune_operator.decisions.actions import CreateTrial
 from finetune_operator.decisions.best import usable_score
-from finetune_operator.decisions.costs import CostModel, reserved, spent
+from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.decisions.space import build_space, point_of
 from finetune_operator.decisions.stopping import Stop, launched
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
@@ -15,7 +15,7 @@ from finetune_operator.search import Observation, Proposal, SearchSpace, SearchS
 
 
 def next_trials(
-    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], *, costs: CostModel
+    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], *, costs: CostModel, ledger: Ledger
 ) -> tuple[tuple[CreateTrial, ...], Stop | None]:
     """Fill the free places of `limits.parallelTrials`.
 
@@ -30,7 +30,7 @@ def next_trials(
         return (), None
     space = build_space(sweep.spec)
     history = [observe(trial) for trial in trials]
-    committed = spent(trials) + reserved(trials)
+    committed = ledger.committed
     creations: list[CreateTrial] = []
     proposals = _propose(sweep, space, history, count=free)
     for index, proposal in enumerate(proposals, start=first):

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from finetune_operator.decisions import conditions
 from finetune_operator.decisions.best import best_trial
-from finetune_operator.decisions.costs import CostModel, reserved, spent
+from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.errors import Problem
 from finetune_operator.resources import (
     REPORTED_METRICS,
@@ -24,6 +24,9 @@ from finetune_operator.resources.sweep_status import DatasetHashes
 
 BaselineKey = tuple[str, str]
 """Provider and base model."""
+
+MOST_SCOPES = 16
+"""As many as the status holds; a restore adds none, unless the sweep came back without trials and without status."""
 
 _RUNNING = frozenset({TrialPhase.SUBMITTING, TrialPhase.TRAINING, TrialPhase.EVALUATING})
 _CANCELLED = frozenset({TrialPhase.CANCELLED, TrialPhase.EARLY_STOPPED})
@@ -78,21 +81,26 @@ def summarise_best(trial: FinetuneTrial, baselines: Sequence[Baseline]) -> BestT
     )
 
 
+def data_scopes(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> tuple[str, ...]:
+    """The names of what was uploaded, as far as the status and the trials tell; the oldest first."""
+    scopes = dict.fromkeys(sweep.status.data_scopes)
+    scopes |= dict.fromkeys(each.spec.data_scope for each in trials if each.spec.data_scope is not None)
+    return tuple(scopes)[:MOST_SCOPES]
+
+
 def derived_status(
     sweep: FinetuneSweep,
     trials: Sequence[FinetuneTrial],
     *,
     baselines: Sequence[Baseline],
     datasets: DatasetHashes | None,
-    costs: CostModel,
+    cost: SweepCost | None,
     started_at: datetime,
     last_index: int,
     space_size: int | None,
 ) -> SweepStatus:
     """Everything of the status that does not depend on why the sweep goes on or ends."""
     best = best_trial(sweep.spec.objective, trials)
-    paid = spent(trials)
-    priced = bool(costs.prices) or paid > 0
     return SweepStatus(
         observed_generation=sweep.metadata.generation or 0,
         trials=count(trials),
@@ -100,11 +108,21 @@ def derived_status(
         best_score=None if best is None else f"{best.status.score:.4g}",
         baselines=tuple(baselines),
         datasets=sweep.status.datasets or datasets,
-        cost=SweepCost(reserved=reserved(trials), spent=paid, currency=costs.currency) if priced else None,
-        spent=f"{paid:f} {costs.currency}" if priced else None,
+        data_scopes=data_scopes(sweep, trials),
+        cost=cost,
+        spent=None if cost is None else f"{cost.spent:f} {cost.currency}",
         space_size="unbounded" if space_size is None else str(space_size),
         last_index=last_index,
         started_at=started_at,
+    )
+
+
+def money_of(ledger: Ledger, costs: CostModel) -> SweepCost | None:
+    """The ledger as the status shows it; None where nothing has a price."""
+    if not costs.prices and ledger.committed == 0:
+        return None
+    return SweepCost(
+        reserved=ledger.reserved, spent=ledger.spent, currency=costs.currency, per_trial=ledger.per_trial
     )
 
 
@@ -135,6 +153,14 @@ def validating_status(sweep: FinetuneSweep, reason: str, message: str, *, now: d
     wanted = (accepted, *conditions.in_progress(reason, message))
     # A finished sweep that was edited is not finished any more.
     phase = "Searching" if sweep.status.finished else sweep.status.phase or "Pending"
+    return _with_conditions(sweep.status, sweep.metadata.generation or 0, phase, wanted, now=now)
+
+
+def deleting_status(sweep: FinetuneSweep, message: str, *, now: datetime) -> SweepStatus:
+    """The status of a sweep that is deleted and waits for what its trials hold."""
+    accepted = sweep.status.condition("Accepted")
+    wanted = (*(() if accepted is None else (accepted,)), *conditions.in_progress("Deleting", message))
+    phase = sweep.status.phase or "Pending"
     return _with_conditions(sweep.status, sweep.metadata.generation or 0, phase, wanted, now=now)
 
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from finetune_operator.decisions.best import best_trial, meets_goal
+from finetune_operator.decisions.best import best_trial, meets_goal, usable_score
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import parse_duration
+
+DEPLOYED_MODEL_MAY_TAKE = timedelta(hours=1)
+"""Without a new answer. It costs by the hour; providers' inference is back within it or has a real outage."""
+MODEL_MAY_TAKE = timedelta(hours=24)
+"""Without a new answer, where waiting costs nothing: quotas of a day are through by then."""
+EVALUATION_TIMED_OUT = "EvaluationTimedOut"
+_CAUSE_LIMIT = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +27,14 @@ class Stop:
         message: The same for people.
         cancels: Whether trials that still go on are cancelled; else they are waited for.
         fails: Whether the sweep counts as failed even with a best trial.
+        at: When it came to that, where that is known.
     """
 
     reason: str
     message: str
     cancels: bool = False
     fails: bool = False
+    at: datetime | None = None
 
 
 def stop_reason(
@@ -46,6 +55,11 @@ def deadline_of(sweep: FinetuneSweep, started_at: datetime) -> datetime | None:
     return None if duration is None else started_at + parse_duration(duration)
 
 
+def evaluation_may_take(trial: FinetuneTrial) -> timedelta:
+    """For how long a trial's model may give no new answer, and may go on answering after the sweep's end."""
+    return MODEL_MAY_TAKE if trial.status.serving is None else DEPLOYED_MODEL_MAY_TAKE
+
+
 def launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> int:
     """How many trials the sweep ever launched; a deleted trial was bought all the same."""
     return max([sweep.status.last_index, *(trial.spec.index for trial in trials)]) + 1
@@ -59,7 +73,14 @@ def _goal_reached(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop
     message = (
         f"trial {best.name} scored {best.status.score:.4g}, which meets the goal of {objective.goal:.4g}"
     )
-    return Stop("GoalReached", message, cancels=True)
+    reached = [
+        trial.status.finished_at
+        for trial in trials
+        if (score := usable_score(trial)) is not None
+        and meets_goal(objective, score)
+        and trial.status.finished_at is not None
+    ]
+    return Stop("GoalReached", message, cancels=True, at=min(reached, default=None))
 
 
 def _too_many_failures(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:
@@ -68,16 +89,17 @@ def _too_many_failures(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) ->
     if len(failed) <= limit:
         return None
     last = max(failed, key=lambda trial: trial.spec.index)
-    cause = f"; trial {last.name}: {last.status.message}" if last.status.message else ""
+    cause = f"; trial {last.name}: {last.status.message[:_CAUSE_LIMIT]}" if last.status.message else ""
     message = f"{len(failed)} trials failed, more than limits.maxFailedTrials allows ({limit}){cause}"
-    return Stop("TooManyFailures", message, fails=True)
+    ends = sorted(trial.status.finished_at for trial in failed if trial.status.finished_at is not None)
+    return Stop("TooManyFailures", message, fails=True, at=ends[limit] if len(ends) > limit else None)
 
 
 def _deadline_passed(sweep: FinetuneSweep, deadline: datetime | None, now: datetime) -> Stop | None:
     if deadline is None or now < deadline:
         return None
     message = f"limits.maxDuration of {sweep.spec.limits.max_duration} has passed"
-    return Stop("DeadlineExceeded", message, cancels=True)
+    return Stop("DeadlineExceeded", message, cancels=True, at=deadline)
 
 
 def _all_trials_launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,7 +54,10 @@ class AnswerLog:
             return cls()
         folder.mkdir(parents=True, exist_ok=True)
         key = hashlib.sha256(json.dumps([dataset_hash, model]).encode()).hexdigest()[:32]
-        return cls(folder / f"{key}.jsonl")
+        path = folder / f"{key}.jsonl"
+        if path.exists():
+            os.utime(path)  # what is used is not cleaned up
+        return cls(path)
 
     @property
     def answers(self) -> Mapping[int, str]:
@@ -82,7 +86,7 @@ class AnswerLog:
     def _restore(self, line: bytes) -> None:
         try:
             record = json.loads(line)
-        except ValueError:  # cut short by a crash; its example is asked again
+        except (RecursionError, ValueError):  # cut short by a crash; its example is asked again
             return
         if (
             isinstance(record, dict)

@@ -1,4 +1,4 @@
-"""What may change in a sweep that exists already: the same rule as the API server's."""
+"""What may change in a sweep or a provider that exists already: the same rules as the API server's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic.alias_generators import to_camel
 
 from finetune_operator.errors import InvalidManifest, Problem
 from finetune_operator.resources import SweepSpec
+from finetune_operator.resources.provider import ProviderSpec
 from finetune_operator.resources.sweep import Candidate
 
 EDITABLE_FIELDS = frozenset({"limits", "suspend", "deletion_policy", "keep_models", "keep_data", "output"})
@@ -34,6 +35,25 @@ def edited_spec(stored: SweepSpec, wanted: SweepSpec) -> SweepSpec:
         raise InvalidManifest(problems)
     fixed = {attribute: getattr(stored, attribute) for attribute in _FIXED_FIELDS}
     return wanted.model_copy(update=fixed)
+
+
+def check_provider_edit(name: str, stored: ProviderSpec, wanted: ProviderSpec) -> None:
+    """Refuse to have a provider look for its jobs, data and deployments elsewhere than where they are.
+
+    Raises:
+        InvalidManifest: A field that is fixed once the provider exists was changed.
+    """
+    problems = tuple(
+        Problem(
+            f"FinetuneProvider {name}: spec.{to_camel(attribute)}",
+            "is immutable once the provider exists, as what lies elsewhere would not be found again: make a new "
+            "provider under another name, with a new sweep in another --state folder",
+        )
+        for attribute in stored.fixed_fields
+        if getattr(stored, attribute) != getattr(wanted, attribute)
+    )
+    if problems:
+        raise InvalidManifest(problems)
 
 
 def _message(stored: SweepSpec, wanted: SweepSpec, attribute: str) -> str:

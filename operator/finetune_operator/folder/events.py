@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
+from finetune_operator.folder.files import follows_no_link
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 
 _logger = logging.getLogger(__name__)
@@ -39,16 +43,17 @@ class EventLog:
         }
         line = json.dumps(event) + "\n"
         try:
-            with self._path.open("ab+") as file:
-                file.write(_end_of_torn_line(self._path) + line.encode())
+            with open(self._path, "ab+", opener=follows_no_link) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise OSError(errno.EINVAL, "it is no plain file")
+                file.write(_end_of_torn_line(file) + line.encode())
         except OSError as error:
             _logger.warning("%s could not be written: %s", self._path, error.strerror)
 
 
-def _end_of_torn_line(path: Path) -> bytes:
+def _end_of_torn_line(file: BinaryIO) -> bytes:
     """A newline, where a crash cut the last line off."""
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            return b""
-        file.seek(-1, os.SEEK_END)
-        return b"" if file.read(1) == b"\n" else b"\n"
+    if os.fstat(file.fileno()).st_size == 0:
+        return b""
+    file.seek(-1, os.SEEK_END)
+    return b"" if file.read(1) == b"\n" else b"\n"

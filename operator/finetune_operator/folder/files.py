@@ -49,7 +49,7 @@ def write_atomically(path: Path, text: str) -> None:
     """
     temporary = path.with_name(f".{path.name}{_TEMPORARY}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        with open(temporary, "w", encoding="utf-8", opener=follows_no_link) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -59,6 +59,11 @@ def write_atomically(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def follows_no_link(path: str | Path, flags: int) -> int:
+    """Open a file for `open`, unless a link leads elsewhere: nothing is written outside the folder."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
 
 def remove_file(path: Path) -> None:
@@ -98,9 +103,15 @@ class FolderLock:
 
         Raises:
             StateFolderInUse: Another process has it.
+            StateFolderError: The lock's file cannot be used.
         """
         path = state / ".lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            descriptor = follows_no_link(path, os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise StateFolderError(
+                f"{path} cannot be used ({error.strerror}): move it away, or take another folder with --state"
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from finetune_operator.errors import InvalidManifest, Problem
 from finetune_operator.folder.documents import Documents
-from finetune_operator.folder.edits import edited_spec
+from finetune_operator.folder.edits import check_provider_edit, edited_spec
 from finetune_operator.folder.errors import StateFolderError
 from finetune_operator.folder.files import FolderLock, file_name, make_folder, remove_leftovers
 from finetune_operator.folder.outputs import Outputs
@@ -120,7 +120,7 @@ def manifests_in(folder: Path) -> list[Path]:
     """The files of a folder that only this store writes to; whatever else lies there is an error."""
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     for path in paths:
-        if path.suffix != ".yaml" or not path.is_file():
+        if path.suffix != ".yaml" or (path.exists() and not path.is_file()):
             raise StateFolderError(f"{path} does not belong here: move it away. Nothing was changed")
     return paths
 
@@ -145,6 +145,11 @@ def _begin(contents: Contents, clock: Clock) -> None:
 def _continue(contents: Contents) -> None:
     stored, given = contents.sweeps.load(contents.state / SWEEP_FILE), contents.documents.sweep
     _check_identity(stored, given, state=contents.state)
+    if stored.status.last_index >= 0 and not contents.trials.all():
+        raise StateFolderError(
+            f"{contents.state / 'trials'} is empty, but the sweep has had {stored.status.last_index + 1} trials, which "
+            "would be bought again: bring the files back from a copy, or begin anew in another folder with --state"
+        )
     for trial in contents.trials.all():
         if not trial.belongs_to(stored):
             message = (
@@ -176,6 +181,7 @@ def _keep_provider(shelf: Shelf[FinetuneProvider], given: FinetuneProvider, cloc
         fresh = {"metadata": _given_metadata(given), "status": ProviderStatus()}
         shelf.add(given.model_copy(update=fresh), clock=clock)
         return
+    check_provider_edit(given.name, stored.spec, given.spec)
     shelf.replace(stored, bump=given.spec != stored.spec, spec=given.spec)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from finetune_operator.folder.errors import StateFolderError
 from finetune_operator.folder.files import file_name, write_atomically
 from finetune_operator.folder.shelf import read_mapping
-from finetune_operator.lifecycle.store import Refused, StoreUnavailable
-from finetune_operator.resources import API_VERSION, FinetuneSweep, dump_yaml
+from finetune_operator.lifecycle.store import NotFound, Refused, StoreUnavailable
+from finetune_operator.resources import FinetuneSweep, dump_yaml
+from finetune_operator.resources.labels import SWEEP_LABEL, label_value
 
 
 class Outputs:
@@ -22,12 +23,15 @@ class Outputs:
         """The values of one, or None where there is none.
 
         Raises:
-            StateFolderError: Its file cannot be read.
+            NotFound: Its file cannot be read.
         """
         path = self._folder / file_name(name)
-        if not path.exists():
+        if not _is_there(path):
             return None
-        data = read_mapping(path).get("data")
+        try:
+            data = read_mapping(path).get("data")
+        except StateFolderError as error:
+            raise NotFound(str(error)) from error
         return data if isinstance(data, dict) else {}
 
     def write(self, sweep: FinetuneSweep, name: str, data: Mapping[str, str]) -> None:
@@ -39,17 +43,23 @@ class Outputs:
         """
         path = self._folder / file_name(name)
         wanted = _manifest(sweep, name, data)
-        if path.exists():
+        if _is_there(path):
             found = _found(path)
             if found == wanted:
                 return
-            if _owners(found) != _owners(wanted):
-                message = f"{path} was not written for sweep {sweep.name}; name another one for the output"
-                raise Refused(message)
+            if not _was_written_for(sweep, found):
+                raise Refused(
+                    f"{path} is there and was not written for sweep {sweep.name}: name another one in "
+                    "spec.output.configMap, or move it away"
+                )
         try:
             write_atomically(path, dump_yaml(wanted))
         except OSError as error:
             raise StoreUnavailable(f"{path} could not be written: {error.strerror}") from error
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()  # one that leads nowhere is there, too
 
 
 def _found(path: Path) -> Mapping[str, object]:
@@ -59,12 +69,15 @@ def _found(path: Path) -> Mapping[str, object]:
         raise Refused(str(error)) from error
 
 
-def _owners(manifest: Mapping[str, object]) -> object:
-    metadata = manifest.get("metadata")
-    return metadata.get("ownerReferences") if isinstance(metadata, Mapping) else None
+def _was_written_for(sweep: FinetuneSweep, found: Mapping[str, object]) -> bool:
+    """Whether a sweep of this name wrote it, be it one that was deleted since: the same rule as in a cluster."""
+    metadata = found.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+    written_for = labels.get(SWEEP_LABEL) if isinstance(labels, Mapping) else None
+    return found.get("kind") == "ConfigMap" and written_for == label_value(sweep.name)
 
 
 def _manifest(sweep: FinetuneSweep, name: str, data: Mapping[str, str]) -> dict[str, object]:
-    owner = {"apiVersion": API_VERSION, "kind": sweep.kind, "name": sweep.name, "uid": sweep.metadata.uid}
-    metadata = {"name": name, "namespace": sweep.metadata.namespace, "ownerReferences": [owner]}
+    labels = {SWEEP_LABEL: label_value(sweep.name)}
+    metadata = {"name": name, "namespace": sweep.metadata.namespace, "labels": labels}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(data)}

@@ -34,6 +34,6 @@ def _read_trial(path: Path) -> FinetuneTrial | None:
     try:
         return read_file(FinetuneTrial, path)
     except StateFolderError:
-        if path.exists():
+        if path.exists() or path.is_symlink():
             raise
         return None

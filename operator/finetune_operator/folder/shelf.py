@@ -21,6 +21,7 @@ from finetune_operator.resources import (
     load_yaml,
     parse_resource,
 )
+from finetune_providers.plain_files import read_plain_file
 
 R = TypeVar("R", bound=Resource)
 Clock = Callable[[], datetime]
@@ -143,7 +144,8 @@ def read_file(kind: type[R], path: Path) -> R:
     Raises:
         StateFolderError: The file is torn, not a manifest of the kind, or was put there by somebody else.
     """
-    raw = read_mapping(path)
+    text = _text_of(path)
+    raw = _mapping(text, path)
     if raw.get("kind") != kind.__name__:
         raise _foreign(path, f"its kind is {raw.get('kind')!r}, not {kind.__name__}")
     try:
@@ -152,7 +154,7 @@ def read_file(kind: type[R], path: Path) -> R:
         raise _foreign(path, str(error)) from error
     if not _was_written_here(resource.metadata):
         raise _foreign(path, "it has no uid and resource version, so it was not written by this program")
-    if not path.read_text(encoding="utf-8").endswith(_END):
+    if not text.endswith(_END):
         raise _foreign(path, f"its end is missing (the line {_END.strip()!r})")
     return resource
 
@@ -163,11 +165,22 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
     Raises:
         StateFolderError: It is not readable, not YAML or not a mapping.
     """
+    return _mapping(_text_of(path), path)
+
+
+def _text_of(path: Path) -> str:
     try:
-        raw = load_yaml(path.read_text(encoding="utf-8"))
+        return read_plain_file(path).decode("utf-8")
     except OSError as error:
         raise _foreign(path, f"it cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except UnicodeDecodeError as error:
+        raise _foreign(path, "it is not YAML") from error
+
+
+def _mapping(text: str, path: Path) -> Mapping[str, Any]:
+    try:
+        raw = load_yaml(text)
+    except (yaml.YAMLError, RecursionError) as error:
         raise _foreign(path, "it is not YAML") from error
     if not isinstance(raw, dict):
         raise _foreign(path, "it is not a YAML mapping")
@@ -176,7 +189,8 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
 
 def _was_written_here(metadata: ObjectMeta) -> bool:
     version = metadata.resource_version or ""
-    return bool(metadata.uid) and version.isdigit() and metadata.generation is not None
+    is_number = version.isascii() and version.isdecimal()
+    return bool(metadata.uid) and is_number and metadata.generation is not None
 
 
 def _foreign(path: Path, why: str) -> StateFolderError:

@@ -219,6 +219,12 @@ class FolderStore:
         metadata = stored.metadata.model_copy(update={"finalizers": left or None})
         self._update(shelf, stored, metadata=metadata)
 
+    async def annotate_trial(self, trial: FinetuneTrial, annotations: Mapping[str, str]) -> FinetuneTrial:
+        """Add annotations to the trial as it was read."""
+        merged = {**(trial.metadata.annotations or {}), **annotations}
+        metadata = trial.metadata.model_copy(update={"annotations": merged})
+        return self._update(self._contents.trials, trial, metadata=metadata)
+
     async def delete_trial(self, trial: FinetuneTrial) -> None:
         """Ask for a trial's deletion; it stays until its finalizer is removed."""
         stored = self._contents.trials.get(trial.name)

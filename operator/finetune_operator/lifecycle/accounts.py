@@ -41,6 +41,7 @@ class Account:
         evaluations: Bounds how many models answer at the same time.
         deployed: Trials whose models are on machines that may cost by the hour.
         full_until: When a quota that refused a job may have room again; all sweeps wait for it.
+        full_because: What refused it, for those who wait.
         busy: Trials that are in calls of the provider right now.
     """
 
@@ -53,6 +54,7 @@ class Account:
     evaluations: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EVALUATIONS_AT_ONCE))
     deployed: set[Key] = field(default_factory=set)
     full_until: datetime | None = None
+    full_because: str = ""
     busy: int = 0
 
     @contextmanager

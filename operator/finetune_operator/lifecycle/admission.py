@@ -104,6 +104,12 @@ class Admissions:
         """The sweeps of a namespace whose checks have an outcome: a changed provider may change it."""
         return tuple(key for key in self._known if key.namespace == namespace)
 
+    def dataset_paths(self) -> tuple[Path, ...]:
+        """The files of the datasets of the sweeps whose checks have an outcome."""
+        return tuple(
+            each.path for _, admission in self._known.values() for each in admission.datasets.values()
+        )
+
     def forget(self, key: Key) -> None:
         """Check the sweep anew when it is asked for next."""
         self._known.pop(key, None)
@@ -122,7 +128,7 @@ class Admissions:
                 accounts[candidate.provider_ref.name] = account
         fetched = await self._check_datasets(namespace, sweep.spec, problems)
         datasets = {name: replace(each, scope=data_scope(sweep)) for name, each in fetched.items()}
-        problems += _changed_datasets(sweep, datasets)
+        problems += [*_changed_datasets(sweep, datasets), *_changed_currency(sweep)]
         if not problems:
             problems += await _unfit_datasets(sweep.spec, accounts, datasets)
         costs = _cost_model(sweep.spec, accounts, datasets.get("training"), problems)
@@ -229,6 +235,18 @@ def _changed_datasets(sweep: FinetuneSweep, datasets: Mapping[str, FetchedDatase
         for name, dataset in datasets.items()
         if name in began and began[name] != dataset.content_hash
     ]
+
+
+def _changed_currency(sweep: FinetuneSweep) -> list[Problem]:
+    """Money of two currencies cannot be added up."""
+    cost, wanted = sweep.status.cost, sweep.spec.limits.currency
+    if cost is None or cost.currency == wanted or not (cost.spent or cost.reserved):
+        return []
+    message = (
+        f"what its trials cost was counted in {cost.currency} so far and cannot be counted on in {wanted}; give "
+        f"the budget in {cost.currency}, or make a new sweep under another name"
+    )
+    return [Problem("spec.limits.budget.currency", message)]
 
 
 def _cost_model(

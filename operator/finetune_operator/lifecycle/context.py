@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +13,8 @@ from finetune_operator.lifecycle.admission import Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.store import Key, Store
 from finetune_operator.lifecycle.uploads import Uploads
+
+RELEASE_WITHIN_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,31 @@ class TrialProgress:
 
 
 @dataclass(slots=True)
+class Patience:
+    """What this process has seen of one evaluation.
+
+    Attributes:
+        since: When it was first looked at.
+        answered_at: When the model last answered something new.
+        done: How many answers there were then.
+        waits_for_turn: Whether other evaluations of the account go first.
+        error: Why it was last tried again.
+    """
+
+    since: datetime
+    answered_at: datetime | None = None
+    done: int | None = None
+    waits_for_turn: bool = False
+    error: str = ""
+
+    def answered(self, done: int, now: datetime) -> None:
+        """So many answers are there; the first count is of those that were known before."""
+        if self.done is not None and done > self.done:
+            self.answered_at, self.error = now, ""
+        self.done = max(done, self.done or 0)
+
+
+@dataclass(slots=True)
 class Context:
     """The reconcilers' hands: everything they act through.
 
@@ -43,8 +71,13 @@ class Context:
         now: The time, timezone-aware.
         enqueue: Have a key looked at.
         reference_grace_s: For how long a new sweep may wait for what it refers to, in seconds.
+        release_within_s: For how long a deleted trial waits for what cannot be ended at its provider, in seconds.
         evaluating: Progress of evaluations that go on.
+        patience: What was seen of evaluations that go on.
         deploying: Since when deployments have been seen that are not active yet, by their trial.
+        said_held_at: When deleted trials last said what they wait for.
+        doubted: Since when this process looks for a job by its key, in monotonic seconds, by the trial.
+        monotonic: Seconds that no clock's correction changes.
         output_problems: Why a sweep's output could not be written; for its next look only, then it is tried again.
     """
 
@@ -57,6 +90,11 @@ class Context:
     now: Callable[[], datetime]
     enqueue: Callable[[Key], None]
     reference_grace_s: float = 0.0
+    release_within_s: float = RELEASE_WITHIN_S
     evaluating: dict[Key, TrialProgress] = field(default_factory=dict)
+    doubted: dict[Key, tuple[str, float]] = field(default_factory=dict)
+    monotonic: Callable[[], float] = time.monotonic
     output_problems: dict[Key, str] = field(default_factory=dict)
+    patience: dict[Key, Patience] = field(default_factory=dict)
     deploying: dict[Key, datetime] = field(default_factory=dict)
+    said_held_at: dict[Key, datetime] = field(default_factory=dict)

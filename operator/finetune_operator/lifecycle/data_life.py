@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
+from finetune_operator.decisions import data_scopes
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.admission import data_scope
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.store import Key, NotFound
+from finetune_operator.lifecycle.store import Key, NotFound, Refused
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 
@@ -27,27 +28,48 @@ async def delete_data(context: Context, sweep: FinetuneSweep, trials: Collection
     Raises:
         TransientProviderError: A provider cannot be asked now; try again.
     """
-    scope = data_scope(sweep)
-    context.uploads.forget(scope)
+    scopes = dict.fromkeys((*data_scopes(sweep, tuple(trials)), data_scope(sweep)))
+    for scope in scopes:
+        context.uploads.forget(scope)
     if sweep.spec.keep_data:
         return True
     # What nobody waits for any more still arrives, and would arrive after all else was deleted.
-    if context.uploads.go_on(scope, waiter=_key(sweep)) and not _patience_is_over(context, sweep):
+    arriving = [scope for scope in scopes if context.uploads.go_on(scope, waiter=_key(sweep))]
+    if arriving and not _patience_is_over(context, sweep):
         return False
     # Not only where there are trials: of a deleted sweep's trials none may be left.
     used = {each.provider_ref.name for each in sweep.spec.candidates}
     for provider in sorted(used | {trial.spec.provider_ref.name for trial in trials}):
-        try:
-            await _delete_at(context, sweep, provider, scope)
-        except TransientProviderError:
-            if not _patience_is_over(context, sweep):
-                raise
-            await _say_that_it_stays(
-                context, sweep, provider, scope, "the provider could not be asked for long"
-            )
-        except (NotFound, InvalidManifest, PermanentProviderError, UnexpectedResponse) as error:
-            await _say_that_it_stays(context, sweep, provider, scope, str(error))
+        for scope in scopes:
+            await _delete_or_tell(context, sweep, provider, scope)
     return True
+
+
+async def remember_scopes(
+    context: Context, sweep: FinetuneSweep, trials: tuple[FinetuneTrial, ...]
+) -> FinetuneSweep:
+    """The sweep with the scopes of its trials in its status: what is deleted last outlives the trials."""
+    scopes = data_scopes(sweep, trials)
+    if scopes == sweep.status.data_scopes:
+        return sweep
+    status = sweep.status.model_copy(update={"data_scopes": scopes})
+    return await context.store.write_sweep_status(sweep, status)
+
+
+def scope_for_new_trials(sweep: FinetuneSweep, trials: tuple[FinetuneTrial, ...]) -> str:
+    """The name for uploads: the one that the sweep has used so far, though a restore gave it another UID."""
+    return (*data_scopes(sweep, trials), data_scope(sweep))[0]
+
+
+async def _delete_or_tell(context: Context, sweep: FinetuneSweep, provider: str, scope: str) -> None:
+    try:
+        await _delete_at(context, sweep, provider, scope)
+    except TransientProviderError:
+        if not _patience_is_over(context, sweep):
+            raise
+        await _say_that_it_stays(context, sweep, provider, scope, "the provider could not be asked for long")
+    except (NotFound, Refused, InvalidManifest, PermanentProviderError, UnexpectedResponse) as error:
+        await _say_that_it_stays(context, sweep, provider, scope, str(error))
 
 
 def _key(sweep: FinetuneSweep) -> Key:

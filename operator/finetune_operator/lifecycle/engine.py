@@ -15,7 +15,8 @@ from finetune_operator.lifecycle.accounts import Accounts, ProviderFactory
 from finetune_operator.lifecycle.admission import Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.complaints import Complaints
-from finetune_operator.lifecycle.context import Context, TrialProgress
+from finetune_operator.lifecycle.context import RELEASE_WITHIN_S, Context, TrialProgress
+from finetune_operator.lifecycle.housekeeping import clean_often
 from finetune_operator.lifecycle.provider_life import reconcile_provider
 from finetune_operator.lifecycle.store import Conflict, Key, Store
 from finetune_operator.lifecycle.sweep_life import reconcile_sweep
@@ -56,6 +57,7 @@ class Engine:
         load_provider: Callable[[str], None] = registry.load,
         dataset_rules: SourceRules = ANYWHERE,
         reference_grace_s: float = 0.0,
+        release_within_s: float = RELEASE_WITHIN_S,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Make an engine that is at rest.
@@ -67,6 +69,7 @@ class Engine:
             load_provider: Imports what a type of provider needs; called in a thread before.
             dataset_rules: Where datasets may come from.
             reference_grace_s: For how long a new sweep may wait for what it refers to, in seconds.
+            release_within_s: For how long a deleted trial waits for what cannot be ended at its provider, in seconds.
             now: The time, timezone-aware.
         """
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
@@ -90,6 +93,7 @@ class Engine:
             now=now,
             enqueue=self.enqueue,
             reference_grace_s=reference_grace_s,
+            release_within_s=release_within_s,
         )
         self._seen: set[Key] = set()
         store.subscribe(self.enqueue)
@@ -111,10 +115,13 @@ class Engine:
         """Work until told to stop; a create call in flight is journaled before it returns."""
         workers = [asyncio.ensure_future(self._work()) for _ in range(WORKERS)]
         stopped = asyncio.ensure_future(stop.wait())
+        cleaning = asyncio.ensure_future(clean_often(self._context))
         try:
             await asyncio.wait([stopped, *workers], return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
+            cleaning.cancel()
+            await asyncio.gather(cleaning, return_exceptions=True)
             await self._stop(workers)
         for worker in workers:
             if not worker.cancelled() and worker.exception() is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,16 +20,22 @@ from finetune_operator.evaluation import (
     read_examples,
     reported_score,
 )
-from finetune_operator.lifecycle import serving
+from finetune_operator.lifecycle import patience, serving
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
-from finetune_operator.lifecycle.context import Context, TrialProgress
+from finetune_operator.lifecycle.context import Context, Patience, TrialProgress
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.lifecycle.transitions import end, key_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
 from finetune_providers.base import JobSnapshot
-from finetune_providers.errors import JobNotFound, PermanentProviderError, ProviderError, UnexpectedResponse
+from finetune_providers.errors import (
+    JobNotFound,
+    PermanentProviderError,
+    ProviderError,
+    TransientProviderError,
+    UnexpectedResponse,
+)
 
 
 async def take_outcome(
@@ -45,7 +52,10 @@ async def take_outcome(
         return True
     conclude = partial(serving.conclude, context, trial, sweep, account)
     name = ("evaluation", key_of(trial))
-    outcome: Evaluation | _Refused | None = context.background.outcome(name)
+    try:
+        outcome: Evaluation | _Refused | None = context.background.outcome(name)
+    except TransientProviderError as error:
+        raise patience.failed(context, trial, account, error) from error
     if isinstance(outcome, _Refused):
         if await context.accounts.replaced(outcome.account):
             context.background.forget(name)
@@ -90,7 +100,7 @@ async def start_evaluation(
         lambda: _evaluate(context, key, model, sweep, account, admission, through=asked),
         then=lambda: context.enqueue(key),
     )
-    return None
+    return await patience.note_progress(context, trial, account)
 
 
 async def _evaluate(
@@ -146,12 +156,16 @@ async def answer_evaluation_set(
     asked = asked_of(key.namespace, account.resource.name, model, source.max_output_tokens)
     answers = await _answer_log(context.work_dir / "answers", dataset, asked)
 
+    seen = context.patience.get(key)
+
     def progress(done: int, total: int) -> None:
         context.evaluating[key] = TrialProgress("Evaluating", done / total, f"{done} of {total} answers")
+        if seen is not None:
+            seen.answered(done, context.now())
 
     context.evaluating[key] = TrialProgress("Evaluating", None, "waits for the model")
     try:
-        async with account.evaluations, account.provider.inference(through or model) as session:
+        async with _turn(account, seen), account.provider.inference(through or model) as session:
             return await evaluate(
                 session,
                 examples,
@@ -161,6 +175,17 @@ async def answer_evaluation_set(
             )
     finally:
         context.evaluating.pop(key, None)
+
+
+@asynccontextmanager
+async def _turn(account: Account, seen: Patience | None) -> AsyncIterator[None]:
+    """A place among the account's evaluations; who waits for one does not run out of time."""
+    if seen is not None:
+        seen.waits_for_turn = True
+    async with account.evaluations:
+        if seen is not None:
+            seen.waits_for_turn = False
+        yield
 
 
 async def measure_baseline(

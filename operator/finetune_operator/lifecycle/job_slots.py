@@ -9,12 +9,20 @@ from collections.abc import Callable, Iterable
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.resources import FinetuneTrial, TrialPhase
 
+OUTCOME_UNKNOWN = "CreateOutcomeUnknown"
+"""Why a trial waits for a person: nobody can find out whether its create call was taken."""
 _WITHOUT_JOB = frozenset({TrialPhase.PENDING, TrialPhase.EVALUATING})
 
 
 def holds_job(trial: FinetuneTrial) -> bool:
-    """Whether a job of the trial trains, or may do so for all that is known."""
+    """Whether a job of the trial trains, or may do so as far as its outcome is still looked up.
+
+    Not where a person is asked, who may take days: a job that is there all the same is one above the limit, which
+    the provider answers with a quota; nobody would be free to go on otherwise.
+    """
     entry = trial.status.create
+    if trial.phase is TrialPhase.STALLED and trial.status.reason == OUTCOME_UNKNOWN:
+        return False
     bought = entry is not None and entry.state != "Failed"
     return bought and not trial.terminal and trial.phase not in _WITHOUT_JOB
 
@@ -22,6 +30,11 @@ def holds_job(trial: FinetuneTrial) -> bool:
 def is_served(trial: FinetuneTrial) -> bool:
     """Whether a deployment of the trial's may be there, and cost."""
     return trial.status.serving is not None and trial.status.serving.state != "Deleted"
+
+
+def deployment_name(trial: FinetuneTrial) -> str:
+    """The one name under which a trial's model is deployed."""
+    return f"{trial.spec.run_key}-serve"
 
 
 class JobSlots:

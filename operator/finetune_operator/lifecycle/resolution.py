@@ -9,7 +9,11 @@ from typing import Literal
 from finetune_operator.resources import GROUP, FinetuneTrial, TrialPhase
 
 ANNOTATION = f"{GROUP}/resolve-create"
-_FORM = re.compile(r"^(?P<attempt>\d+) (?:(?P<plain>retry|abandon)|adopt=(?P<job>\S{1,256}))$")
+ATTEMPTS = f"{GROUP}/attempts"
+"""How many create calls there may have been, written before the last one: a restore may lose the status."""
+MOST_KEYS = 20
+_NUMBER = re.compile(r"^[1-9][0-9]{0,2}$")
+_FORM = re.compile(r"^(?P<attempt>[0-9]{1,9}) (?:(?P<plain>retry|abandon)|adopt=(?P<job>\S{1,256}))$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +57,40 @@ def annotation_for(trial: FinetuneTrial, answer: str) -> str:
     return value
 
 
+def purchase_key(trial: FinetuneTrial, attempt: int) -> str:
+    """The key of one attempt to buy a trial's job."""
+    return f"{trial.spec.run_key}-a{attempt}"
+
+
+def noted_attempts(trial: FinetuneTrial) -> int:
+    """How many attempts are noted in the annotation for that; 0 where none are, or by somebody else."""
+    noted = (trial.metadata.annotations or {}).get(ATTEMPTS, "")
+    return int(noted) if _NUMBER.fullmatch(noted) else 0
+
+
+def attempts_of(trial: FinetuneTrial) -> int:
+    """How many attempts to buy there may have been, as the metadata tells; 0 where it tells of none."""
+    answered = _FORM.match((trial.metadata.annotations or {}).get(ANNOTATION, "").strip())
+    if answered is None:
+        return noted_attempts(trial)
+    return max(noted_attempts(trial), int(answered["attempt"]) + (answered["plain"] == "retry"))
+
+
+def keys_of(trial: FinetuneTrial) -> tuple[str, ...]:
+    """The keys under which jobs of the trial may have been bought, the newest first."""
+    entry = trial.status.create
+    last = max(attempts_of(trial), 1 if entry is None else entry.attempt)
+    return tuple(purchase_key(trial, attempt) for attempt in range(last, max(0, last - MOST_KEYS), -1))
+
+
 def resolution_of(trial: FinetuneTrial) -> Resolution | None:
     """The answer for the attempt in question; one that was given for an earlier attempt does not count."""
     text = (trial.metadata.annotations or {}).get(ANNOTATION, "")
     found = _FORM.match(text.strip())
     entry = trial.status.create
-    if found is None or entry is None or int(found["attempt"]) != entry.attempt:
+    # Without a journal, which a restore may lose, the answer is to the last attempt that anything tells of.
+    attempt = attempts_of(trial) if entry is None else entry.attempt
+    if found is None or int(found["attempt"]) != attempt:
         return None
     if found["job"]:
         return Resolution("adopt", found["job"])

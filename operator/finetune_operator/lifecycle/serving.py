@@ -13,13 +13,18 @@ from typing import Any
 from finetune_operator.decisions.costs import CENT
 from finetune_operator.lifecycle.accounts import EVALUATIONS_AT_ONCE, Account
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.job_slots import is_served
+from finetune_operator.lifecycle.job_slots import deployment_name, is_served
 from finetune_operator.lifecycle.legality import price_of
 from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.trial import ServingJournal
 from finetune_providers.base import Deployment, DeploymentState
-from finetune_providers.errors import PermanentProviderError, ProviderError, QuotaExceeded
+from finetune_providers.errors import (
+    PermanentProviderError,
+    ProviderError,
+    QuotaExceeded,
+    TransientProviderError,
+)
 
 LOOK_AGAIN_S = 15.0
 QUOTA_WAIT_S = 60.0
@@ -41,14 +46,14 @@ async def serve(
     """
     key, entry = key_of(trial), trial.status.serving
     if entry is None:
-        if len(account.deployed - {key}) >= EVALUATIONS_AT_ONCE:
-            return None, _pause_s(account)  # machines that wait for their turn cost as those that answer
-        if sweep.deleting:
-            return None, _pause_s(account)  # the trial goes with it, or goes on without us
+        # Machines that wait for their turn cost as those that answer; of a sweep that is deleted the trial goes
+        # with it, or goes on without us.
+        if len(account.deployed - {key}) >= EVALUATIONS_AT_ONCE or sweep.deleting:
+            return None, _pause_s(account)
         # Somebody may have taken it away; without it a deletion would not wait for the deployment.
         trial = await context.store.add_finalizer(trial)
         entry = ServingJournal(
-            name=f"{trial.spec.run_key}-serve", state="Pending", at=context.now().replace(microsecond=0)
+            name=deployment_name(trial), state="Pending", at=context.now().replace(microsecond=0)
         )
         trial = await _say_that_it_is_deployed(context, trial, entry)
     account.deployed.add(key)
@@ -76,6 +81,11 @@ async def serve(
         await conclude(
             context, trial, sweep, account, TrialPhase.FAILED, reason="DeploymentRefused", message=message
         )
+        return None, None
+    except TransientProviderError as error:
+        if _creation_s(context, trial, entry) < CREATION_MAY_TAKE_S:
+            raise
+        await _give_up(context, trial, sweep, account, entry, str(error))
         return None, None
     if entry.at is None:
         entry = entry.model_copy(update={"at": context.now().replace(microsecond=0)})
@@ -130,15 +140,33 @@ async def _take(
         )
         context.enqueue(key)
         return None, None
-    began = context.deploying.setdefault(key, now)
-    if deployment.state is DeploymentState.CREATING and (now - began).total_seconds() < CREATION_MAY_TAKE_S:
+    created_for_s = _creation_s(context, trial, entry)
+    if deployment.state is DeploymentState.CREATING and created_for_s < CREATION_MAY_TAKE_S:
         return None, _pause_s(account)
     why = deployment.message or f"it is still {deployment.native_state or 'being created'}"
+    await _give_up(context, trial, sweep, account, entry, why)
+    return None, None
+
+
+def _creation_s(context: Context, trial: FinetuneTrial, entry: ServingJournal) -> float:
+    """Seconds since the deployment was asked for; of one that is made once more, since this process asked."""
+    seen = context.deploying.setdefault(key_of(trial), context.now())
+    began = entry.at if entry.at is not None and entry.message is None else seen
+    return (context.now() - began).total_seconds()
+
+
+async def _give_up(
+    context: Context,
+    trial: FinetuneTrial,
+    sweep: FinetuneSweep,
+    account: Account,
+    entry: ServingJournal,
+    why: str,
+) -> None:
     message = f"deployment {entry.name} of the fine-tuned model did not become active: {why}"
     await conclude(
         context, trial, sweep, account, TrialPhase.FAILED, reason="DeploymentFailed", message=message
     )
-    return None, None
 
 
 def _pause_s(account: Account) -> float:
@@ -230,7 +258,7 @@ async def _undeploy(context: Context, trial: FinetuneTrial, account: Account, en
 
 def _cost(
     trial: FinetuneTrial, sweep: FinetuneSweep | None, account: Account, entry: ServingJournal, now: datetime
-) -> dict[str, Decimal]:
+) -> dict[str, Any]:
     """What the trial has cost with the deployment, from when it was asked for; nothing where no price is known."""
     price = None if sweep is None else price_of(account, trial.spec.base_model, sweep.spec.limits.currency)
     if price is None or price.serving_per_hour is None or entry.at is None:

@@ -147,6 +147,10 @@ class Store(Protocol):
         """Take our finalizer away; no write, no error where it or the object is gone. Conflict as above."""
         ...
 
+    async def annotate_trial(self, trial: FinetuneTrial, annotations: Mapping[str, str]) -> FinetuneTrial:
+        """Add annotations to the trial as it was read; those of others stay. Conflict and NotFound as above."""
+        ...
+
     async def delete_trial(self, trial: FinetuneTrial) -> None:
         """Ask for a trial's deletion; it stays until its finalizer is removed."""
         ...

@@ -21,7 +21,7 @@ from finetune_operator.decisions import (
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.data_life import delete_data
+from finetune_operator.lifecycle.data_life import delete_data, remember_scopes, scope_for_new_trials
 from finetune_operator.lifecycle.evaluating import measure_baseline
 from finetune_operator.lifecycle.narration import output_data, sweep_events
 from finetune_operator.lifecycle.release import release_sweep
@@ -62,6 +62,7 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         return None
     trials = await context.store.list_trials(key)
     if sweep.deleting:
+        sweep = await remember_scopes(context, sweep, trials)
         await release_sweep(context, sweep, trials)
         return None
     if sweep.status.finished and sweep.status.observed_generation == sweep.metadata.generation:
@@ -136,7 +137,7 @@ async def _act(
     for action in decision.actions:
         if isinstance(action, CreateTrial):
             sweep = await context.store.add_finalizer(sweep)
-            if not await _create_trial(context, sweep, action):
+            if not await _create_trial(context, sweep, action, trials):
                 return sweep, True
         elif isinstance(action, CancelTrial):
             await _cancel(context, by_name[action.trial], action)
@@ -149,7 +150,9 @@ async def _act(
     return sweep, False
 
 
-async def _create_trial(context: Context, sweep: FinetuneSweep, action: CreateTrial) -> bool:
+async def _create_trial(
+    context: Context, sweep: FinetuneSweep, action: CreateTrial, trials: tuple[FinetuneTrial, ...]
+) -> bool:
     point = action.proposal.point
     provider = next(each.provider_ref for each in sweep.spec.candidates if each.name == point.candidate)
     trial = FinetuneTrial(
@@ -166,6 +169,7 @@ async def _create_trial(context: Context, sweep: FinetuneSweep, action: CreateTr
             seed=sweep.spec.search.seed,
             origin=action.proposal.origin,
             estimated_cost=action.estimated_cost,
+            data_scope=scope_for_new_trials(sweep, trials),
         ),
     )
     try:

@@ -28,7 +28,14 @@ def sweep_key_of(trial: FinetuneTrial) -> Key:
 
 
 async def advance(
-    context: Context, trial: FinetuneTrial, phase: TrialPhase, *, reason: str, message: str, **changes: Any
+    context: Context,
+    trial: FinetuneTrial,
+    phase: TrialPhase,
+    *,
+    reason: str,
+    message: str,
+    quiet: bool = False,
+    **changes: Any,
 ) -> FinetuneTrial:
     """Move a trial to a phase.
 
@@ -38,6 +45,7 @@ async def advance(
         phase: The new phase.
         reason: One CamelCase word.
         message: The same for people.
+        quiet: No event tells of it: nothing is new to whoever reads them.
         changes: Further fields of the status.
 
     Raises:
@@ -46,7 +54,7 @@ async def advance(
     status = _status(context, trial, phase, reason=reason, message=message, changes=changes)
     written = await context.store.write_trial_status(trial, status)
     log.info("%s is %s: %s", key_of(trial), phase, message)
-    if phase is not trial.phase:
+    if phase is not trial.phase and not quiet:
         await context.store.record_event(
             written, reason, message, warning=phase in {TrialPhase.FAILED, TrialPhase.STALLED}
         )
@@ -119,6 +127,7 @@ def _status(
         "reason": reason,
         "message": message[: conditions.MESSAGE_LIMIT],
         "conditions": stamped,
+        "waits_until": None,
         **changes,
     }
     return trial.status.model_copy(update=update)

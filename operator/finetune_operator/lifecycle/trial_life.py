@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from finetune_operator.decisions.costs import token_cost
-from finetune_operator.lifecycle import purchase, serving
+from finetune_operator.lifecycle import doubt, patience, purchase, serving
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
@@ -48,6 +49,7 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     if not holds_job(trial) and trial.phase is not TrialPhase.PENDING:
         context.accounts.leave(key)
     if trial.deleting:
+        context.patience.pop(key, None)
         await context.background.drop(("evaluation", key))
         return await release_trial(context, trial)
     if trial.terminal:
@@ -58,7 +60,7 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     if sweep is None or not trial.belongs_to(sweep):
         return await _without_sweep(context, trial)
     if trial.phase is TrialPhase.STALLED:
-        await (_go_on if trial.status.reason == SWEEP_MISSING else purchase.unstall)(context, trial)
+        await (_go_on if trial.status.reason == SWEEP_MISSING else doubt.unstall)(context, trial)
         return None
     trial = await _held(context, trial, sweep)
     account = await _account(context, trial)
@@ -102,7 +104,10 @@ async def _step(
     if serving.is_concluded(trial):
         await serving.take_down(context, trial, sweep, account)
         return None
-    if trial.phase is TrialPhase.EVALUATING and await take_outcome(context, trial, sweep, account):
+    if trial.phase is TrialPhase.EVALUATING and (
+        await take_outcome(context, trial, sweep, account)
+        or await patience.give_up(context, trial, sweep, account)
+    ):
         return None
     admission = context.admissions.get(sweep_key_of(trial), sweep, waiter=key_of(trial))
     if admission is None or admission.problems:
@@ -110,6 +115,7 @@ async def _step(
         _stand_back(context, trial)
         if admission is None:
             return None
+        context.patience.pop(key_of(trial), None)  # it is not asked, and does not run out of time
         await _wait_for_a_person(context, trial, sweep, account)
         return CANCEL_AGAIN_S
     if trial.phase is TrialPhase.EVALUATING:
@@ -156,7 +162,7 @@ async def _train(
 ) -> float | None:
     job_id = trial.status.create.external_id if trial.status.create is not None else None
     if job_id is None:
-        await purchase.stall(context, trial, "the status has no job id")
+        await doubt.stall(context, trial, "the status has no job id")
         return None
     account.watcher.watch(job_id, key_of(trial))
     snapshot = account.watcher.latest(job_id)
@@ -167,7 +173,7 @@ async def _train(
         message = f'the provider says that job {job_id} is "{strange}", which is not known here: it counts as training'
         await context.store.record_event(trial, "UnknownJobState", message, warning=True)
     if account.watcher.gone(job_id):
-        if (wait_s := purchase.may_still_appear_s(context, trial, account)) > 0:
+        if (wait_s := doubt.may_still_appear_s(context, trial, account)) > 0:
             return wait_s
         account.watcher.unwatch(job_id)
         message = f"job {job_id} is no longer at the provider; it is not bought again"
@@ -185,7 +191,7 @@ async def _train(
 async def _job_ended(
     context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account, job: JobSnapshot
 ) -> float | None:
-    facts = {
+    facts: dict[str, Any] = {
         "job_state": job.native_state,
         "fine_tuned_model": job.fine_tuned_model,
         "trained_tokens": job.trained_tokens,
@@ -204,10 +210,25 @@ async def _job_ended(
         await end(context, trial, TrialPhase.CANCELLED, reason=reason, message=message, **facts)
     elif sweep.spec.objective.metric in REPORTED_METRICS:
         await finish_reported(context, trial, sweep, job, facts)
+    elif trial.status.cancel is not None and account.provider.capabilities.needs_deployment:
+        # The search has ended: nobody pays for machines by the hour to score a model that it does not need.
+        message = (
+            f"job {job.job_id} succeeded before it could be cancelled; its model {job.fine_tuned_model} is not "
+            f"deployed, and has no score: {trial.status.cancel.message}"
+        )
+        await end(
+            context, trial, TrialPhase.CANCELLED, reason=trial.status.cancel.reason, message=message, **facts
+        )
     else:
         message = f"the fine-tuned model answers the evaluation set ({sweep.spec.objective.metric})"
         evaluating = await advance(
-            context, trial, TrialPhase.EVALUATING, reason="Evaluating", message=message, **facts
+            context,
+            trial,
+            TrialPhase.EVALUATING,
+            reason="Evaluating",
+            message=message,
+            answered_at=context.now().replace(microsecond=0),
+            **facts,
         )
         context.enqueue(key_of(evaluating))
     return None
@@ -264,4 +285,7 @@ async def _forget(context: Context, key: Key) -> None:
     context.accounts.forget_trial(key)
     context.evaluating.pop(key, None)
     context.deploying.pop(key, None)
+    context.said_held_at.pop(key, None)
+    context.patience.pop(key, None)
+    context.doubted.pop(key, None)
     await context.background.drop(("evaluation", key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.background import BackgroundWork
@@ -13,6 +14,18 @@ from finetune_providers.errors import ProviderError
 
 BELIEVED_FOR_S = 600.0
 """How long an upload is taken to be there; after that the provider is asked again, which uploads nothing twice."""
+
+
+FAILURE_IS_NEWS_S = 30.0
+"""For so long those that waited for an upload are told that it failed; who comes later has it tried again."""
+
+
+@dataclass(slots=True)
+class _Failure:
+    error: ProviderError
+    account: Account
+    at: float
+    untold: set[Key]
 
 
 class Uploads:
@@ -31,6 +44,8 @@ class Uploads:
         self._clock = clock
         self._known: dict[tuple[str, ...], tuple[str, float, Account]] = {}
         self._waiting: dict[tuple[str, ...], set[Key]] = {}
+        self._woken: dict[tuple[str, ...], set[Key]] = {}
+        self._failed: dict[tuple[str, ...], _Failure] = {}
 
     def reference(
         self, account: Account, namespace: str, dataset: DatasetFile, *, base_model: str, waiter: Key
@@ -38,17 +53,21 @@ class Uploads:
         """The provider's reference of a dataset, or None while it is uploaded; the waiter is looked at then.
 
         Raises:
-            ProviderError: The upload failed; asked for again it is tried again.
+            ProviderError: The upload failed, which each that waited for it is told; asked for again it is tried again.
         """
         name = ("upload", namespace, account.resource.name, dataset.scope, dataset.content_hash, base_model)
         reference, at, opened = self._known.get(name, ("", 0.0, None))
         if opened is account and self._clock() - at < BELIEVED_FOR_S:
             return reference
+        if (error := self._take_failure(name, account, waiter)) is not None:
+            raise error
         outcome: tuple[Account, str | ProviderError] | None = self._background.outcome(name)
         self._background.forget(name)
         # What an account answered that was opened anew since says nothing of the one that is used now.
         if outcome is not None and outcome[0] is account:
+            waited = self._woken.pop(name, set())
             if isinstance(outcome[1], ProviderError):
+                self._failed[name] = _Failure(outcome[1], account, self._clock(), waited - {waiter})
                 raise outcome[1]
             self._known[name] = (outcome[1], self._clock(), account)
             return outcome[1]
@@ -58,8 +77,24 @@ class Uploads:
         )
         return None
 
+    def _take_failure(self, name: tuple[str, ...], account: Account, waiter: Key) -> ProviderError | None:
+        """Why the upload failed that the waiter waited for; told once."""
+        failure = self._failed.get(name)
+        if failure is None:
+            return None
+        if failure.account is not account or self._clock() - failure.at > FAILURE_IS_NEWS_S:
+            del self._failed[name]
+            return None
+        if waiter not in failure.untold:
+            return None
+        failure.untold.discard(waiter)
+        return failure.error
+
     def forget(self, scope: str) -> None:
         """The uploads of a scope are deleted, or about to be."""
+        for name in [each for each in (*self._failed, *self._woken) if each[3] == scope]:
+            self._failed.pop(name, None)
+            self._woken.pop(name, None)
         for name in [each for each in self._known if each[3] == scope]:
             del self._known[name]
         for name in self._begun(scope):
@@ -79,7 +114,8 @@ class Uploads:
         ]
 
     def _wake(self, name: tuple[str, ...]) -> None:
-        for waiter in self._waiting.pop(name, ()):
+        waiters = self._woken[name] = self._waiting.pop(name, set())
+        for waiter in waiters:
             self._enqueue(waiter)
 
 

@@ -14,6 +14,7 @@ AZURE_NAME: Final = r"^[-A-Za-z0-9_.()]*[-A-Za-z0-9_()]$"
 BASE_URL: Final = (
     r"^https?://([A-Za-z0-9][-A-Za-z0-9._]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[-A-Za-z0-9._~+,;=:@%/]*)?$"
 )
+DATA_SCOPE: Final = r"^fts-[0-9a-f]{16}$"
 DATA_URI: Final = r"^(s3|gs)://[a-z0-9][-a-z0-9._]*(/[-A-Za-z0-9._~+,;=:@!()/]*)?$"
 DATE: Final = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -42,6 +43,7 @@ MEANINGS: Final = {
         "must be a base URL such as https://api.example.com/v1, without a user, a password, a query or a fragment: "
         "secrets belong in the Secret that credentialsSecretRef names"
     ),
+    DATA_SCOPE: "must be fts- and 16 hexadecimal digits, such as fts-0123456789abcdef",
     DATA_URI: "must be a bucket with or without a folder, such as s3://bucket/folder or gs://bucket",
     DATE: 'must be a date in quotes, such as "2026-11-24"',
     DNS_LABEL: (
@@ -97,6 +99,7 @@ Uri = Annotated[str, StringConstraints(strict=True, max_length=2048, pattern=URI
 BaseUrl = Annotated[str, StringConstraints(strict=True, max_length=2048, pattern=BASE_URL)]
 Region = Annotated[str, StringConstraints(strict=True, max_length=63, pattern=REGION)]
 Project = Annotated[str, StringConstraints(strict=True, max_length=64, pattern=PROJECT)]
+DataScope = Annotated[str, StringConstraints(strict=True, max_length=20, pattern=DATA_SCOPE)]
 DataUri = Annotated[str, StringConstraints(strict=True, max_length=1024, pattern=DATA_URI)]
 Date = Annotated[str, StringConstraints(strict=True, max_length=10, pattern=DATE)]
 RoleArn = Annotated[str, StringConstraints(strict=True, max_length=2048, pattern=ROLE_ARN)]

@@ -88,8 +88,7 @@ class AzureOpenAIOptions(Model):
 class ProviderSpec(Model):
     """Which provider, with whose credentials, and its limits for all sweeps together.
 
-    Only the type is immutable. A job that was bought in one region, project or account is not found in another, yet
-    whoever mistyped one has to be able to correct it before anything is bought, and no schema knows when that is.
+    What says where jobs, data and deployments are is immutable (`fixed_fields`): they would not be found elsewhere.
     """
 
     type: Annotated[str, StringConstraints(strict=True, max_length=63, pattern=PASCAL_CASE)]
@@ -133,6 +132,12 @@ class ProviderSpec(Model):
 
     def _blocks(self) -> dict[str, Model | None]:
         return {"Local": self.local, "Bedrock": self.bedrock, "AzureOpenAI": self.azure_openai}
+
+    @property
+    def fixed_fields(self) -> tuple[str, ...]:
+        """The attributes that may not change once the provider exists; the same as the rules of the CRD."""
+        places = ("type", "region", "project", "data_uri")
+        return (*places, "endpoint") if self.type == "AzureOpenAI" else places
 
     @property
     def type_options(self) -> dict[str, object]:

@@ -45,11 +45,15 @@ class Baseline(Lenient):
 
 
 class SweepCost(Lenient):
-    """Money of the sweep: reserved for trials that run, spent on those that ended."""
+    """Money of the sweep: reserved for trials that run, spent on those that ended or are gone.
+
+    `per_trial` is what each trial costs, by its index; what a trial that was deleted cost is known from here alone.
+    """
 
     reserved: Money | None = None
     spent: Money | None = None
     currency: str = "USD"
+    per_trial: tuple[Money, ...] = ()
 
 
 class DatasetHashes(Lenient):
@@ -61,7 +65,10 @@ class DatasetHashes(Lenient):
 
 
 class SweepStatus(Lenient):
-    """What the operator knows of the sweep; all of it but hashes and baselines can be derived from the trials."""
+    """What the operator knows of the sweep; all but hashes, baselines and deleted trials comes from the trials.
+
+    `data_scopes` are the names of all that was uploaded, those of trials that are gone included.
+    """
 
     observed_generation: int = -1
     phase: Literal["Pending", "Searching", "Suspended", "Finishing", "Succeeded", "Failed"] | None = None
@@ -71,6 +78,7 @@ class SweepStatus(Lenient):
     best_score: str | None = None
     baselines: tuple[Baseline, ...] = ()
     datasets: DatasetHashes | None = None
+    data_scopes: tuple[str, ...] = ()
     cost: SweepCost | None = None
     spent: str | None = None
     space_size: str | None = None

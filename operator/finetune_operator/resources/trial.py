@@ -20,7 +20,7 @@ from finetune_operator.resources.common import (
     Resource,
     Timestamp,
 )
-from finetune_operator.resources.patterns import RUN_KEY, BaseModelName
+from finetune_operator.resources.patterns import RUN_KEY, BaseModelName, DataScope
 
 
 class TrialPhase(enum.StrEnum):
@@ -61,7 +61,11 @@ HyperparameterValue = Annotated[int | float | str, PlainValidator(_number_or_tex
 
 
 class TrialSpec(Model):
-    """What is bought. Immutable: another purchase is another trial."""
+    """What is bought. Immutable: another purchase is another trial.
+
+    `data_scope` names the trial's uploads, so that they are found again where a restore gave the sweep another UID;
+    where it is not given they are named by the sweep's UID.
+    """
 
     sweep_ref: NameRef
     index: Annotated[int, Field(strict=True, ge=0, le=999_999), WHOLE]
@@ -73,6 +77,7 @@ class TrialSpec(Model):
     seed: Annotated[int, Field(strict=True, ge=0, le=2_147_483_647), WHOLE] = 0
     origin: Annotated[str, StringConstraints(strict=True, max_length=256)] = ""
     estimated_cost: Money | None = None
+    data_scope: DataScope | None = None
 
 
 class CreateJournal(Lenient):
@@ -123,12 +128,15 @@ class TrialStatus(Lenient):
     """What became of the purchase.
 
     `model_deleted` is not given until that was tried, and false where the provider would not delete the model.
+    `waits_until` is when its job is asked for again, where a quota or an outage makes it wait.
+    `answered_at` is when the evaluation began, or when the model later answered something new.
     """
 
     observed_generation: int = -1
     phase: TrialPhase | None = None
     reason: str | None = None
     message: str | None = None
+    waits_until: Timestamp | None = None
     create: CreateJournal | None = None
     cancel: CancelRequest | None = None
     serving: ServingJournal | None = None
@@ -140,6 +148,7 @@ class TrialStatus(Lenient):
     metrics: dict[str, float] = Field(default_factory=dict)
     series: tuple[SeriesPoint, ...] = ()
     trained_tokens: int | None = None
+    answered_at: Timestamp | None = None
     cost: Money | None = None
     serving_cost: Money | None = None
     conditions: tuple[Condition, ...] = ()

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import aiohttp
 
 from finetune_providers.base import Deployment, DeploymentState
+from finetune_providers.bounded import ASKED_ENCODING, whole_of_aiohttp
 from finetune_providers.calls import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Calls, retry_after_s
 from finetune_providers.errors import (
     JobNotFound,
@@ -161,11 +162,12 @@ class Deployments:
             method,
             f"{self._url}{path}",
             params={"api-version": API_VERSION},
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}", "Accept-Encoding": ASKED_ENCODING},
             json=body,
+            auto_decompress=False,
             allow_redirects=False,  # the token is for this address alone
         ) as response:
-            text = await response.text()
+            text = (await whole_of_aiohttp(response)).decode()
             if not 200 <= response.status < 300:
                 raise _refusal(response.status, text, response.headers.get("Retry-After"))
             return json.loads(text) if text else None

@@ -40,6 +40,7 @@ from finetune_providers.errors import (
     ProviderError,
     TransientProviderError,
 )
+from finetune_providers.hosted import poll_interval_s
 from finetune_providers.openai_protocol import (
     Account,
     DataLimits,
@@ -213,7 +214,7 @@ def _capabilities(config: ProviderConfig) -> Capabilities:
         idempotent_create=False,  # the API knows no idempotency key
         lookup_window_s=None,  # how soon a list shows a new job is documented nowhere
         metrics=METRICS,
-        poll_interval_s=float(str(config.options.get("pollIntervalSeconds", 30))),
+        poll_interval_s=poll_interval_s(config.options),
         deletes_models=True,
         native_states=NATIVE_STATES,
         appears_within_s=APPEARS_WITHIN_S,

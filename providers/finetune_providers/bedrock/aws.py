@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import botocore.session
+import urllib3
+import urllib3.exceptions
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ConnectionClosedError, ReadTimeoutError
 
 from finetune_providers.base import ProviderConfig
 from finetune_providers.bedrock.errors import KEY_ID, SECRET_FIELD, SECRET_KEY, SESSION_TOKEN, explain
+from finetune_providers.bounded import MOST_FILE_BYTES, whole
 from finetune_providers.calls import (
     CONNECT_TIMEOUT_S,
     INFERENCE_TIMEOUT_S,
@@ -32,8 +38,39 @@ CONTROL, RUNTIME, STORAGE = "bedrock", "bedrock-runtime", "s3"
 _ENDPOINTS = {RUNTIME: "inference", STORAGE: "storage"}
 """By service: the key of `spec.endpoints` that replaces `spec.endpoint` for it."""
 
+_PIECE = 2**16
+
 # botocore writes signed headers, session tokens and request bodies to its debug log.
 _TALKATIVE = ("botocore", "boto3", "s3transfer")
+
+
+class _BoundedSession:
+    """Reads of an answer no more than is allowed; of what the caller reads piece by piece only the errors.
+
+    botocore unpacks nothing: what comes packed is not understood.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def send(self, request: Any) -> AWSResponse:
+        streamed, request.stream_output = request.stream_output, True
+        answer = self._inner.send(request)
+        if streamed and answer.status_code < 300:
+            return answer
+        try:
+            content = whole(answer.raw.stream(_PIECE))
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise ReadTimeoutError(endpoint_url=request.url, error=error) from None
+        except urllib3.exceptions.HTTPError as error:
+            raise ConnectionClosedError(error=error, request=request, endpoint_url=request.url) from None
+        finally:
+            answer.raw.close()
+        raw = urllib3.HTTPResponse(io.BytesIO(content), preload_content=False)
+        return AWSResponse(answer.url, answer.status_code, answer.headers, raw)
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 class Clients:
@@ -103,10 +140,13 @@ class Clients:
         if self._credentials and service != STORAGE:
             options["signature_version"] = "v4"  # else a token in AWS_BEARER_TOKEN_BEDROCK would be preferred
         try:
-            return self._session().client(service, endpoint_url=endpoint, config=Config(**options))
+            client = self._session().client(service, endpoint_url=endpoint, config=Config(**options))
         except ValueError as error:  # a host that boto3 does not take, such as one with an underscore
             field = f"spec.endpoints.{word}" if word in self._config.endpoints else "spec.endpoint"
             raise PermanentProviderError(f"{field}: {error}", field=field) from None
+        # botocore (1.43) has no place for an HTTP client of one's own.
+        client._endpoint.http_session = _BoundedSession(client._endpoint.http_session)
+        return client
 
     def _session(self) -> Any:
         region = self._config.region
@@ -173,12 +213,19 @@ class Aws:
         )
 
     async def text(self, bucket: str, key: str) -> str:
-        """An object's content; what is no UTF-8 is replaced."""
+        """An object's content; what is no UTF-8 is replaced.
+
+        Raises:
+            PermanentProviderError: It is larger than MOST_FILE_BYTES.
+        """
 
         def get() -> str:
             body = self.clients.call(STORAGE, "get_object", Bucket=bucket, Key=key)["Body"]
-            content: bytes = body.read()
-            return content.decode(errors="replace")
+            try:
+                with closing(body):
+                    return whole(body.iter_chunks(_PIECE), most=MOST_FILE_BYTES).decode(errors="replace")
+            except UnexpectedResponse as error:  # it will be no smaller the next time
+                raise PermanentProviderError(f"s3://{bucket}/{key}: {error}") from None
 
         return await self.calls.read(lambda: self.calls.in_thread(get))
 

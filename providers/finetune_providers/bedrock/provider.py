@@ -28,7 +28,6 @@ from finetune_providers.base import (
     JobState,
     MetricPoint,
     ModelRules,
-    Offer,
     ProviderConfig,
 )
 from finetune_providers.bedrock.aws import (
@@ -58,6 +57,7 @@ from finetune_providers.errors import (
     TransientProviderError,
     UnexpectedResponse,
 )
+from finetune_providers.hosted import FromCatalog
 
 _TAG_PREFIX = "finetune-operator.dev/"
 _NATIVE = {"epochs": "epochCount"}
@@ -83,14 +83,14 @@ def create(
     return BedrockProvider(config, settings_of(config), clients or Clients(config), clock=clock)
 
 
-class BedrockProvider:
+class BedrockProvider(FromCatalog):
     """Amazon Bedrock; see `finetune_providers.base.Provider` for the promises."""
 
     def __init__(
         self, config: ProviderConfig, settings: Settings, clients: Clients, *, clock: Callable[[], float]
     ) -> None:
         self._settings = settings
-        self._catalog = load_catalog(config)
+        super().__init__(load_catalog(config))
         self._work_dir = config.work_dir
         self._secrets = tuple(config.credentials.values())
         self._aws = Aws(clients, config)
@@ -115,16 +115,6 @@ class BedrockProvider:
             appears_within_s=300.0,
             needs_deployment=True,
         )
-
-    @property
-    def offer(self) -> Offer:
-        return self._catalog.offer
-
-    def model_rules(self, base_model: str) -> ModelRules | None:
-        return self._catalog.rules(base_model)
-
-    def model_names(self) -> tuple[str, ...]:
-        return self._catalog.names()
 
     def _rules(self, base_model: str) -> ModelRules:
         rules = self._catalog.rules(base_model)

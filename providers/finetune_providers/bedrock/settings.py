@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 
 from finetune_providers.base import ProviderConfig
 from finetune_providers.errors import PermanentProviderError
+from finetune_providers.hosted import poll_interval_s
 
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d")
 _ROLE = re.compile(r"arn:aws(-[^:]+)?:iam::\d{12}:role/.+")
@@ -72,16 +71,9 @@ def settings_of(config: ProviderConfig) -> Settings:
         bucket=place["bucket"],
         prefix=place["prefix"] or "",
         kms_key=str(config.options.get("customerKmsKey") or ""),
-        poll_interval_s=_seconds(config.options.get("pollIntervalSeconds", 30)),
+        poll_interval_s=poll_interval_s(config.options),
         provisioned=provisioned,
     )
-
-
-def _seconds(value: object) -> float:
-    with suppress(ValueError):
-        if math.isfinite(seconds := float(str(value))) and seconds > 0:
-            return seconds
-    raise _wrong("spec.options.pollIntervalSeconds", value, "a number of seconds above 0")
 
 
 def _wrong(field_path: str, value: object, expected: str) -> PermanentProviderError:

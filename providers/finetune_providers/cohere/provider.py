@@ -32,9 +32,9 @@ from finetune_providers.base import (
     JobState,
     MetricPoint,
     ModelRules,
-    Offer,
     ProviderConfig,
 )
+from finetune_providers.bounded import ASKED_ENCODING, httpx_hook
 from finetune_providers.calls import CREATE_TIMEOUT_S, INFERENCE_TIMEOUT_S, READ_TIMEOUT_S, Calls
 from finetune_providers.catalog import load_catalog
 from finetune_providers.cohere.datasets import MIN_TRAINING_EXAMPLES, Datasets, check_dataset
@@ -62,6 +62,7 @@ from finetune_providers.errors import (
     TransientProviderError,
     UnexpectedResponse,
 )
+from finetune_providers.hosted import FromCatalog, poll_interval_s
 from finetune_providers.tombstones import Tombstones
 
 BASE_URL = "https://api.cohere.com"
@@ -105,15 +106,20 @@ def create(
     return CohereProvider(config, key, sleep=sleep)
 
 
-class CohereProvider:
+class CohereProvider(FromCatalog):
     """Fine-tuning at Cohere; see `finetune_providers.base.Provider` for the promises."""
 
     def __init__(
         self, config: ProviderConfig, key: str, *, sleep: Callable[[float], Awaitable[object]]
     ) -> None:
-        self._catalog = load_catalog(config)
+        super().__init__(load_catalog(config))
         # A client of our own: the SDK's follows redirects, which would send a create call a second time.
-        self._http = httpx.AsyncClient(timeout=timeout(READ_TIMEOUT_S), follow_redirects=False)
+        self._http = httpx.AsyncClient(
+            timeout=timeout(READ_TIMEOUT_S),
+            follow_redirects=False,
+            headers={"Accept-Encoding": ASKED_ENCODING},
+            event_hooks={"response": [httpx_hook(httpx.AsyncByteStream)]},
+        )
         self._client = AsyncClientV2(
             api_key=key,
             base_url=config.endpoint or BASE_URL,  # never from the environment of this process
@@ -124,7 +130,7 @@ class CohereProvider:
         )
         self._calls = Calls(explain, requests_per_minute=config.requests_per_minute, secrets=[key])
         self._tombstones = Tombstones(config.work_dir / "deleted-jobs", named_by_key=True)
-        self._poll_interval_s = _poll_interval_s(config)
+        self._poll_interval_s = poll_interval_s(config.options)
         self._datasets = Datasets(
             self._client,
             self._calls,
@@ -149,16 +155,6 @@ class CohereProvider:
             native_states=NATIVE_STATES,
             appears_within_s=300.0,
         )
-
-    @property
-    def offer(self) -> Offer:
-        return self._catalog.offer
-
-    def model_rules(self, base_model: str) -> ModelRules | None:
-        return self._catalog.rules(base_model)
-
-    def model_names(self) -> tuple[str, ...]:
-        return self._catalog.names()
 
     async def check(self, base_models: Collection[str]) -> None:
         for name in base_models:
@@ -441,16 +437,3 @@ class _Session:
             await self._provider.chat(self._model, each, max_output_tokens=max_output_tokens)
             for each in conversations
         ]
-
-
-def _poll_interval_s(config: ProviderConfig) -> float:
-    written = config.options.get("pollIntervalSeconds", 30)
-    try:
-        interval_s = float(str(written))
-    except ValueError:
-        interval_s = math.nan
-    if not 0 < interval_s < math.inf:
-        raise PermanentProviderError(
-            f"{written!r} is no number of seconds above 0", field="spec.options.pollIntervalSeconds"
-        )
-    return interval_s

@@ -13,7 +13,6 @@ ai.google.dev/gemini-api/docs/model-tuning in copies of 2024 and 2025.
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -34,8 +33,6 @@ from finetune_providers.base import (
     JobRequest,
     JobSnapshot,
     JobState,
-    ModelRules,
-    Offer,
     ProviderConfig,
 )
 from finetune_providers.calls import INFERENCE_TIMEOUT_S, Calls
@@ -63,6 +60,7 @@ from finetune_providers.google_ai_studio.wire import (
     take,
     tuned_model_id,
 )
+from finetune_providers.hosted import FromCatalog, poll_interval_s
 from finetune_providers.tombstones import Tombstones
 
 Json = Mapping[str, Any]
@@ -92,32 +90,24 @@ def create(config: ProviderConfig, *, session: aiohttp.ClientSession | None = No
             f"{' or '.join(reversed(SECRET_KEYS))}",
             field="spec.credentialsSecretRef",
         )
-    written = config.options.get("pollIntervalSeconds", 30)
-    try:
-        poll_interval_s = float(str(written))
-    except ValueError:
-        poll_interval_s = math.nan
-    if not 0 < poll_interval_s < math.inf:
-        raise PermanentProviderError(
-            f"{written!r} is no number of seconds above 0", field="spec.options.pollIntervalSeconds"
-        )
     return GoogleAIStudio(
         load_catalog(config),
         Calls(explain, requests_per_minute=config.requests_per_minute, secrets=[key]),
         rest=Rest(config.endpoint or ENDPOINT, key, session=session),
         work_dir=config.work_dir,
-        poll_interval_s=poll_interval_s,
+        poll_interval_s=poll_interval_s(config.options),
     )
 
 
-class GoogleAIStudio:
+class GoogleAIStudio(FromCatalog):
     """The Provider of Google AI Studio."""
 
     def __init__(
         self, catalog: Catalog, calls: Calls, *, rest: Rest, work_dir: Path, poll_interval_s: float
     ) -> None:
         """Use `create`."""
-        self._catalog, self._calls, self._rest = catalog, calls, rest
+        super().__init__(catalog)
+        self._calls, self._rest = calls, rest
         self._datasets = work_dir / "datasets"
         self._deleted = Tombstones(work_dir / "deleted", named_by_key=False)
         self._poll_interval_s = poll_interval_s
@@ -136,19 +126,6 @@ class GoogleAIStudio:
             native_states=frozenset({"CREATING", "ACTIVE", "FAILED", "DELETED"}),
             appears_within_s=300.0,
         )
-
-    @property
-    def offer(self) -> Offer:
-        """Whether it is still sold."""
-        return self._catalog.offer
-
-    def model_rules(self, base_model: str) -> ModelRules | None:
-        """What a base model takes."""
-        return self._catalog.rules(base_model)
-
-    def model_names(self) -> tuple[str, ...]:
-        """The base models of the catalog."""
-        return self._catalog.names()
 
     async def check(self, base_models: Collection[str]) -> None:
         """Ask for a list of tuned models, which needs the key, and for each base model whether it can be tuned."""

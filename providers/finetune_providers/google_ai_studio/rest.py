@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from finetune_providers.bounded import ASKED_ENCODING, whole_of_aiohttp
 from finetune_providers.calls import CONNECT_TIMEOUT_S, retry_after_s
 from finetune_providers.errors import (
     JobNotFound,
@@ -104,7 +105,8 @@ class Rest:
             Refused, aiohttp.ClientError: What `explain` explains.
             NotReached, UnexpectedResponse: As they say.
         """
-        headers = {"x-goog-api-key": self._key}  # in a header: a URL is written into logs on its way
+        # The key in a header: a URL is written into logs on its way.
+        headers = {"x-goog-api-key": self._key, "Accept-Encoding": ASKED_ENCODING}
         content: io.BytesIO | None = None
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -113,9 +115,9 @@ class Rest:
         url = URL(f"{self._base}/v1beta/{path}", encoded=True).update_query(query or {})
         try:
             async with self._open().request(
-                method, url, headers=headers, data=content, allow_redirects=False
+                method, url, headers=headers, data=content, allow_redirects=False, auto_decompress=False
             ) as answer:
-                told = await answer.read()
+                told = await whole_of_aiohttp(answer)
                 status, wait = answer.status, answer.headers.get("Retry-After")
         except aiohttp.ConnectionTimeoutError:
             raise NotReached(f"{COMPANY}: no connection within {CONNECT_TIMEOUT_S:g} s") from None

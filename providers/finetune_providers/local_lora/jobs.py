@@ -27,6 +27,7 @@ from typing import Any
 from finetune_providers.base import JobRequest, JobSnapshot, JobState, MetricPoint, ParameterValue
 from finetune_providers.local_lora.locks import is_locked
 from finetune_providers.local_lora.options import LocalOptions
+from finetune_providers.local_lora.records import DamagedJob, parsed
 
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 MAX_POINTS = 100
@@ -152,7 +153,7 @@ class JobFolder:
 
     @property
     def exists(self) -> bool:
-        return (self.path / "request.json").exists()
+        return self.path.is_dir()  # it got its name when all was in it
 
     @property
     def alive(self) -> bool:
@@ -167,13 +168,26 @@ class JobFolder:
         (self.path / "cancel").touch()
 
     def request(self) -> TrainingRequest:
-        raw = json.loads((self.path / "request.json").read_text("utf-8"))
-        return TrainingRequest(**{**raw, "options": LocalOptions(**raw["options"])})
+        """What was asked.
+
+        Raises:
+            DamagedJob: The file is not what was written.
+            TransientProviderError: The disk does not give it now.
+        """
+        return parsed(self.path / "request.json", _request)
 
     def status(self) -> JobStatus:
-        raw = json.loads((self.path / "state.json").read_text("utf-8"))
-        series = tuple((int(step), values) for step, values in raw["series"])
-        return JobStatus(**{**raw, "series": series})
+        """How far the job is; one whose files are damaged counts as failed.
+
+        Raises:
+            TransientProviderError: The disk does not give the file now.
+        """
+        try:
+            status = parsed(self.path / "state.json", _status)
+            self.request()
+        except DamagedJob as damaged:
+            return JobStatus(FAILED, message=str(damaged))
+        return status
 
     def write(self, status: JobStatus) -> None:
         """Write the state; the caller holds the lock."""
@@ -199,7 +213,11 @@ class JobFolder:
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
     def snapshot(self) -> JobSnapshot:
-        request, status = self.request(), self.status()
+        status = self.status()
+        try:
+            request = self.request()
+        except DamagedJob:
+            return JobSnapshot(self.path.name, None, JobState.FAILED, FAILED, message=status.message)
         return JobSnapshot(
             job_id=self.path.name,
             key=request.key,
@@ -213,6 +231,17 @@ class JobFolder:
             created_at=datetime.fromisoformat(request.created_at),
             finished_at=datetime.fromisoformat(status.finished_at) if status.finished_at else None,
         )
+
+
+def _request(raw: Mapping[str, Any]) -> TrainingRequest:
+    request = TrainingRequest(**{**raw, "options": LocalOptions(**raw["options"])})
+    datetime.fromisoformat(request.created_at)
+    return request
+
+
+def _status(raw: Mapping[str, Any]) -> JobStatus:
+    series = tuple((int(step), dict(values)) for step, values in raw["series"])
+    return JobStatus(**{**raw, "series": series})
 
 
 def create_job(

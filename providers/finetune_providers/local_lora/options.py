@@ -42,7 +42,7 @@ class LocalOptions:
 
 
 def parse_options(options: Mapping[str, object]) -> LocalOptions:
-    """Read `spec.local`.
+    """Read `spec.local`, whose schema lets no other key pass, and `spec.options`, whose schema lets any pass.
 
     Raises:
         PermanentProviderError: An unknown key or a value that is not allowed.
@@ -50,8 +50,8 @@ def parse_options(options: Mapping[str, object]) -> LocalOptions:
     unknown = sorted(set(options) - {"device", "threads"})
     if unknown:
         raise PermanentProviderError(
-            f"spec.local.{unknown[0]} is not known; allowed are device and threads",
-            field=f"spec.local.{unknown[0]}",
+            f"spec.options.{unknown[0]} is not known; type Local takes spec.local.device and spec.local.threads",
+            field=f"spec.options.{unknown[0]}",
         )
     device = options.get("device", "auto")
     if device not in DEVICES:

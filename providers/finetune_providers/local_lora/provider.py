@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -164,6 +165,8 @@ class LocalProvider:
         if job is None:
             return ()
         snapshot = await asyncio.to_thread(job.snapshot)
+        if snapshot.key is None:  # its file is damaged; the folder's name says whose it is
+            return (replace(snapshot, key=key),)
         return (snapshot,) if snapshot.key == key else ()
 
     async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:

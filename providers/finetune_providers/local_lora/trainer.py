@@ -144,6 +144,9 @@ def main(arguments: list[str]) -> None:
         traceback.print_exception(kind, error, trace)
         job.finish(FAILED, explain(error))
 
+    if (status := job.status()).terminal:
+        logger.error("nothing to train: %s %s", status.native_state, status.message)
+        return
     sys.excepthook = record_failure
     reporter = Reporter(job)
     signal.signal(signal.SIGTERM, reporter.stop)

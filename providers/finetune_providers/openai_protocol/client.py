@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx2
 import openai
 
+from finetune_providers.bounded import ASKED_ENCODING, httpx_hook
 from finetune_providers.calls import CONNECT_TIMEOUT_S, UPLOAD_TIMEOUT_S
 from finetune_providers.errors import PermanentProviderError
 
@@ -34,6 +35,8 @@ def without_environment(
     # A key is for its own address alone, and a create call is made once: neither follows a redirection. The SDK
     # (3.54, `_base_client.py`) makes its HTTP client follow them.
     client._client.follow_redirects = False
+    client._client.event_hooks = {"response": [httpx_hook(httpx2.AsyncByteStream)]}
+    client._client.headers["Accept-Encoding"] = ASKED_ENCODING
     client.organization = organization
     client.project = project
     client.admin_api_key = None

@@ -74,6 +74,8 @@ class Explainer:
 
     def _broken(self, error: openai.APIConnectionError) -> ProviderError:
         cause = error.__cause__
+        if isinstance(cause, ProviderError):  # of our own hook, which reads the answer
+            return cause
         if isinstance(cause, _NOTHING_SENT):
             return NotReached(f"no connection to {self.company}: {type(cause).__name__}")
         return TransientProviderError(

@@ -22,8 +22,6 @@ from finetune_providers.base import (
     JobSnapshot,
     JobState,
     MetricPoint,
-    ModelRules,
-    Offer,
 )
 from finetune_providers.calls import UPLOAD_TIMEOUT_S, Calls
 from finetune_providers.catalog import Catalog
@@ -35,6 +33,7 @@ from finetune_providers.errors import (
     TransientProviderError,
     UnexpectedResponse,
 )
+from finetune_providers.hosted import FromCatalog
 from finetune_providers.openai_protocol.chat import ChatSession
 from finetune_providers.openai_protocol.data import DataLimits, converted, stays
 from finetune_providers.openai_protocol.errors import CREDENTIALS
@@ -83,7 +82,7 @@ class Account:
     bom: bool = False
 
 
-class OpenAIProtocol(ABC):
+class OpenAIProtocol(FromCatalog, ABC):
     """A provider over the fine-tuning API; what the companies do differently is in the methods that they replace."""
 
     answers_within_s = 600.0
@@ -91,6 +90,7 @@ class OpenAIProtocol(ABC):
 
     def __init__(self, account: Account) -> None:
         """Work with an account."""
+        super().__init__(account.catalog)
         self._account = account
         self._client = account.client
         self._calls = account.calls
@@ -105,16 +105,6 @@ class OpenAIProtocol(ABC):
     @property
     def capabilities(self) -> Capabilities:
         return self._account.capabilities
-
-    @property
-    def offer(self) -> Offer:
-        return self._account.catalog.offer
-
-    def model_rules(self, base_model: str) -> ModelRules | None:
-        return self._account.catalog.rules(base_model)
-
-    def model_names(self) -> tuple[str, ...]:
-        return self._account.catalog.names()
 
     # -- what differs ---------------------------------------------------------------------------------------
 
@@ -340,7 +330,7 @@ class OpenAIProtocol(ABC):
         """See `Provider.deploy`; a model that answers by itself is active at once."""
         return Deployment(name, DeploymentState.ACTIVE, model)
 
-    async def undeploy(self, name: str) -> None:  # noqa: B027  a company without deployments has none to delete
+    async def undeploy(self, name: str) -> None:
         """See `Provider.undeploy`."""
 
     def inference(self, model: str) -> AbstractAsyncContextManager[InferenceSession]:

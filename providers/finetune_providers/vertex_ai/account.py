@@ -25,6 +25,7 @@ from google.protobuf import json_format
 from requests.adapters import HTTPAdapter
 
 from finetune_providers.base import ProviderConfig
+from finetune_providers.bounded import ASKED_ENCODING, whole
 from finetune_providers.calls import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, keep_identity
 from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 from finetune_providers.vertex_ai.errors import CREDENTIALS, SECRET_KEYS
@@ -33,6 +34,7 @@ SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 _MULTI_REGIONS = ("us", "eu")
 _SECRET_FIELDS = ("private_key", "private_key_id")
+_PIECE = 2**16
 _REGION = r"[a-z][a-z0-9-]*"
 
 
@@ -53,13 +55,33 @@ class _LocalCredentials(service_account.Credentials):  # type: ignore[misc]  # t
 
 
 class _Adapter(HTTPAdapter):
-    """Gives a connection less time to be made than its answer: what was never connected had no effect."""
+    """Gives a connection less time to be made than its answer, and reads no more of that than is allowed.
+
+    What was never connected had no effect.
+    """
 
     def send(self, request: Any, *args: Any, **options: Any) -> Any:
         timeout = options.get("timeout")
         if isinstance(timeout, int | float):
             options["timeout"] = (min(CONNECT_TIMEOUT_S, timeout), timeout)
-        return super().send(request, *args, **options)
+        request.headers["Accept-Encoding"] = ASKED_ENCODING
+        answer = super().send(request, *args, **{**options, "stream": True})
+        encoding = answer.raw.headers.pop("Content-Encoding", "")  # else it is unpacked on the way
+        try:
+            answer._content = whole(answer.iter_content(_PIECE), encoding)
+        finally:
+            answer.close()
+        return answer
+
+
+class _LoginAdapter(_Adapter):
+    """For logins. One that is not understood is told as a failed login: what it was for has not been asked."""
+
+    def send(self, request: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return super().send(request, *args, **options)
+        except UnexpectedResponse as error:
+            raise requests.exceptions.ContentDecodingError(str(error)) from None
 
 
 class Account:
@@ -103,7 +125,7 @@ class Account:
         # Credentials that were given as a token alone have nothing to get another one with.
         renewable = getattr(credentials, "refresh_token", "") is not None
         if renewable or credentials.token_state != TokenState.FRESH:
-            with _prepared(requests.Session()) as session:
+            with _prepared(requests.Session(), _LoginAdapter) as session:
                 credentials.refresh(functools.partial(Request(session), timeout=READ_TIMEOUT_S))
 
     def ask(
@@ -142,7 +164,7 @@ class Account:
         """
         with self._lock:
             credentials = self._credentials()
-        with _prepared(AuthorizedSession(credentials, refresh_status_codes=())) as session:
+        with _authorized(credentials, refresh_status_codes=()) as session:
             return self._request(session, "POST", path, answer, body=body, timeout_s=timeout_s)
 
     def storage(self) -> Any:
@@ -196,7 +218,7 @@ class Account:
         return f"https://{location}-aiplatform.googleapis.com"
 
     def _session(self) -> Any:
-        return _prepared(AuthorizedSession(self._credentials()))
+        return _authorized(self._credentials())
 
     def _make_storage(self) -> Any:
         host = self._endpoints.get("storage") or self._endpoint
@@ -224,10 +246,16 @@ class Account:
             return self._clients[service]
 
 
-def _prepared(session: Any) -> Any:
+def _authorized(credentials: Any, **options: Any) -> Any:
+    session = _prepared(AuthorizedSession(credentials, **options))
+    _prepared(session._auth_request_session, _LoginAdapter)
+    return session
+
+
+def _prepared(session: Any, adapter: type[_Adapter] = _Adapter) -> Any:
     session.max_redirects = 0  # a token is for its own address alone, and a create call is made once
     for scheme in ("https://", "http://"):
-        session.mount(scheme, _Adapter(pool_maxsize=16))
+        session.mount(scheme, adapter(pool_maxsize=16))
     return session
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from google.cloud import aiplatform_v1 as api
 
@@ -26,8 +26,6 @@ from finetune_providers.base import (
     JobSnapshot,
     JobState,
     MetricPoint,
-    ModelRules,
-    Offer,
     Provider,
     ProviderConfig,
 )
@@ -40,6 +38,7 @@ from finetune_providers.errors import (
     ProviderError,
     TransientProviderError,
 )
+from finetune_providers.hosted import FromCatalog, poll_interval_s
 from finetune_providers.vertex_ai.account import Account
 from finetune_providers.vertex_ai.bucket import Bucket
 from finetune_providers.vertex_ai.errors import asked, explain
@@ -93,7 +92,7 @@ class _Metrics:
     final: bool = False
 
 
-class VertexAI:
+class VertexAI(FromCatalog):
     """One project and location."""
 
     def __init__(
@@ -105,7 +104,8 @@ class VertexAI:
     ) -> None:
         """See `create`."""
         self._config = config
-        self._catalog = load_catalog(config)
+        super().__init__(load_catalog(config))
+        self._poll_interval_s = poll_interval_s(config.options)
         for name, rules in self._catalog.models.items():
             check_traits(name, rules.traits)
         self._account = Account(config, credentials=credentials)
@@ -131,21 +131,11 @@ class VertexAI:
             idempotent_create=False,
             lookup_window_s=None,
             metrics=frozenset(METRICS.values()),
-            poll_interval_s=float(cast("str", self._config.options.get("pollIntervalSeconds", 30))),
+            poll_interval_s=self._poll_interval_s,
             deletes_models=True,
             native_states=frozenset(state.name for state in STATES),
             appears_within_s=300.0,
         )
-
-    @property
-    def offer(self) -> Offer:
-        return self._catalog.offer
-
-    def model_rules(self, base_model: str) -> ModelRules | None:
-        return self._catalog.rules(base_model)
-
-    def model_names(self) -> tuple[str, ...]:
-        return self._catalog.names()
 
     # -- checks ---------------------------------------------------------------------------------------------
 

@@ -100,15 +100,42 @@ def test_type_of_a_provider_is_immutable_and_its_limits_are_not(server: Server) 
     assert refusals(refused.value)["spec.type"].startswith("Forbidden: spec.type is immutable")
 
 
+@pytest.mark.parametrize("value", ["other", None], ids=["changed", "taken away"])
+@pytest.mark.parametrize(
+    ("name", "field", "other"),
+    [
+        ("provider-bedrock", "region", "us-west-2"),
+        ("provider-bedrock", "dataUri", "s3://other"),
+        ("provider-openai", "project", "proj_other"),
+        ("provider-azure-openai", "endpoint", "https://other.openai.azure.com"),
+    ],
+)
+def test_where_a_provider_s_jobs_are_is_immutable(
+    server: Server, name: str, field: str, other: str, value: str | None
+) -> None:
+    manifest = sample(name, name=f"fixed-{next(_NUMBERS)}")
+    manifest["spec"].setdefault(field, "proj_one")
+    provider = server.create(manifest)
+    with pytest.raises(client.ApiException) as refused:
+        server.merge(provider, {"spec": {field: None if value is None else other}})
+    message = refusals(refused.value)[f"spec.{field}"]
+    assert message.startswith(f"Forbidden: spec.{field} is immutable once")
+    assert message.endswith("make a new provider under another name")
+
+
+def test_where_a_provider_s_jobs_are_is_not_given_later_either(server: Server) -> None:
+    provider = server.create(sample("provider-minimal", name="fixed-without"))
+    with pytest.raises(client.ApiException) as refused:
+        server.merge(provider, {"spec": {"region": "us-west-2", "project": "p", "dataUri": "s3://other"}})
+    assert set(refusals(refused.value)) == {"spec.region", "spec.project", "spec.dataUri"}
+
+
 @pytest.mark.parametrize(
     "patch",
     [
         {"endpoint": "https://api.example.com"},
         {"endpoint": None},
         {"endpoints": {"storage": None}},
-        {"region": "us-west-2"},
-        {"project": "other"},
-        {"dataUri": "s3://other"},
         {"requestsPerMinute": None},
         {"bedrock": {"roleArn": "arn:aws:iam::123456789012:role/other"}},
         {"options": {"pollIntervalSeconds": "5"}},

@@ -145,3 +145,25 @@ def test_running_a_sweep_here_loads_no_kubernetes_client() -> None:
         check=True,
     )
     assert shown.stdout.splitlines()[-1] == "loaded: []"
+
+
+@pytest.mark.parametrize(("options", "seconds"), [([], 86_400.0), (["--release-within", "1h30m"], 5_400.0)])
+def test_how_long_a_deleted_trial_waits_is_for_the_administrator_to_say(
+    cli: Cli,
+    served: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    seconds: float,
+) -> None:
+    made: dict[str, Any] = {}
+    monkeypatch.setattr("finetune_operator.lifecycle.engine.Engine", lambda **options: made.update(options))
+    cli("operator", "-A", *options)
+    served["engine_factory"]("the store")
+    assert made["release_within_s"] == seconds
+
+
+def test_a_wait_that_is_no_duration_is_refused(cli: Cli, served: dict[str, Any]) -> None:
+    result = cli("operator", "-A", "--release-within", "2 days")
+    assert result.exit_code == 2
+    assert "such as 48h" in result.stderr
+    assert served == {}

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_operator.cluster.manifests import event_manifest, label_value
+from finetune_operator.cluster.manifests import event_manifest
 from finetune_operator.resources import API_VERSION, FinetuneTrial, ObjectMeta, TrialSpec
 from finetune_operator.resources.common import NameRef
+from finetune_operator.resources.labels import label_value
 
 
 def a_trial(name: str) -> FinetuneTrial:

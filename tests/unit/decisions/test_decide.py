@@ -24,6 +24,7 @@ from finetune_operator.decisions import (
 from finetune_operator.decisions.costs import ModelPrice
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
+from finetune_operator.resources.trial import CancelRequest, ServingJournal
 
 MEASURED = {("acme", "tiny"): Baseline(provider="acme", base_model="tiny", score=0.1)}
 PRICED = CostModel(1_000_000, {("small", "tiny"): ModelPrice(money("1.00"), 3)})
@@ -90,6 +91,73 @@ def test_a_goal_cancels_what_trains_but_not_what_is_trained_already() -> None:
     assert "s-0 scored 0.8" in message(decision)
 
 
+def asked_to_end(reason: str) -> CancelRequest:
+    return CancelRequest(reason=reason, message="the sweep ended")
+
+
+GOAL = {"metric": "accuracy", "goal": 0.8}
+
+
+def test_a_sweep_that_ends_says_what_is_done_with_the_trials_that_go_on() -> None:
+    trials = [
+        a_trial(0, score=0.8),
+        a_trial(1, TrialPhase.TRAINING),
+        a_trial(2, TrialPhase.EVALUATING),
+        a_trial(3, TrialPhase.PENDING),
+    ]
+    said = message(look(a_sweep(objective=GOAL), trials))
+    assert said.endswith(
+        "2 trials that still go on are cancelled: s-1, s-3; 1 trial that still goes on is waited for: s-2"
+    )
+
+
+def test_a_sweep_that_reached_its_goal_says_what_became_of_the_trials_that_went_on() -> None:
+    cancel, later = asked_to_end("GoalReached"), NOW + timedelta(minutes=5)
+    trials = [
+        a_trial(0, score=0.8, finished_at=NOW),
+        a_trial(1, TrialPhase.CANCELLED, cancel=cancel, finished_at=later),
+        a_trial(2, score=0.3, finished_at=later),
+        a_trial(3, score=0.2, cancel=cancel, finished_at=later),
+        a_trial(4, TrialPhase.CANCELLED, cancel=cancel, finished_at=later),
+        a_trial(5, TrialPhase.FAILED, finished_at=NOW - timedelta(minutes=5)),
+    ]
+    decision = look(a_sweep(objective=GOAL), trials)
+    assert decision.status.phase == "Succeeded"
+    assert message(decision).endswith(
+        "meets the goal of 0.8; 2 trials that still went on were cancelled: s-1, s-4; "
+        "1 trial ended before it could be cancelled: s-3; 1 trial that still went on was waited for: s-2"
+    )
+
+
+def test_only_some_of_many_cancelled_trials_are_named() -> None:
+    cancel = asked_to_end("GoalReached")
+    trials = [
+        a_trial(0, score=0.8, finished_at=NOW),
+        *(a_trial(index, TrialPhase.CANCELLED, cancel=cancel) for index in range(1, 9)),
+    ]
+    said = message(look(a_sweep(objective=GOAL), trials))
+    assert said.endswith("8 trials that still went on were cancelled: s-1, s-2, s-3, s-4, s-5 and 3 more")
+
+
+def test_a_sweep_with_too_many_failures_says_for_which_trials_it_waited() -> None:
+    trials = [
+        a_trial(0, TrialPhase.FAILED, finished_at=NOW),
+        a_trial(1, TrialPhase.FAILED, finished_at=NOW + timedelta(minutes=1), message="x" * 5000),
+        a_trial(2, score=0.5, finished_at=NOW + timedelta(minutes=2)),
+        a_trial(3, score=0.5, finished_at=NOW),
+    ]
+    decision = look(a_sweep(limits={"maxFailedTrials": 1}), trials)
+    assert decision.status.phase == "Failed"
+    assert message(decision).endswith("1 trial that still went on was waited for: s-2")
+
+
+def test_a_sweep_that_passed_its_deadline_says_which_trials_were_cancelled() -> None:
+    sweep = a_sweep(limits={"maxDuration": "1h"}, status={"startedAt": "2026-11-24T10:00:00Z"})
+    cancel = asked_to_end("DeadlineExceeded")
+    decision = look(sweep, [a_trial(0, score=0.5), a_trial(1, TrialPhase.CANCELLED, cancel=cancel)])
+    assert message(decision).endswith("has passed; 1 trial that still went on was cancelled: s-1")
+
+
 def test_a_missed_goal_does_not_end_the_sweep() -> None:
     sweep = a_sweep(objective={"metric": "accuracy", "goal": 0.8})
     assert created(look(sweep, [a_trial(0, score=0.79)])) == [1, 2]
@@ -116,9 +184,30 @@ def test_the_deadline_ends_a_sweep_and_keeps_its_best() -> None:
 
 def test_a_deadline_that_has_passed_wakes_nobody_again() -> None:
     sweep = a_sweep(limits={"maxDuration": "1h"}, status={"startedAt": "2026-11-24T10:00:00Z"})
-    assert look(sweep, [a_trial(0, TrialPhase.EVALUATING)]).wake_at is None
+    assert look(sweep, [a_trial(0, TrialPhase.TRAINING)]).wake_at is None
     early = a_sweep(limits={"maxDuration": "3h"}, status={"startedAt": "2026-11-24T10:00:00Z"})
     assert look(early, [a_trial(0, TrialPhase.EVALUATING)]).wake_at == NOW + timedelta(hours=1)
+
+
+def test_after_the_deadline_evaluations_go_on_for_a_bounded_time() -> None:
+    sweep = a_sweep(limits={"maxDuration": "1h"}, status={"startedAt": "2026-11-24T10:30:00Z"})
+    serving = ServingJournal(name="d", state="Active", model="m", at=NOW, active_at=NOW)
+    trials = [a_trial(0, TrialPhase.EVALUATING), a_trial(1, TrialPhase.EVALUATING, serving=serving)]
+    early = look(sweep, trials)
+    assert early.actions == ()
+    assert early.wake_at == NOW + timedelta(minutes=30)
+    late = decide(sweep, trials, Knowledge(baselines=MEASURED), now=NOW + timedelta(minutes=30))
+    assert [(each.trial, each.reason) for each in late.actions if isinstance(each, CancelTrial)] == [
+        ("s-1", "EvaluationTimedOut")
+    ]
+    next_day = decide(sweep, trials[:1], Knowledge(baselines=MEASURED), now=NOW + timedelta(hours=24))
+    (action,) = next_day.actions
+    assert isinstance(action, CancelTrial)
+    told = a_trial(
+        0, TrialPhase.EVALUATING, cancel=CancelRequest(reason=action.reason, message=action.message)
+    )
+    again = decide(sweep, [told], Knowledge(baselines=MEASURED), now=NOW + timedelta(hours=25))
+    assert (again.actions, again.wake_at) == ((), None)
 
 
 def test_without_a_success_the_sweep_has_failed() -> None:

@@ -160,6 +160,22 @@ async def test_a_changed_provider_keeps_its_status(state: Path, open_store: Open
         assert provider.metadata.generation == 2
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("type", "OpenAI"), ("region", "us-west-2"), ("project", "other"), ("dataUri", "s3://other")],
+)
+def test_a_provider_that_would_look_elsewhere_for_its_jobs_is_refused(
+    state: Path, open_store: Open, field: str, value: str
+) -> None:
+    open_store().close()
+    before = (state / "providers" / "local.yaml").read_bytes()
+    moved = {**MANIFESTS[1], "spec": {**MANIFESTS[1]["spec"], field: value}}
+    with pytest.raises(InvalidManifest, match="is immutable once the provider exists") as caught:
+        FolderStore.open(state, (SWEEP_MANIFEST, moved), clock=lambda: NOW)
+    assert [problem.field for problem in caught.value.problems] == [f"FinetuneProvider local: spec.{field}"]
+    assert (state / "providers" / "local.yaml").read_bytes() == before
+
+
 async def test_a_missing_secret_says_how_to_give_it(state: Path) -> None:
     said = r"local-credentials was not given: .*kind: Secret.*kubectl create"
     with (

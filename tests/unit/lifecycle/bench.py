@@ -32,13 +32,19 @@ class Bench:
     def __init__(self, state: Path, *manifests: Manifest, company: Company | None = None) -> None:
         self.company = company or Company()
         self.state = state
+        self.monotonic = 1000.0
         self.now = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
         self.store = FolderStore.open(state, manifests, clock=lambda: self.now)
         self.sweep_key = self.store.sweep_key
         self.provider_key = self.sweep_key.sibling("FinetuneProvider", "acme")
         self.told: list[Key] = []
+        self._think()
+        self.store.subscribe(self.told.append)
+
+    def _think(self) -> None:
+        """What a process knows at its start."""
         background = BackgroundWork()
-        accounts = Accounts(self.store, state / "work", factory(self.company), changed=self.told.append)
+        accounts = Accounts(self.store, self.state / "work", factory(self.company), changed=self.told.append)
         self.context = Context(
             store=self.store,
             accounts=accounts,
@@ -46,16 +52,16 @@ class Bench:
                 self.store,
                 accounts,
                 background,
-                datasets_dir=state / "work" / "datasets",
+                datasets_dir=self.state / "work" / "datasets",
                 enqueue=self.told.append,
             ),
             background=background,
             uploads=Uploads(background, enqueue=self.told.append),
-            work_dir=state / "work",
+            work_dir=self.state / "work",
             now=lambda: self.now,
             enqueue=self.told.append,
+            monotonic=lambda: self.monotonic,
         )
-        self.store.subscribe(self.told.append)
 
     def trial_key(self, index: int = 0) -> Key:
         return self.sweep_key.sibling("FinetuneTrial", f"{self.sweep_key.name}-{index}")
@@ -66,6 +72,7 @@ class Bench:
 
     def later(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+        self.monotonic += seconds
 
     async def trial(self, index: int = 0) -> FinetuneTrial:
         trial = await self.store.get_trial(self.trial_key(index))
@@ -107,10 +114,32 @@ class Bench:
         metadata = sweep.metadata.model_copy(update={"deletion_timestamp": self.now})
         self.store._update(self.store._contents.sweeps, sweep, bump=True, metadata=metadata)
 
+    def restore_with_new_uids(self, uid: str = "00000000-0000-4000-8000-0123456789ab") -> None:
+        """As from a backup: the sweep has another UID, by which its trials name their owner; nothing is remembered."""
+        sweep = self.store.sweep
+        metadata = sweep.metadata.model_copy(update={"uid": uid})
+        self.store._update(self.store._contents.sweeps, sweep, metadata=metadata)
+        for trial in self.store._contents.trials.all():
+            (owner,) = trial.metadata.owner_references or ()
+            owners = (owner.model_copy(update={"uid": uid}),)
+            metadata = trial.metadata.model_copy(update={"owner_references": owners})
+            self.store._update(self.store._contents.trials, trial, metadata=metadata)
+        self.restart()
+
+    async def lose_status(self, index: int = 0) -> None:
+        """As a restore that brings no statuses back."""
+        trial = await self.trial(index)
+        await self.store.write_trial_status(trial, type(trial.status)())
+
+    def restart(self) -> None:
+        """Another process: it knows what is stored."""
+        self._think()
+
     async def annotate(self, answer: str, index: int = 0) -> None:
         """A person says what became of a create call."""
         trial = await self.trial(index)
-        metadata = trial.metadata.model_copy(update={"annotations": {ANNOTATION: answer}})
+        annotations = {**(trial.metadata.annotations or {}), ANNOTATION: answer}
+        metadata = trial.metadata.model_copy(update={"annotations": annotations})
         self.store._update(self.store._contents.trials, trial, metadata=metadata)
 
     async def until(self, key: Key, what: Callable[[], Any]) -> None:

@@ -10,7 +10,10 @@ from tests.unit.lifecycle.bench import Bench
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.admission import data_scope
+from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.data_life import PATIENCE_AFTER_END_S, PATIENCE_AT_DELETION_S
+from finetune_operator.lifecycle.store import Key, Refused
+from finetune_operator.lifecycle.uploads import FAILURE_IS_NEWS_S, Uploads
 from finetune_operator.resources import TrialPhase
 from finetune_providers.base import DatasetFile
 from finetune_providers.errors import NotReached, PermanentProviderError, TransientProviderError
@@ -72,6 +75,21 @@ async def test_data_that_must_not_be_deleted_is_told_of(make_bench: MakeBench) -
     assert data_scope(bench.store.sweep) in message
 
 
+async def test_a_secret_that_must_not_be_read_does_not_hold_a_sweep_up(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await ended(make_bench)
+
+    async def refuse(*_: object) -> None:
+        raise Refused("secrets are forbidden")
+
+    monkeypatch.setattr(bench.context.accounts, "get", refuse)
+    bench.delete_sweep()
+    await bench.look(bench.sweep_key)
+    assert await bench.store.get_sweep(bench.sweep_key) is None
+    assert "secrets are forbidden" in bench.events("DataNotDeleted")[0]
+
+
 async def test_a_deleted_sweep_takes_its_data_with_it_but_does_not_wait_for_ever(
     make_bench: MakeBench,
 ) -> None:
@@ -101,6 +119,56 @@ async def test_data_of_trials_that_are_gone_before_their_sweep_is_deleted_too(ma
     await bench.look(bench.sweep_key)
     assert await bench.store.get_sweep(bench.sweep_key) is None
     assert not bench.company.files
+
+
+async def test_a_restore_with_another_uid_uploads_under_the_old_name_and_deletes_all(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(limits={"maxTrials": 2, "parallelTrials": 1})
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    before = data_scope(bench.store.sweep)
+    assert set(bench.company.files) == {before}
+    bench.restore_with_new_uids()
+    assert data_scope(bench.store.sweep) != before
+    bench.company.hold = False
+    await bench.evaluated(0)
+    await bench.until(bench.sweep_key, lambda: bench.store._contents.trials.get("intents-1"))
+    assert (await bench.trial(1)).spec.data_scope == before
+    await bench.evaluated(1)
+    assert set(bench.company.files) == {before}
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    await bench.look(bench.sweep_key)
+    assert bench.company.files == {}
+    assert not bench.store.sweep.has_finalizer
+
+
+async def test_trials_without_a_scope_of_their_own_upload_under_their_sweep_s(make_bench: MakeBench) -> None:
+    bench = await make_bench(limits={"maxTrials": 2, "parallelTrials": 1})
+    await bench.launched()
+    trial = await bench.trial()
+    spec = trial.spec.model_copy(update={"data_scope": None})  # an earlier version made it
+    bench.store._update(bench.store._contents.trials, trial, spec=spec)
+    await bench.evaluated(0)
+    assert set(bench.company.files) == {data_scope(bench.store.sweep)}
+    await bench.until(bench.sweep_key, lambda: bench.store._contents.trials.get("intents-1"))
+    assert (await bench.trial(1)).spec.data_scope == data_scope(bench.store.sweep)
+
+
+async def test_data_is_deleted_under_every_name_that_trials_have(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    bench.restore_with_new_uids()
+    bench.company.files[data_scope(bench.store.sweep)] = {"of an earlier version"}
+    bench.delete_sweep()
+    for _ in range(3):
+        await bench.look(bench.sweep_key)
+        await bench.look(bench.trial_key())
+    assert await bench.store.get_sweep(bench.sweep_key) is None
+    assert bench.company.files == {}, "the trials, which had the names, were gone before"
 
 
 async def test_a_running_trial_takes_its_finalizer_up_again_unless_its_sweep_let_it_go(
@@ -323,3 +391,52 @@ async def test_a_refusal_by_an_account_that_was_replaced_meanwhile_fails_no_tria
         await asyncio.sleep(0)
     bench.company.upload_fault = None
     await bench.training()
+
+
+async def test_an_upload_that_failed_is_told_to_all_that_wait_for_it(make_bench: MakeBench) -> None:
+    bench = await make_bench(**THREE, search={"method": "Grid"}, candidates=[GRID])
+    await bench.launched()
+    slow = Slow(bench)
+    await slow.install()
+    await slow.begun()
+    for index in (1, 2):
+        await bench.look(bench.trial_key(index))
+    bench.company.upload_fault = TransientProviderError("the bucket is away")
+    slow.gate.set()
+    await asyncio.sleep(0.01)
+    for index in (2, 0, 1):
+        with pytest.raises(TransientProviderError, match="the bucket is away"):
+            await bench.look(bench.trial_key(index))
+    assert slow.calls == 1
+    bench.company.upload_fault = None
+    await bench.training(1)
+    assert slow.calls == 2
+
+
+async def test_a_failed_upload_is_old_news_for_who_comes_later(make_bench: MakeBench) -> None:
+    told: list[Key] = []
+    now = 0.0
+    background = BackgroundWork()
+    uploads = Uploads(background, enqueue=told.append, clock=lambda: now)
+    bench = await make_bench(**THREE)
+    await bench.launched()
+    account = await bench.context.accounts.get(bench.sweep_key.namespace, "acme")
+    dataset = DatasetFile(bench.state / "x.jsonl", "0" * 64, 1, "fts-0")
+
+    def asked(index: int) -> str | None:
+        waiter = bench.trial_key(index)
+        return uploads.reference(account, "default", dataset, base_model="tiny-1", waiter=waiter)
+
+    bench.company.upload_fault = PermanentProviderError("the file has too few examples")
+    assert asked(0) is None
+    assert asked(1) is None
+    await asyncio.sleep(0.01)
+    assert sorted(told) == [bench.trial_key(0), bench.trial_key(1)]
+    with pytest.raises(PermanentProviderError):
+        asked(0)
+    now = FAILURE_IS_NEWS_S + 1.0
+    bench.company.upload_fault = None
+    assert asked(1) is None, "it may have been mended since: it is tried again"
+    await asyncio.sleep(0.01)
+    assert asked(1) is not None
+    await background.close()

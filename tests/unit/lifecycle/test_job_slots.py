@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from finetune_operator.lifecycle.job_slots import JobSlots
 from finetune_operator.lifecycle.purchase import SLOT_AGAIN_S
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.resources import TrialPhase
-from finetune_providers.errors import TransientProviderError
+from finetune_providers.errors import AmbiguousProviderError, TransientProviderError
 
 THREE = {"limits": {"maxTrials": 3, "parallelTrials": 3}}
 
@@ -206,3 +207,54 @@ async def test_a_job_that_was_bought_without_a_turn_counts_from_its_next_look(ma
         await bench.look(bench.trial_key(1))
         await asyncio.sleep(0.001)
     assert bench.company.purchases == []
+
+
+async def test_a_stalled_trial_keeps_no_slot_and_an_adopted_one_counts_again(make_bench: MakeBench) -> None:
+    bench = await make_bench(**THREE)
+    company = bench.company
+    company.hold = True
+    company.capabilities = replace(company.capabilities, finds_by_key=False)
+    company.after = [AmbiguousProviderError("connection reset")]
+    bench.edit_provider(max_concurrent_jobs=1)
+    await bench.launched()
+    await bench.until(bench.trial_key(0), lambda: not company.after)
+    assert await bench.look(bench.trial_key(1)) == SLOT_AGAIN_S, "the call's outcome is still looked up"
+    await bench.look(bench.trial_key(0))
+    assert (await bench.trial(0)).phase is TrialPhase.STALLED
+    bench.told.clear()
+    await bench.look(bench.trial_key(0))
+    assert bench.trial_key(1) in bench.told
+    await bench.training(1)
+    await bench.annotate("1 adopt=job-1")
+    await bench.look(bench.trial_key(0))
+    await bench.look(bench.trial_key(0))
+    account = await bench.context.accounts.get(bench.sweep_key.namespace, "acme")
+    assert account.slots.taken == 2, "two jobs are there, whatever the limit says"
+    assert await bench.look(bench.trial_key(2)) == SLOT_AGAIN_S
+    company.hold = False
+    await bench.evaluated(1)
+    await bench.look(bench.trial_key(1))
+    assert await bench.look(bench.trial_key(2)) == SLOT_AGAIN_S, "the adopted job holds the only slot"
+
+
+async def test_a_stalled_trial_holds_no_slot_after_a_restart(make_bench: MakeBench) -> None:
+    bench = await make_bench(**THREE)
+    bench.company.hold = True
+    bench.edit_provider(max_concurrent_jobs=1)
+    await bench.launched()
+    await bench.edit_trial(
+        0, phase=TrialPhase.STALLED, reason="CreateOutcomeUnknown", create=bench.journal("Unknown")
+    )
+    bench.forget_accounts()
+    await bench.training(1)
+
+
+async def test_a_stalled_trial_whose_job_is_known_keeps_its_slot(make_bench: MakeBench) -> None:
+    bench = await make_bench(**THREE)
+    bench.edit_provider(max_concurrent_jobs=1)
+    await bench.launched()
+    await bench.edit_trial(
+        0, phase=TrialPhase.STALLED, reason="SweepMissing", create=bench.journal("Succeeded")
+    )
+    bench.forget_accounts()
+    assert await bench.look(bench.trial_key(1)) == SLOT_AGAIN_S

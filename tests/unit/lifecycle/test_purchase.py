@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Literal
 
 import pytest
@@ -10,10 +11,12 @@ from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.cli.session import Ending, ending_of
 from finetune_operator.lifecycle import transitions
+from finetune_operator.lifecycle.purchase import PROBE_S
+from finetune_operator.lifecycle.resolution import noted_attempts
 from finetune_operator.lifecycle.store import NotFound, Refused, StoreUnavailable
 from finetune_operator.lifecycle.trial_life import SUSPENDED_AGAIN_S
 from finetune_operator.resources import FinetuneTrial, TrialPhase, TrialStatus
-from finetune_providers.base import JobState
+from finetune_providers.base import JobRequest, JobSnapshot, JobState
 from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, QuotaExceeded
 
 ONE = {"limits": {"maxTrials": 1}}
@@ -32,6 +35,89 @@ async def test_a_quota_is_not_asked_again_before_its_time(make_bench: MakeBench)
     bench.later(91)
     await bench.look(bench.trial_key())
     assert len(bench.company.before) == 7
+
+
+async def test_a_quota_of_a_day_is_shown_with_the_moment_at_which_it_goes_on(make_bench: MakeBench) -> None:
+    bench = await make_bench(**TWO)
+    bench.company.hold = True
+    bench.company.before = [QuotaExceeded("10 jobs a day", retry_after_s=86_400.0) for _ in range(2)]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: len(bench.company.before) == 1)
+
+    async def both_say_so() -> bool:
+        await bench.look(bench.trial_key(1))
+        return (await bench.trial(1)).status.waits_until is not None
+
+    await bench.until(bench.trial_key(), both_say_so)
+    for index, why in enumerate(["QuotaExceeded", "WaitingForQuota"]):
+        status = (await bench.trial(index)).status
+        assert status.reason == why
+        assert status.waits_until == bench.now + timedelta(days=1)
+        assert "FinetuneProvider acme" in str(status.message)
+        assert "10 jobs a day" in str(status.message)
+        assert "2026-11-25 12:00:00 UTC" in str(status.message)
+    await bench.look(bench.sweep_key)
+    ready, stalled = (bench.store.sweep.status.condition(kind) for kind in ("Ready", "Stalled"))
+    assert ready is not None
+    assert (ready.status, ready.reason, stalled) == ("False", "WaitingForQuota", None)
+    assert "FinetuneProvider acme" in ready.message
+    assert "next try at 2026-11-25 12:00:00 UTC" in ready.message
+    versions = [(await bench.trial(index)).metadata.resource_version for index in (0, 1)]
+    assert [await bench.look(bench.trial_key(index)) for index in (0, 1)] == [86_400.0, 86_400.0]
+    assert [(await bench.trial(index)).metadata.resource_version for index in (0, 1)] == versions
+
+    bench.later(86_400)
+    await bench.look(bench.trial_key())  # it is refused again
+    assert len(bench.company.before) == 0
+    assert (await bench.trial()).status.waits_until == bench.now + timedelta(days=1)
+    assert len(bench.events("QuotaExceeded")) == 1, "an event for each try"
+    assert len(bench.events("Submitting")) == 1, "an event for each try"
+    bench.later(86_400)
+    await bench.training()
+    assert len(bench.events("Training")) == 1
+    assert (await bench.trial()).status.waits_until is None
+
+
+async def test_after_a_restart_one_trial_asks_a_full_quota_again_and_the_others_see(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**TWO)
+    bench.company.before = [QuotaExceeded("10 jobs a day", retry_after_s=86_400.0) for _ in range(9)]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: len(bench.company.before) == 8)
+
+    async def both_say_so() -> bool:
+        await bench.look(bench.trial_key(1))
+        return (await bench.trial(1)).status.waits_until is not None
+
+    await bench.until(bench.trial_key(), both_say_so)
+    others: list[float | None] = []
+
+    async def submit(request: JobRequest) -> JobSnapshot:
+        others.append(await bench.look(bench.trial_key(1)))
+        raise QuotaExceeded("10 jobs a day", retry_after_s=86_400.0)
+
+    bench.forget_accounts()
+    bench.later(3600)
+    account = await bench.context.accounts.get("default", "acme")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(account.provider, "submit", submit)
+        await bench.until(bench.trial_key(), lambda: others)
+    assert others == [PROBE_S]
+    assert [await bench.look(bench.trial_key(index)) for index in (0, 1)] == [86_400.0, 86_400.0]
+
+
+async def test_a_quota_that_has_room_again_lets_the_others_go_on_at_once(make_bench: MakeBench) -> None:
+    bench = await make_bench(**TWO)
+    bench.company.hold = True
+    bench.company.before = [QuotaExceeded("wait", retry_after_s=90.0)]
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: not bench.company.before)
+    await bench.look(bench.trial_key(1))
+    bench.later(90)
+    await bench.training(0)
+    await bench.training(1)
+    assert len(bench.company.purchases) == 2
 
 
 async def test_a_job_that_was_bought_after_a_quota_is_found_when_the_status_is_lost(
@@ -107,6 +193,46 @@ async def test_the_window_of_a_look_up_counts_from_the_end_of_the_call(make_benc
     await bench.look(bench.trial_key())
     assert (await bench.trial()).phase is TrialPhase.SUBMITTING
     bench.later(31)
+    await bench.look(bench.trial_key())
+    assert (await bench.trial()).status.reason == "NothingWasBought"
+
+
+async def test_a_clock_that_jumped_ahead_makes_nobody_buy_early(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    company = bench.company
+    company.capabilities = replace(company.capabilities, lookup_window_s=30.0)
+    company.before = [AmbiguousProviderError("time-out")]
+    company.hold = True
+    await bench.launched()
+    await bench.until(bench.trial_key(), lambda: not company.before)
+    await bench.look(bench.trial_key())
+    bench.now += timedelta(hours=2)
+    assert await bench.look(bench.trial_key()) == 5.0
+    assert (await bench.trial()).phase is TrialPhase.SUBMITTING
+    bench.monotonic += 29.0
+    assert await bench.look(bench.trial_key()) == 1.0
+    bench.monotonic += 1.0
+    await bench.look(bench.trial_key())
+    trial = await bench.trial()
+    assert trial.status.reason == "NothingWasBought"
+    await bench.training()
+    assert noted_attempts(await bench.trial()) == 2
+
+
+async def test_a_process_that_finds_an_old_doubt_waits_itself_before_it_buys(make_bench: MakeBench) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.capabilities = replace(bench.company.capabilities, lookup_window_s=30.0)
+    await bench.launched()
+    await bench.edit_trial(phase=TrialPhase.SUBMITTING, create=bench.journal("Pending"))
+    bench.later(3600)
+    bench.restart()
+
+    async def looked() -> bool:
+        return bool(bench.context.doubted)
+
+    await bench.until(bench.trial_key(), looked)
+    assert (await bench.trial()).phase is TrialPhase.SUBMITTING
+    bench.later(30)
     await bench.look(bench.trial_key())
     assert (await bench.trial()).status.reason == "NothingWasBought"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -11,8 +12,8 @@ from tests.unit.lifecycle.bench import Bench
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.serving import CREATION_MAY_TAKE_S
-from finetune_operator.lifecycle.store import NotFound
 from finetune_operator.resources import TrialPhase
+from finetune_operator.resources.trial import CancelRequest
 from finetune_providers.errors import (
     JobNotFound,
     PermanentProviderError,
@@ -134,8 +135,7 @@ async def test_a_deleted_trial_takes_its_deployment_with_it(make_bench: MakeBenc
     assert bench.company.deployments
     await bench.store.delete_trial(await bench.trial())
     bench.company.undeploy_fault = TransientProviderError("no answer")
-    with pytest.raises(TransientProviderError):
-        await bench.look(bench.trial_key())
+    assert await bench.look(bench.trial_key()) is not None
     assert len(await bench.store.list_trials(bench.sweep_key)) == 1
     bench.company.undeploy_fault = None
     await bench.look(bench.trial_key())
@@ -150,9 +150,53 @@ async def test_a_deployment_that_nobody_can_delete_holds_its_trial(make_bench: M
     bench.forget_accounts()
     bench.store._contents.providers.remove("acme")
     await bench.store.delete_trial(await bench.trial())
-    with pytest.raises(NotFound, match=r"-serve, which may cost by the hour, cannot be deleted"):
+    assert await bench.look(bench.trial_key()) is not None
+    message = str((await bench.trial()).status.message)
+    assert "-serve, which may cost by the hour, at provider acme cannot be ended" in message
+    assert "or delete the deployment at the provider's console" in message
+
+
+async def _succeeds_though_its_cancellation_is_asked(bench: Bench) -> None:
+    bench.company.hold = True
+    await bench.training()
+    await bench.edit_trial(cancel=CancelRequest(reason="GoalReached", message="the sweep ended"))
+    bench.company.cancel_fault = TransientProviderError("too late")
+    with pytest.raises(TransientProviderError):
         await bench.look(bench.trial_key())
-    assert len(await bench.store.list_trials(bench.sweep_key)) == 1
+    bench.company.jobs["job-1"] = bench.company._ended(bench.company.jobs["job-1"])
+
+    async def seen() -> bool:
+        try:
+            await bench.look(bench.trial_key())
+        except TransientProviderError:
+            return False
+        return (await bench.trial()).phase is not TrialPhase.TRAINING
+
+    async with asyncio.timeout(30):
+        while not await seen():  # noqa: ASYNC110 (nobody here can set an event)
+            await asyncio.sleep(0.005)
+    await bench.evaluated()
+
+
+async def test_a_model_that_the_search_no_longer_needs_is_not_put_on_machines(make_bench: MakeBench) -> None:
+    bench = await serving_bench(make_bench)
+    await _succeeds_though_its_cancellation_is_asked(bench)
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.reason) == (TrialPhase.CANCELLED, "GoalReached")
+    assert bench.company.deployed == []
+    assert trial.status.fine_tuned_model is not None
+    assert f"its model {trial.status.fine_tuned_model} is not deployed" in str(trial.status.message)
+    assert trial.status.cost is not None
+
+
+async def test_a_model_that_needs_no_machines_is_evaluated_though_its_cancellation_was_asked(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    await _succeeds_though_its_cancellation_is_asked(bench)
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.score) == (TrialPhase.SUCCEEDED, 0.75)
 
 
 async def test_few_models_are_on_machines_at_once(make_bench: MakeBench) -> None:

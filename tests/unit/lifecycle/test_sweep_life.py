@@ -96,3 +96,47 @@ async def test_a_model_that_the_provider_will_not_delete_does_not_hold_the_end_u
     await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
     assert sorted([str((await bench.trial(n)).status.model_deleted) for n in (0, 1)]) == ["False", "None"]
     assert "role of an owner" in (bench.state / "events.jsonl").read_text()
+
+
+async def test_a_budget_in_another_currency_than_was_spent_is_refused(make_bench: MakeBench) -> None:
+    bench = await make_bench(limits__budget={"maxCost": "1000.00"})
+    await bench.launched()
+    await bench.look(bench.sweep_key)
+    before = bench.store.sweep.status.cost
+    assert before is not None
+    assert before.reserved
+    launched = await bench.store.list_trials(bench.sweep_key)
+    bench.edit_price(currency="EUR")
+    await bench.look(bench.provider_key)
+    limits = bench.store.sweep.spec.limits
+    budget = limits.budget
+    assert budget is not None
+    bench.edit_sweep(
+        limits=limits.model_copy(update={"budget": budget.model_copy(update={"currency": "EUR"})})
+    )
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.condition("Stalled"))
+    accepted = bench.store.sweep.status.condition("Accepted")
+    assert accepted is not None
+    assert "spec.limits.budget.currency" in accepted.message
+    assert "counted in USD so far" in accepted.message
+    assert bench.store.sweep.status.cost == before
+    assert await bench.store.list_trials(bench.sweep_key) == launched
+
+
+async def test_a_price_that_is_taken_away_stops_a_sweep_with_a_budget(make_bench: MakeBench) -> None:
+    bench = await make_bench(limits__budget={"maxCost": "1000.00"})
+    bench.company.hold = True
+    await bench.launched()
+    launched = len(await bench.store.list_trials(bench.sweep_key))
+    bench.edit_provider(prices=())
+    await bench.look(bench.provider_key)
+
+    async def refused() -> bool:
+        accepted = bench.store.sweep.status.condition("Accepted")
+        return accepted is not None and accepted.status == "False"
+
+    await bench.until(bench.sweep_key, refused)
+    accepted = bench.store.sweep.status.condition("Accepted")
+    assert accepted is not None
+    assert "cannot be kept; give it in spec.prices of FinetuneProvider acme" in accepted.message
+    assert len(await bench.store.list_trials(bench.sweep_key)) == launched

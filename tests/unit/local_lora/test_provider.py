@@ -53,7 +53,7 @@ async def test_a_job_id_cannot_climb_out_of_the_folder(new_provider: NewProvider
 @pytest.mark.parametrize(
     ("options", "field", "allowed"),
     [
-        ({"devise": "cpu"}, "spec.local.devise", "device and threads"),
+        ({"devise": "cpu"}, "spec.options.devise", "spec.local.device and spec.local.threads"),
         ({"device": "tpu"}, "spec.local.device", "auto, cpu, cuda"),
         ({"threads": 0}, "spec.local.threads", "from 1 to 256"),
         ({"threads": True}, "spec.local.threads", "from 1 to 256"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,6 +58,19 @@ def test_a_broken_record_hides_no_other_job(tombstones: Tombstones, tmp_path: Pa
     assert [job.job_id for job in tombstones.of_key("k")] == ["j"]
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[" * 100_000, b"\xff", b"[]", b"{}", b'{"state": "no such"}']
+)
+def test_a_key_whose_only_record_is_broken_is_not_taken_for_unknown(tmp_path: Path, content: bytes) -> None:
+    tombstones = Tombstones(tmp_path / "deleted", named_by_key=True)
+    tombstones.write(CANCELLED)
+    (path,) = (tmp_path / "deleted").iterdir()
+    path.write_bytes(content)
+    with pytest.raises(TransientProviderError, match=re.escape(f"{path} is not what was written there")):
+        tombstones.of_key("k")
+    assert tombstones.of_key("another") == ()
+
+
 def test_a_record_without_a_series_is_one_of_an_earlier_version(tmp_path: Path) -> None:
     tombstones = Tombstones(tmp_path, named_by_key=False)
     (tmp_path / "j.json").write_text(
@@ -80,7 +94,7 @@ def test_records_that_the_disk_does_not_give_are_not_taken_for_none(
 ) -> None:
     tombstones.write(CANCELLED)
     with monkeypatch.context() as broken:
-        broken.setattr(Path, "read_bytes", _fails)
+        broken.setattr("finetune_providers.tombstones.read_plain_file", _fails)
         for look in (lambda: tombstones.of_job(CANCELLED.job_id), lambda: tombstones.of_key("k")):
             with pytest.raises(TransientProviderError, match="Input/output error"):
                 look()

@@ -21,6 +21,7 @@ from tests.contract.provider_contract import KEY, write_dataset
 from tests.fakes.http_server import DROPPED, Answer, Fault, refused
 from tests.fakes.vertex_ai_server import PROJECT, VertexAIServer, config_for
 
+from finetune_providers import bounded
 from finetune_providers.base import JobRequest
 from finetune_providers.errors import (
     AmbiguousProviderError,
@@ -244,6 +245,20 @@ async def test_a_login_that_fails_leaves_no_doubt_that_nothing_was_bought(
     server.fault("login", DROPPED)
     with pytest.raises(NotReached):
         await provider.submit(REQUEST)
+    assert server.count("create") == 0
+    await provider.aclose()
+
+
+async def test_a_login_s_answer_is_bounded_and_no_purchase_in_doubt(
+    server: VertexAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded, "MOST_BYTES", 2**16)
+    provider = create(config_for(server, tmp_path))
+    server.always("login", Fault(body=b" " * 2**17))
+    with pytest.raises(NotReached, match="larger than 65,536 bytes"):
+        await provider.submit(REQUEST)
+    with pytest.raises(NotReached, match="larger than 65,536 bytes"):
+        await provider.find(KEY)
     assert server.count("create") == 0
     await provider.aclose()
 

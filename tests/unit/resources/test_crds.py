@@ -4,9 +4,11 @@ import re
 from typing import Any
 
 import pytest
+from pydantic.alias_generators import to_camel
 
 from finetune_operator.resources import API_VERSION, RESOURCE_KINDS
 from finetune_operator.resources.patterns import MEANINGS
+from finetune_operator.resources.provider import ProviderSpec
 from samples.schemas import Schema, crd_schema, crds, model_schema, nodes
 
 KINDS = sorted(RESOURCE_KINDS)
@@ -247,13 +249,17 @@ def test_every_rule_has_a_message_and_immutability_says_what_to_do(kind: str) ->
         assert re.search(rf"spec\.{field} is immutable|its spec is immutable", rule["message"])
 
 
-def test_of_a_provider_only_the_type_is_immutable() -> None:
+def test_of_a_provider_only_what_says_where_its_jobs_are_is_immutable() -> None:
     rules = [
         rule
         for _, node in nodes(crd_schema("FinetuneProvider"))
         for rule in node.get("x-kubernetes-validations", ())
     ]
-    assert [rule["fieldPath"] for rule in rules if "oldSelf" in rule["rule"]] == [".type"]
+    immutable = {rule["fieldPath"]: rule["rule"] for rule in rules if "oldSelf" in rule["rule"]}
+    fixed = ProviderSpec(type="AzureOpenAI").fixed_fields
+    assert list(immutable) == [f".{to_camel(attribute)}" for attribute in fixed]
+    assert {path for path, rule in immutable.items() if "self.type !=" in rule} == {".endpoint"}
+    assert "endpoint" not in ProviderSpec(type="OpenAI").fixed_fields
 
 
 def test_only_what_decides_the_search_is_immutable() -> None:

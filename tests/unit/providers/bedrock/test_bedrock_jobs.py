@@ -11,6 +11,7 @@ from tests.fakes.http_server import DONE_THEN_DROPPED, Fault, done_then, refused
 from tests.unit.providers.bedrock.conftest import KEY, NOVA, Connect, Write
 
 from finetune_providers.base import JobRequest, JobState, Provider
+from finetune_providers.bounded import MOST_FILE_BYTES
 from finetune_providers.errors import (
     AmbiguousProviderError,
     JobNotFound,
@@ -334,7 +335,7 @@ async def test_a_finished_job_s_series_comes_from_its_files(
     assert done.trained_tokens is None
 
 
-@pytest.mark.parametrize("why", ["missing", "denied", "nonsense"])
+@pytest.mark.parametrize("why", ["missing", "denied", "nonsense", "huge"])
 async def test_without_files_the_job_s_last_words_are_its_series(
     server: BedrockServer, provider: Provider, request_nova: JobRequest, why: str
 ) -> None:
@@ -345,6 +346,9 @@ async def test_without_files_the_job_s_last_words_are_its_series(
         server.always("read", refused(403, code="AccessDenied"))
     elif why == "nonsense":
         server.always("read", Fault(body=b"\xff\x00,step_number\n1\nnan,nan"))
+    elif why == "huge":  # what is right in its beginning is not read either
+        rows = b"step_number,epoch_number,training_loss,validation_loss\n1,0,9.0,9.0\n"
+        server.always("read", Fault(body=rows + b"\n" * MOST_FILE_BYTES))
     done = (await provider.observe([job.job_id]))[job.job_id]
     assert [point.values for point in done.series] == [{"trainingLoss": 0.5, "validationLoss": 0.625}]
 

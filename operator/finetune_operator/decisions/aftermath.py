@@ -1,0 +1,58 @@
+"""What becomes of trials that still go on when a sweep stops launching any, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from finetune_operator.decisions.naming import named
+from finetune_operator.decisions.stopping import Stop
+from finetune_operator.resources import FinetuneTrial, TrialPhase
+
+
+def what_becomes(stop: Stop, active: Sequence[FinetuneTrial]) -> str:
+    """What is done with the trials that still go on; at least one is given."""
+    cancelled = [trial for trial in active if is_cancelled_by(stop, trial)]
+    waited_for = [trial for trial in active if trial not in cancelled]
+    parts = []
+    if cancelled:
+        parts.append(named(cancelled, "that still goes on is cancelled", "that still go on are cancelled"))
+    if waited_for:
+        parts.append(named(waited_for, "that still goes on is waited for", "that still go on are waited for"))
+    return "; ".join(parts)
+
+
+def what_became(stop: Stop, trials: Sequence[FinetuneTrial]) -> str:
+    """What became of the trials that still went on, once all have ended; "" where none did or nobody can say."""
+    asked = [
+        trial
+        for trial in trials
+        if trial.status.cancel is not None and trial.status.cancel.reason == stop.reason
+    ]
+    cancelled = [trial for trial in asked if trial.phase is TrialPhase.CANCELLED]
+    faster = [trial for trial in asked if trial.phase is not TrialPhase.CANCELLED]
+    waited_for = [trial for trial in trials if trial not in asked and _ended_after(stop, trial)]
+    parts = []
+    if cancelled:
+        parts.append(
+            named(cancelled, "that still went on was cancelled", "that still went on were cancelled")
+        )
+    if faster:
+        end = "ended before it could be cancelled"
+        parts.append(named(faster, end, end.replace("it", "they")))
+    if waited_for:
+        parts.append(
+            named(waited_for, "that still went on was waited for", "that still went on were waited for")
+        )
+    if not parts and stop.reason == "BudgetExhausted":
+        parts.append("trials that still went on were waited for, none was cancelled")
+    return "; ".join(parts)
+
+
+def is_cancelled_by(stop: Stop, trial: FinetuneTrial) -> bool:
+    """Whether a trial that goes on is cancelled: a model that is trained is paid for, and may be the best."""
+    return stop.cancels and (trial.status.cancel is not None or trial.phase is not TrialPhase.EVALUATING)
+
+
+def _ended_after(stop: Stop, trial: FinetuneTrial) -> bool:
+    ended = trial.status.finished_at
+    return stop.at is not None and ended is not None and ended > stop.at

@@ -1,0 +1,35 @@
+"""Pytest fixtures over the Go tools; a conftest imports those that its folder's tests use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from controlplane.errors import BinariesUnavailableError
+from gotools import ensure_tool
+from gotools.helm_command import Helm
+from gotools.kstatus_command import KStatus
+
+
+def _tool(name: str) -> Path:
+    """A machine that cannot have a tool skips, and CI fails."""
+    try:
+        return ensure_tool(name)
+    except BinariesUnavailableError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """The real helm, with configuration folders of its own."""
+    return Helm(_tool("helm"), tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def kstatus() -> KStatus:
+    """What Flux makes of objects."""
+    return KStatus(_tool("kstatus"))
