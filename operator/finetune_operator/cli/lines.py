@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from finetune_operator.cli.snapshot import (
-    Snapshot,
-    duration_text,
-    hyperparameters_text,
-    improvement_text,
-    model_text,
-    number_text,
-    score_text,
-)
+from finetune_operator.cli.snapshot import Snapshot, improvement_text, model_text, score_text
 from finetune_operator.decisions.waiting import NOT_REACHED, WAITING_FOR_QUOTA, WAITING_FOR_SLOT
+from finetune_operator.report.words import duration_text, hyperparameters_text, number_text
 from finetune_operator.resources import FinetuneTrial
 
 

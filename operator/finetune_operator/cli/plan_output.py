@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from finetune_operator.cli.plan import Plan, PlannedTrial
-from finetune_operator.cli.snapshot import hyperparameters_text, model_text, number_text
+from finetune_operator.cli.snapshot import model_text
 from finetune_operator.errors import Problem
+from finetune_operator.report.words import hyperparameters_text, number_text
 
 SHAPE_HELP = """\b
 With -o json one object is printed; a field that is unknown is null:

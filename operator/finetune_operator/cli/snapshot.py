@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from finetune_operator.lifecycle.context import TrialProgress
+from finetune_operator.report.words import number_text
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 
 
@@ -48,26 +49,6 @@ def _seconds_between(start: datetime | None, end: datetime | None) -> float | No
     if start is None or end is None:
         return None
     return max(0.0, (end - start).total_seconds())
-
-
-def duration_text(seconds: float | None) -> str:
-    """`12s`, `3m05s` or `2h07m`; nothing where it is unknown."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60}h{minutes % 60:02}m"
-    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
-
-
-def number_text(value: float | str) -> str:
-    """A hyperparameter or score: four significant digits are enough for a person."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def hyperparameters_text(values: Mapping[str, int | float | str], *, between: str = " ") -> str:
-    """`epochs=2 learningRate=1e-05`, sorted by name."""
-    return between.join(f"{name}={number_text(values[name])}" for name in sorted(values))
 
 
 def only_model(sweep: FinetuneSweep) -> str | None:

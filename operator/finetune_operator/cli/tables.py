@@ -17,17 +17,15 @@ from rich.text import Text
 from finetune_operator.cli.snapshot import (
     Snapshot,
     cost_text,
-    duration_text,
     fixed_parameters,
-    hyperparameters_text,
     improvement_text,
     model_text,
-    number_text,
     only_model,
     score_text,
     sweep_cost_text,
     varied_parameters,
 )
+from finetune_operator.report.words import duration_text, hyperparameters_text, number_text
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 
 ROWS_WHILE_LIVE = 20

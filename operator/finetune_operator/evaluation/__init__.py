@@ -1,6 +1,6 @@
 """Datasets read and checked, and a fine-tuned model scored on them."""
 
-from finetune_operator.evaluation.answer_log import AnswerLog
+from finetune_operator.evaluation.answer_log import AnswerLog, asked_of
 from finetune_operator.evaluation.chat import MAX_LINE_BYTES
 from finetune_operator.evaluation.dataset import (
     MAX_DATASET_BYTES,
@@ -44,6 +44,7 @@ __all__ = [
     "InvalidDataset",
     "RetryPolicy",
     "SourceRules",
+    "asked_of",
     "baseline_score",
     "check_dataset",
     "evaluate",

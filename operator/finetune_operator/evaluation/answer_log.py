@@ -15,6 +15,11 @@ MOST_BYTES = 256 * 2**20
 """Of answers that a log may hold; further ones are kept in memory alone, and asked again after a restart."""
 
 
+def asked_of(namespace: str, provider: str, model: str, max_output_tokens: int) -> str:
+    """Whose answers a log holds: the same name may mean another model elsewhere, and a longer answer is another one."""
+    return f"{namespace}/{provider}/{model}/{max_output_tokens}"
+
+
 class AnswerLog:
     """Answers of one model to one dataset, by the example's index.
 

@@ -15,6 +15,7 @@ from finetune_operator.evaluation import (
     AnswerLog,
     Evaluation,
     FetchedDataset,
+    asked_of,
     evaluate,
     read_examples,
     reported_score,
@@ -152,8 +153,7 @@ async def answer_evaluation_set(
         sweep.spec.search.seed,
         field="spec.dataset.evaluation",
     )
-    # The same name may mean another model elsewhere, and a longer answer is another answer.
-    asked = f"{key.namespace}/{account.resource.name}/{model}/{source.max_output_tokens}"
+    asked = asked_of(key.namespace, account.resource.name, model, source.max_output_tokens)
     answers = await _answer_log(context.work_dir / "answers", dataset, asked)
 
     seen = context.patience.get(key)

@@ -77,12 +77,16 @@ def test_no_secret_is_in_the_state_folder_or_in_a_report(
         assert "[hidden]" in said[1].output
     said += [cli("report", str(state)), cli("report", str(state), "--output", "json")]
     assert said[2].exit_code == 0, said[2].output
+    page = cli.folder / "report.html"
+    said.append(cli("report", str(state), "--output", str(page)))
+    assert said[-1].exit_code == 0, said[-1].output
     trial = f"{example.sweep}-0"
     said += [cli("resolve", trial, *answer, "--state", str(state)) for answer in ([], ["retry"])]
     told = [text for error in errors for text in told_by(error)]
     secret = next(each for each in example.manifests if each["kind"] == "Secret")
     for each in canaries_of(secret, canary):
         assert each.found_in(manifests.read_bytes())
+        assert each.found_in(page.read_bytes()) == []
         assert each.found_below(state) == []
         assert each.found_in(caplog.text, *(result.output for result in said)) == []
         assert [text[:300] for text in told if each.found_in(text)] == []

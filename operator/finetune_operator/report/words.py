@@ -1,0 +1,25 @@
+"""The words in which numbers are shown, the same on a terminal and on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def number_text(value: float | str) -> str:
+    """A hyperparameter or score: four significant digits are enough for a person."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def duration_text(seconds: float | None) -> str:
+    """`12s`, `3m05s` or `2h07m`; nothing where it is unknown."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60}h{minutes % 60:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def hyperparameters_text(values: Mapping[str, int | float | str], *, between: str = " ") -> str:
+    """`epochs=2 learningRate=1e-05`, sorted by name."""
+    return between.join(f"{name}={number_text(values[name])}" for name in sorted(values))

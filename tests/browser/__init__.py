@@ -1,0 +1,1 @@
+"""A headless Chromium for tests: found or fetched once, and driven over its debugging protocol."""
