@@ -24,3 +24,17 @@ OUTPUT = click.option(
     show_default=True,
     help="What to print: a table for people, or JSON for programs.",
 )
+
+
+def seconds(duration: str) -> float:
+    """A duration as manifests write it, in seconds.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    from finetune_operator.resources.sweep import parse_duration
+
+    try:
+        return parse_duration(duration).total_seconds()
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error

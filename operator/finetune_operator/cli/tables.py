@@ -32,7 +32,7 @@ from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 
 ROWS_WHILE_LIVE = 20
 
-_STYLES = {
+STYLES = {
     TrialPhase.SUCCEEDED: "green",
     TrialPhase.FAILED: "red",
     TrialPhase.STALLED: "bold red",
@@ -184,7 +184,7 @@ def _hyperparameters(
 
 def _phase(snapshot: Snapshot, trial: FinetuneTrial) -> RenderableType:
     """The phase; for a trial that goes on how far it is, for one that came to nothing why."""
-    text = Text(str(trial.phase), style=_STYLES.get(trial.phase, ""))
+    text = Text(str(trial.phase), style=STYLES.get(trial.phase, ""))
     progress = snapshot.progress.get(trial.name)
     if trial.terminal or progress is None:
         tells_why = trial.phase in _NEEDS_A_REASON and trial.status.reason

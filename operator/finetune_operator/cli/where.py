@@ -1,0 +1,117 @@
+"""Where a command looks for sweeps: the options that say so, the same for all commands."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from finetune_operator.cli.options import STATE_FOLDERS
+from finetune_operator.cli.reader import SweepReader
+
+WHERE_HELP = """\b
+Where is looked:
+  a cluster, as for kubectl: $KUBECONFIG or ~/.kube/config, its current
+  context, the context's namespace; -n, --context, --kubeconfig say otherwise
+  --state DIR   a state folder of finetune run, or a folder of several
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What a person said of where to look.
+
+    Attributes:
+        state: A state folder, or a folder that holds several; None for a cluster.
+        namespace: A namespace, instead of the context's.
+        kubeconfig: A kubeconfig file.
+        context: A context of the kubeconfig.
+        everywhere: Look in all namespaces.
+    """
+
+    state: Path | None = None
+    namespace: str | None = None
+    kubeconfig: Path | None = None
+    context: str | None = None
+    everywhere: bool = False
+
+    @property
+    def names_a_cluster(self) -> bool:
+        """Whether something was said that only a cluster has."""
+        return self.everywhere or any(
+            each is not None for each in (self.namespace, self.kubeconfig, self.context)
+        )
+
+
+Command = Callable[..., None]
+
+
+def where_options(command: Command) -> Command:
+    """Give a command's function `where`, from --state, -n, --kubeconfig and --context."""
+
+    @click.option("-n", "--namespace", help="The namespace.  [default: the context's]")
+    @click.option(
+        "--context", "kube_context", help="A context of the kubeconfig, instead of its current one."
+    )
+    @click.option(
+        "--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A kubeconfig."
+    )
+    @click.option(
+        "--state",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="A state folder of finetune run, instead of a cluster.",
+    )
+    @functools.wraps(command)
+    def with_where(
+        *arguments: object,
+        state: Path | None,
+        namespace: str | None,
+        kubeconfig: Path | None,
+        kube_context: str | None,
+        all_namespaces: bool = False,
+        **more: object,
+    ) -> None:
+        where = Where(state, namespace, kubeconfig, kube_context, all_namespaces)
+        if state is not None and where.names_a_cluster:
+            raise click.UsageError("--state is for a folder: leave out what is for a cluster")
+        if all_namespaces and namespace is not None:
+            raise click.UsageError("give a namespace or --all-namespaces, not both")
+        command(*arguments, where=where, **more)
+
+    return with_where
+
+
+@asynccontextmanager
+async def reader_of(where: Where) -> AsyncIterator[SweepReader]:
+    """A reader of what was named, closed at the end.
+
+    Raises:
+        NoCluster: A cluster is meant, and nothing says how to reach one.
+    """
+    reader = await _open(where)
+    try:
+        yield reader
+    finally:
+        await reader.close()
+
+
+async def _open(where: Where) -> SweepReader:
+    if where.state is not None:
+        from finetune_operator.cli.folder_reader import FolderReader
+
+        return FolderReader(where.state)
+    from finetune_operator.cli.cluster_reader import ClusterReader
+    from finetune_operator.cluster.access import ClusterAccess, NoCluster
+
+    access = ClusterAccess(kubeconfig=where.kubeconfig, context=where.context)
+    try:
+        namespace = None if where.everywhere else where.namespace or access.namespace()
+        return await ClusterReader.connect(access, namespace)
+    except NoCluster as error:
+        if where.names_a_cluster or not STATE_FOLDERS.is_dir():
+            raise
+        raise NoCluster(f"{error}; for sweeps of this machine: --state {STATE_FOLDERS}") from error
