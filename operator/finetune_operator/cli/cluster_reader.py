@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
@@ -12,11 +12,12 @@ from finetune_operator.cli.reader import (
     SweepAndTrials,
     Unreachable,
     no_such_sweep,
+    no_such_trial,
 )
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.cluster.client import SWEEPS, TRIALS, ApiResource, KubeClient, Raw, Unauthenticated
 from finetune_operator.errors import InvalidManifest, SweepError
-from finetune_operator.lifecycle.store import NotFound, Refused, StoreUnavailable
+from finetune_operator.lifecycle.store import Conflict, NotFound, Refused, StoreUnavailable
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, parse_resource
 from finetune_operator.resources.common import Resource
 from finetune_operator.resources.labels import SWEEP_LABEL, label_value
@@ -24,6 +25,13 @@ from finetune_operator.resources.labels import SWEEP_LABEL, label_value
 R = TypeVar("R", bound=Resource)
 
 NEEDED = "get and list of finetunesweeps and finetunetrials, as the role `view` has them with the chart"
+
+
+NEEDED_TO_ANSWER = "patch of finetunetrials"
+
+
+class Changed(SweepError):
+    """Somebody else was faster."""
 
 
 class UnknownToUs(SweepError):
@@ -97,6 +105,28 @@ class ClusterReader:
         """A cluster has no folders."""
         return None
 
+    async def trial(self, name: str) -> FinetuneTrial:
+        """One trial."""
+        namespace = self._namespace or ""
+        try:
+            with _in_plain_words():
+                return _parsed(FinetuneTrial, await self._client.get(TRIALS, namespace, name))
+        except NotFound:
+            known = [str(each["metadata"]["name"]) for each in await self._list(TRIALS, namespace)]
+            raise no_such_trial(name, known, self.place) from None
+
+    async def annotate(self, trial: FinetuneTrial, annotations: Mapping[str, str]) -> str:
+        """Add annotations to a trial as it was read."""
+        version = trial.metadata.resource_version  # what was looked at, and nothing that came since
+        body = {"metadata": {"resourceVersion": version, "annotations": dict(annotations)}}
+        namespace = trial.metadata.namespace or self._namespace or ""
+        try:
+            with _in_plain_words(NEEDED_TO_ANSWER):
+                await self._client.patch(TRIALS, namespace, trial.name, body=body)
+        except (Conflict, NotFound) as error:
+            raise Changed(f"trial {trial.name} changed since it was read: look again, then answer") from error
+        return "The operator goes on with that."
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
@@ -115,14 +145,14 @@ def _parsed(kind: type[R], raw: Raw) -> R:
 
 
 @contextmanager
-def _in_plain_words() -> Iterator[None]:
+def _in_plain_words(needed: str = NEEDED) -> Iterator[None]:
     """The client's errors as one line that says what to do."""
     try:
         yield
     except Unauthenticated as error:
         raise NotAllowed(f"the API server does not know who you are: log in anew ({_line(error)})") from error
     except Refused as error:
-        raise NotAllowed(f"a right is missing ({_line(error)}); needed: {NEEDED}") from error
+        raise NotAllowed(f"a right is missing ({_line(error)}); needed: {needed}") from error
     except StoreUnavailable as error:
         raise Unreachable(f"the API server cannot be asked: {_line(error)}") from error
 

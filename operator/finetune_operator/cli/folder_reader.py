@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from finetune_operator.cli.reader import SweepAndTrials, no_such_sweep
+from finetune_operator.cli.reader import SweepAndTrials, no_such_sweep, no_such_trial
 from finetune_operator.folder import StateFolderError, read_state
+from finetune_operator.folder.annotating import annotate_trial, read_trial
 from finetune_operator.folder.opening import SWEEP_FILE
-from finetune_operator.resources import FinetuneSweep
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 
 
 class FolderReader:
@@ -45,8 +47,26 @@ class FolderReader:
         """The sweep's state folder."""
         return self._states.get(sweep.name)
 
+    async def trial(self, name: str) -> FinetuneTrial:
+        """One trial."""
+        return read_trial(self._state_with(name), name)
+
+    async def annotate(self, trial: FinetuneTrial, annotations: Mapping[str, str]) -> str:
+        """Add annotations to a trial, while nobody works in its folder."""
+        annotate_trial(self._state_with(trial.name), trial.name, annotations)
+        return "Run `finetune run` again: it goes on with that."
+
     async def close(self) -> None:
         """Nothing is open."""
+
+    def _state_with(self, trial: str) -> Path:
+        """The state folder that holds a trial."""
+        known = {
+            path.stem: state for state in self._state_folders() for path in (state / "trials").glob("*.yaml")
+        }
+        if trial not in known:
+            raise no_such_trial(trial, sorted(known), self.place)
+        return known[trial]
 
     def _state_folders(self) -> list[Path]:
         if (self._folder / SWEEP_FILE).is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 
@@ -12,6 +13,7 @@ from finetune_operator import __version__
 from finetune_operator.cli.app import LazyGroup, start
 from finetune_operator.cli.exits import EXIT_CODES_HELP
 from finetune_operator.cli.seams import Seams
+from finetune_operator.cli.where import IN_CLUSTER
 
 NAME = "kubectl finetune"
 HELP = f"""Look at the sweeps of a cluster, and answer for their trials.
@@ -40,6 +42,7 @@ class KubectlGroup(LazyGroup):
         """The command, whose examples are spelt as a person types them here."""
         command = super().get_command(ctx, cmd_name)
         if command is not None and command.help:
+            command = copy.copy(command)  # the other group has the same one
             command.help = _EXAMPLE.sub(rf"\1{NAME} ", command.help)
         return command
 
@@ -51,6 +54,7 @@ class KubectlGroup(LazyGroup):
 def kubectl_group(ctx: click.Context, *, debug: bool) -> None:
     """Look at the sweeps of a cluster."""
     ctx.obj = ctx.obj or Seams()
+    ctx.meta[IN_CLUSTER] = True
     start(debug=debug)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,10 @@ class NoSuchSweep(SweepError):
     """There is no sweep of this name; the message names those that may be meant."""
 
 
+class NoSuchTrial(SweepError):
+    """There is no trial of this name; the message names those that may be meant."""
+
+
 class Unreachable(SweepError):
     """Where the sweeps are cannot be asked now; asking again may help."""
 
@@ -28,7 +32,7 @@ class NotAllowed(SweepError):
 
 
 class SweepReader(Protocol):
-    """Reads sweeps and trials and changes nothing.
+    """Reads sweeps and trials; `annotate` alone changes something.
 
     Any method may raise Unreachable, NotAllowed or another SweepError.
     """
@@ -59,26 +63,59 @@ class SweepReader(Protocol):
         """The sweep's state folder; None where there is none."""
         ...
 
+    async def trial(self, name: str) -> FinetuneTrial:
+        """One trial.
+
+        Raises:
+            NoSuchTrial: There is none of this name.
+        """
+        ...
+
+    async def annotate(self, trial: FinetuneTrial, annotations: Mapping[str, str]) -> str:
+        """Add annotations to a trial as it was read, and not to one that changed since.
+
+        Returns:
+            Who goes on with that, as a sentence.
+        """
+        ...
+
     async def close(self) -> None:
         """Give back what is open."""
         ...
 
 
 def no_such_sweep(name: str, known: Sequence[str], place: str) -> NoSuchSweep:
-    """The error for a name that nothing has.
+    """The error for a name that no sweep has.
 
     Args:
         name: What was asked for.
         known: The names that there are.
         place: Where was looked.
     """
+    return NoSuchSweep(f"there is no sweep {name} in {place}; {_meant(name, known)}")
+
+
+def no_such_trial(name: str, known: Sequence[str], place: str) -> NoSuchTrial:
+    """The error for a name that no trial has.
+
+    Args:
+        name: What was asked for.
+        known: The names that there are.
+        place: Where was looked.
+    """
+    return NoSuchTrial(f"there is no trial {name} in {place}; {_meant(name, known)}")
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, n=_MOST_NAMES, cutoff=0.5)
-    text = f"there is no sweep {name} in {place}"
     if near:
-        return NoSuchSweep(f"{text}; near it: {', '.join(near)}")
-    shown = sorted(known)[:_MOST_NAMES]
-    more = f" and {len(known) - len(shown)} more" if len(known) > len(shown) else ""
-    return NoSuchSweep(f"{text}; there are: {', '.join(shown)}{more}" if shown else f"{text}, nor any other")
+        return f"near it: {', '.join(sorted(near))}"
+    return f"there are: {_some(sorted(known))}" if known else "there is none at all"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"{', '.join(names[:_MOST_NAMES])}{more}"
 
 
 async def read_chosen(reader: SweepReader, name: str | None) -> SweepAndTrials:
@@ -93,8 +130,5 @@ async def read_chosen(reader: SweepReader, name: str | None) -> SweepAndTrials:
     if not names:
         raise NoSuchSweep(f"there is no sweep in {reader.place}")
     if len(names) > 1:
-        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        raise NoSuchSweep(
-            f"there are several sweeps in {reader.place}: name one of {', '.join(names[:_MOST_NAMES])}{more}"
-        )
+        raise NoSuchSweep(f"there are several sweeps in {reader.place}: name one of {_some(names)}")
     return await reader.sweep(names[0])

@@ -1,7 +1,8 @@
-"""`finetune report`: how is a sweep of this machine, or how did it end?"""
+"""`finetune report`: how is a sweep, or how did it end?"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Literal
@@ -11,37 +12,59 @@ from rich.console import Console
 
 from finetune_operator.cli.exits import EXIT_CODES_HELP
 from finetune_operator.cli.json_output import SHAPE_HELP, sweep_as_json
-from finetune_operator.cli.options import OUTPUT, STATE_FOLDERS
+from finetune_operator.cli.options import OUTPUT
+from finetune_operator.cli.reader import read_chosen
 from finetune_operator.cli.seams import Seams
 from finetune_operator.cli.snapshot import Snapshot
 from finetune_operator.cli.tables import summary, trial_table
-from finetune_operator.folder import read_state
+from finetune_operator.cli.where import (
+    WHERE_HELP,
+    Where,
+    is_kubectl,
+    reader_of,
+    sweep_or_state,
+    where_options,
+)
 
-HELP = f"""Show a sweep of this machine, while `finetune run` works on it or later.
+HELP = f"""Show a sweep with all its trials, while it goes on or later.
 
-STATE is the sweep's state folder; it may be left out where .finetune holds a single one.
+STATE is a state folder of finetune run; it may be left out where .finetune holds a single one (`kubectl finetune`
+looks in the cluster alone, unless --state is given). SWEEP is the name of
+a sweep of a cluster, or of a folder that --state names.
 
 \b
 Examples:
   finetune report
   finetune report .finetune/support-intents -o json | jq .best.fineTunedModel
+  finetune report support-intents -n team-a
 
+{WHERE_HELP}
 {SHAPE_HELP}
 {EXIT_CODES_HELP}"""
 
 
 @click.command(name="report", help=HELP)
-@click.argument("state", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("sweep", metavar="[STATE|SWEEP]", required=False)
 @OUTPUT
-@click.pass_obj
-def report_command(seams: Seams, state: Path | None, *, output: Literal["table", "json"]) -> None:
+@where_options
+@click.pass_context
+def report_command(
+    ctx: click.Context, sweep: str | None, *, where: Where, output: Literal["table", "json"]
+) -> None:
     """Show a sweep; changes nothing."""
-    folder = state or _only_state_folder()
-    sweep, trials = read_state(folder)
-    print_report(Snapshot(sweep, trials, seams.clock()), folder, output=output)
+    seams: Seams = ctx.obj
+    where, name = sweep_or_state(where, sweep, in_cluster=is_kubectl(ctx))
+    snapshot, folder = asyncio.run(_read(seams, where, name))
+    print_report(snapshot, folder, output=output)
 
 
-def print_report(snapshot: Snapshot, folder: Path, *, output: Literal["table", "json"]) -> None:
+async def _read(seams: Seams, where: Where, name: str | None) -> tuple[Snapshot, Path | None]:
+    async with reader_of(where) as reader:
+        sweep, trials = await read_chosen(reader, name)
+        return Snapshot(sweep, trials, seams.clock()), reader.state_of(sweep)
+
+
+def print_report(snapshot: Snapshot, folder: Path | None, *, output: Literal["table", "json"]) -> None:
     """Print all there is to say about a sweep."""
     if output == "json":
         click.echo(json.dumps(sweep_as_json(snapshot, folder), indent=2))
@@ -49,12 +72,3 @@ def print_report(snapshot: Snapshot, folder: Path, *, output: Literal["table", "
     console = Console()
     console.print(trial_table(snapshot))
     console.print(summary(snapshot, folder), soft_wrap=True)
-
-
-def _only_state_folder() -> Path:
-    found = sorted(path for path in STATE_FOLDERS.glob("*") if path.is_dir())
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise click.UsageError(f"no sweep was run in this folder ({STATE_FOLDERS} holds none): name STATE")
-    raise click.UsageError(f"name one of {', '.join(str(path) for path in found)}")

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from finetune_operator.cli.fitting import plain
 from finetune_operator.cli.snapshot import (
     Snapshot,
     cost_text,
@@ -55,7 +56,7 @@ def live_view(snapshot: Snapshot, *, hint: str = "", rows: int = ROWS_WHILE_LIVE
     parts: list[RenderableType] = [header(snapshot), trial_table(snapshot, rows=rows)]
     parts.append(best_line(snapshot))
     if snapshot.reason:
-        parts.append(Text(snapshot.reason, style="dim"))
+        parts.append(plain(snapshot.reason, "dim"))
     if hint:
         parts.append(Text(hint, style="yellow"))
     return Group(*parts)
@@ -188,7 +189,7 @@ def _phase(snapshot: Snapshot, trial: FinetuneTrial) -> RenderableType:
     progress = snapshot.progress.get(trial.name)
     if trial.terminal or progress is None:
         tells_why = trial.phase in _NEEDS_A_REASON and trial.status.reason
-        return text.append(f" {trial.status.reason}", style="dim") if tells_why else text
+        return text.append_text(plain(f" {trial.status.reason}", "dim")) if tells_why else text
     if progress.fraction is None:
         stage = "" if progress.stage == str(trial.phase) else f" {progress.stage}"
         return text.append(stage, style="dim")
@@ -210,11 +211,13 @@ def best_line(snapshot: Snapshot) -> Text:
     return text
 
 
-def summary(snapshot: Snapshot, state: Path) -> Text:
+def summary(snapshot: Snapshot, state: Path | None) -> Text:
     """How the sweep ended, for a person: the last thing that is printed."""
     sweep, best = snapshot.sweep, snapshot.sweep.status.best
     metric = sweep.spec.objective.metric
-    lines: list[str] = [f"Sweep {sweep.name}: {sweep.status.phase or 'Pending'}. {snapshot.reason}".rstrip()]
+    lines: list[str] = [
+        f"Sweep {sweep.name}: {sweep.status.phase or 'Pending'}. {plain(snapshot.reason)}".rstrip()
+    ]
     if best is not None:
         model = best.fine_tuned_model or "(no longer there)"
         lines += [
@@ -229,5 +232,6 @@ def summary(snapshot: Snapshot, state: Path) -> Text:
         lines.append(f"Cost:        {money}")
     if snapshot.elapsed_s is not None:
         lines.append(f"Time:        {duration_text(snapshot.elapsed_s)}")
-    lines.append(f"State:       {state}")
+    if state is not None:
+        lines.append(f"State:       {state}")
     return Text("\n".join(lines))

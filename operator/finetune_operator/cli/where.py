@@ -115,3 +115,40 @@ async def _open(where: Where) -> SweepReader:
         if where.names_a_cluster or not STATE_FOLDERS.is_dir():
             raise
         raise NoCluster(f"{error}; for sweeps of this machine: --state {STATE_FOLDERS}") from error
+
+
+IN_CLUSTER = "finetune_operator.in_cluster"
+"""Key of the context's `meta` that `kubectl finetune` sets."""
+
+
+def is_kubectl(ctx: click.Context) -> bool:
+    """Whether a person typed `kubectl finetune`, and so means a cluster."""
+    return bool(ctx.meta.get(IN_CLUSTER))
+
+
+def sweep_or_state(where: Where, name: str | None, *, in_cluster: bool) -> tuple[Where, str | None]:
+    """Where to look for what may be a sweep's name or, without more said, a state folder of this machine.
+
+    Args:
+        where: What the options say.
+        name: A sweep or a folder; None for the only one of `.finetune`, or of the namespace.
+        in_cluster: Whether a cluster is meant unless something else is said.
+    """
+    if in_cluster or where.state is not None or where.names_a_cluster:
+        return where, name
+    if name is None:
+        return Where(state=_only_state_folder()), None
+    if Path(name).is_dir():
+        return Where(state=Path(name)), None
+    if len(Path(name).parts) > 1:
+        raise click.UsageError(f"there is no folder {name}")
+    return where, name
+
+
+def _only_state_folder() -> Path:
+    found = sorted(path for path in STATE_FOLDERS.glob("*") if path.is_dir())
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise click.UsageError(f"no sweep was run in this folder ({STATE_FOLDERS} holds none): name STATE")
+    raise click.UsageError(f"name one of {', '.join(str(path) for path in found)}")

@@ -91,7 +91,10 @@ class ClusterAccess:
         wanted = self.context or current["name"]
         if wanted not in named:
             there = ", ".join(sorted(named)) or "none"
-            raise NoCluster(f"there is no context {wanted!r} in the kubeconfig; contexts: {there}")
+            raise NoCluster(
+                f"there is no context {wanted!r} in the kubeconfig; contexts: {there}; "
+                "choose with --context or --kubeconfig"
+            )
         context: Mapping[str, Any] = named[wanted]
         return context
 

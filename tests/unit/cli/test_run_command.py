@@ -65,7 +65,7 @@ def test_json_is_all_that_stands_on_standard_output(cli: Cli) -> None:
     result = cli("run", "sweep.yaml", "-o", "json")
     shown = json.loads(result.stdout)
     assert list(shown) == [
-        "sweep", "phase", "message", "elapsedSeconds", "state", "objective", "cost", "best", "trials",
+        "sweep", "namespace", "phase", "message", "elapsedSeconds", "state", "objective", "cost", "best", "trials",
     ]  # fmt: skip
     assert (shown["sweep"], shown["phase"], shown["cost"]) == ("support", "Succeeded", None)
     assert shown["elapsedSeconds"] == 600
