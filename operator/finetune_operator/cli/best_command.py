@@ -14,7 +14,7 @@ from finetune_operator.cli.options import OUTPUT, seconds
 from finetune_operator.cli.reader import SweepReader, read_chosen
 from finetune_operator.cli.seams import Seams
 from finetune_operator.cli.watching import watch
-from finetune_operator.cli.where import WHERE_HELP, Where, reader_of, where_options
+from finetune_operator.cli.where import SWEEP, WHERE_HELP, Where, reader_of, where_options
 from finetune_operator.resources import FinetuneSweep
 
 HELP = f"""Print the id of the best fine-tuned model, alone on a line.
@@ -40,7 +40,7 @@ With -o json:
 
 
 @click.command(name="best", help=HELP)
-@click.argument("sweep", required=False)
+@SWEEP
 @click.option(
     "--wait",
     "wait_s",

@@ -23,7 +23,7 @@ from finetune_operator.cli.sweeps_table import SHAPE_HELP as LIST_SHAPE_HELP
 from finetune_operator.cli.sweeps_table import sweep_lines, sweeps_as_json, sweeps_table
 from finetune_operator.cli.tables import live_view
 from finetune_operator.cli.watching import watch
-from finetune_operator.cli.where import WHERE_HELP, Where, reader_of, where_options
+from finetune_operator.cli.where import SWEEP, WHERE_HELP, Where, reader_of, where_options
 from finetune_operator.resources import FinetuneSweep
 
 HELP = f"""Show how a sweep is, or all sweeps where none is named.
@@ -45,7 +45,7 @@ Examples:
 
 
 @click.command(name="status", help=HELP)
-@click.argument("sweep", required=False)
+@SWEEP
 @click.option("-w", "--watch", "watching", is_flag=True, help="Go on showing it.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Sweeps of all namespaces.")
 @OUTPUT

@@ -22,7 +22,7 @@ from finetune_operator.cli.trials_output import (
     trials_table,
     wide_table,
 )
-from finetune_operator.cli.where import WHERE_HELP, Where, reader_of, where_options
+from finetune_operator.cli.where import SWEEP, WHERE_HELP, Where, reader_of, where_options
 from finetune_operator.resources import dump_yaml
 
 HELP = f"""List the trials of a sweep: phase, hyperparameters, score, cost, time, and why each ended.
@@ -46,7 +46,7 @@ _WIDEST = 10_000
 
 
 @click.command(name="trials", help=HELP)
-@click.argument("sweep", required=False)
+@SWEEP
 @click.option(
     "--sort",
     "key",

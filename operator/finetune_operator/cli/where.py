@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import click
 
 from finetune_operator.cli.options import STATE_FOLDERS
 from finetune_operator.cli.reader import SweepReader
+from finetune_operator.errors import SweepError
 
 WHERE_HELP = """\b
 Where is looked:
@@ -46,6 +48,8 @@ class Where:
             each is not None for each in (self.namespace, self.kubeconfig, self.context)
         )
 
+
+_COMPLETE_WITHIN_S = 3.0
 
 Command = Callable[..., None]
 
@@ -152,3 +156,22 @@ def _only_state_folder() -> Path:
     if not found:
         raise click.UsageError(f"no sweep was run in this folder ({STATE_FOLDERS} holds none): name STATE")
     raise click.UsageError(f"name one of {', '.join(str(path) for path in found)}")
+
+
+def complete_sweep(ctx: click.Context, _: click.Parameter, unfinished: str) -> list[str]:
+    """Names of sweeps for a shell that completes a word; none where they cannot be read."""
+    said = ctx.params
+    where = Where(said.get("state"), said.get("namespace"), said.get("kubeconfig"), said.get("kube_context"))
+
+    async def names() -> list[str]:
+        async with asyncio.timeout(_COMPLETE_WITHIN_S), reader_of(where) as reader:
+            return [sweep.name for sweep in await reader.sweeps()]
+
+    try:
+        return [name for name in asyncio.run(names()) if name.startswith(unfinished)]
+    except (SweepError, TimeoutError):
+        return []
+
+
+SWEEP = click.argument("sweep", required=False, shell_complete=complete_sweep)
+"""The argument that names a sweep."""
