@@ -12,8 +12,8 @@ from click.shell_completion import ShellComplete
 from finetune_operator import __version__
 from finetune_operator.cli.app import LazyGroup, start
 from finetune_operator.cli.exits import EXIT_CODES_HELP
+from finetune_operator.cli.options import IN_CLUSTER
 from finetune_operator.cli.seams import Seams
-from finetune_operator.cli.where import IN_CLUSTER
 
 NAME = "kubectl finetune"
 HELP = f"""Look at the sweeps of a cluster, and answer for their trials.

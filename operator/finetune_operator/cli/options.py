@@ -38,3 +38,12 @@ def seconds(duration: str) -> float:
         return parse_duration(duration).total_seconds()
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+
+
+IN_CLUSTER = "finetune_operator.in_cluster"
+"""Key of the context's `meta` that `kubectl finetune` sets."""
+
+
+def is_kubectl(ctx: click.Context) -> bool:
+    """Whether a person typed `kubectl finetune`, and so means a cluster."""
+    return bool(ctx.meta.get(IN_CLUSTER))

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from finetune_operator.cli.exits import EXIT_CODES_HELP
 from finetune_operator.cli.json_output import SHAPE_HELP, sweep_as_json
-from finetune_operator.cli.options import OUTPUT
+from finetune_operator.cli.options import OUTPUT, is_kubectl
 from finetune_operator.cli.reader import read_chosen
 from finetune_operator.cli.seams import Seams
 from finetune_operator.cli.snapshot import Snapshot
@@ -20,7 +20,6 @@ from finetune_operator.cli.tables import summary, trial_table
 from finetune_operator.cli.where import (
     WHERE_HELP,
     Where,
-    is_kubectl,
     reader_of,
     sweep_or_state,
     where_options,

@@ -121,15 +121,6 @@ async def _open(where: Where) -> SweepReader:
         raise NoCluster(f"{error}; for sweeps of this machine: --state {STATE_FOLDERS}") from error
 
 
-IN_CLUSTER = "finetune_operator.in_cluster"
-"""Key of the context's `meta` that `kubectl finetune` sets."""
-
-
-def is_kubectl(ctx: click.Context) -> bool:
-    """Whether a person typed `kubectl finetune`, and so means a cluster."""
-    return bool(ctx.meta.get(IN_CLUSTER))
-
-
 def sweep_or_state(where: Where, name: str | None, *, in_cluster: bool) -> tuple[Where, str | None]:
     """Where to look for what may be a sweep's name or, without more said, a state folder of this machine.
 

@@ -6,9 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import kopf
 import yaml
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import (
@@ -19,6 +18,9 @@ from kubernetes.aio.config import (
 )
 
 from finetune_operator.errors import SweepError
+
+if TYPE_CHECKING:  # commands that look at a sweep need not wait for it
+    import kopf
 
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _NO_NAMESPACE = "default"
@@ -122,6 +124,8 @@ def _no_cluster(error: Exception) -> NoCluster:
 
 def connection_info(configuration: Configuration) -> kopf.ConnectionInfo:
     """The client's configuration in Kopf's terms."""
+    import kopf
+
     scheme, _, token = str(configuration.api_key.get("BearerToken", "")).partition(" ")
     return kopf.ConnectionInfo(
         server=configuration.host,
