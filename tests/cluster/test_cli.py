@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import os
 import re
@@ -11,14 +10,26 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from decimal import Decimal
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import click.testing
 import pytest
-from tests.cluster.operator_account import sweep_manifest
+from tests.contract.commands_page import COLUMNS, shown_commands
 from tests.contract.store_contract import SWEEP, a_trial
+from tests.contract.sweeps_to_look_at import (
+    BEST,
+    FAILED,
+    FAILED_STATUS,
+    IN_DOUBT,
+    MODEL,
+    START,
+    STATUS,
+    manifest_of,
+    trials_of,
+)
 
 from controlplane.access import (
     create_namespace,
@@ -30,60 +41,20 @@ from controlplane.fixtures import Kubectl
 from controlplane.plane import ControlPlane
 from finetune_operator.cli import main
 from finetune_operator.cli.cluster_reader import ClusterReader
+from finetune_operator.cli.kubectl import kubectl_group
 from finetune_operator.cli.reader import SweepAndTrials
-from finetune_operator.cli.seams import Pace
+from finetune_operator.cli.seams import Pace, Seams
 from finetune_operator.cli.watching import watch
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.cluster.client import SWEEPS, TRIALS, KubeClient
 from finetune_operator.cluster.manifests import trial_manifest
 from finetune_operator.lifecycle.resolution import Resolution, resolution_of
-from finetune_operator.resources import (
-    BestTrial,
-    Condition,
-    CreateJournal,
-    FinetuneSweep,
-    FinetuneTrial,
-    SweepStatus,
-    TrialPhase,
-    TrialStatus,
-    parse_resource,
-)
-from finetune_operator.resources.sweep import SweepCost, TrialCounts
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, SweepStatus, parse_resource
 
 ROOT = Path(__file__).parents[2]
 GROUP = "finetune-operator.dev"
 LOOK = {"apiGroups": [GROUP], "resources": ["finetunesweeps", "finetunetrials"], "verbs": ["get", "list"]}
 ANSWER = {"apiGroups": [GROUP], "resources": ["finetunetrials"], "verbs": ["patch"]}
-NO_DOUBT, IN_DOUBT = f"{SWEEP}-0", f"{SWEEP}-2"
-MODEL = "ft:smollm2:é"
-
-STATUSES = (
-    TrialStatus(phase=TrialPhase.SUCCEEDED, score=0.8125, cost=Decimal("1.50"), fine_tuned_model=MODEL),
-    TrialStatus(phase=TrialPhase.FAILED, reason="DataRefused", message="línea 3 has no answer ✗"),
-    TrialStatus(
-        phase=TrialPhase.STALLED,
-        reason="CreateOutcomeUnknown",
-        create=CreateJournal(attempt=1, state="Unknown", key="key-support-2-a1"),
-    ),
-)
-BEST = BestTrial(
-    trial=NO_DOUBT,
-    candidate="small",
-    provider="local",
-    base_model="smollm2-135m",
-    fine_tuned_model=MODEL,
-    score=0.8125,
-    hyperparameters={"epochs": 2},
-)
-STATUS = SweepStatus(
-    phase="Searching",
-    best=BEST,
-    trials=TrialCounts(total=3, done=2, succeeded=1, failed=1, stalled=1),
-    cost=SweepCost(spent=Decimal("1.50")),
-    conditions=(
-        Condition(type="Ready", status="False", reason="Searching", message="a person is waited for"),
-    ),
-)
 
 
 class Cluster:
@@ -98,33 +69,39 @@ class Cluster:
         create_service_account(self.plane, self.namespace, rules, name=name)
         return write_service_account_kubeconfig(self.plane, self.namespace, name)
 
+    def administrator(self) -> Path:
+        """Somebody who may do anything, and whose context names the namespace."""
+        found = json.loads(self.plane.kubectl("config", "view", "--raw", "-o", "json").stdout)
+        found["contexts"][0]["context"]["namespace"] = self.namespace
+        path = self.plane.folder / f"{self.namespace}.kubeconfig"
+        path.write_text(json.dumps(found))
+        return path
+
     async def begin(self) -> None:
         """Make the sweep with three trials, and one more trial that belongs to an earlier sweep of its name."""
         async with _admin(self.plane) as client:
-            raw = await client.create(SWEEPS, self.namespace, sweep_manifest(SWEEP))
-            await client.create(SWEEPS, self.namespace, sweep_manifest("other"))
-            sweep = parse_resource(FinetuneSweep, raw)
+            sweep = parse_resource(
+                FinetuneSweep, await client.create(SWEEPS, self.namespace, manifest_of(SWEEP))
+            )
+            await client.create(SWEEPS, self.namespace, manifest_of(FAILED))
             earlier = sweep.model_copy(
                 update={"metadata": sweep.metadata.model_copy(update={"uid": "earlier"})}
             )
-            for index, status in enumerate(STATUSES):
-                await self._trial(client, index, sweep, status)
+            for trial, status in trials_of(self.namespace):
+                await client.create(TRIALS, self.namespace, trial_manifest(trial, sweep))
+                body = {"status": status.to_dict()}
+                await client.patch(TRIALS, self.namespace, trial.name, body=body, subresource="status")
             manifest = trial_manifest(a_trial(7, namespace=self.namespace), earlier)
             manifest["metadata"]["ownerReferences"] = []
             await client.create(TRIALS, self.namespace, manifest)
-        await self.set_status(STATUS)
+        await self.set_status(SWEEP, STATUS)
+        await self.set_status(FAILED, FAILED_STATUS)
 
-    async def _trial(self, client: KubeClient, index: int, sweep: FinetuneSweep, status: TrialStatus) -> None:
-        manifest = trial_manifest(a_trial(index, namespace=self.namespace), sweep)
-        made = await client.create(TRIALS, self.namespace, manifest)
-        body = {"status": status.to_dict()}
-        await client.patch(TRIALS, self.namespace, made["metadata"]["name"], body=body, subresource="status")
-
-    async def set_status(self, status: SweepStatus) -> None:
+    async def set_status(self, name: str, status: SweepStatus) -> None:
         """What the operator would write."""
         async with _admin(self.plane) as client:
             body = {"status": status.to_dict()}
-            await client.patch(SWEEPS, self.namespace, SWEEP, body=body, subresource="status")
+            await client.patch(SWEEPS, self.namespace, name, body=body, subresource="status")
 
     async def trial(self, name: str) -> FinetuneTrial:
         async with _admin(self.plane) as client:
@@ -166,22 +143,24 @@ def viewer(cluster: Cluster) -> Path:
     return cluster.account("viewer", LOOK)
 
 
-def finetune(*arguments: str, kubeconfig: Path, columns: int = 160) -> click.testing.Result:
-    """The command in this process, as somebody."""
+def finetune(
+    *arguments: str, kubeconfig: Path, columns: int = 160, group: click.Group = main
+) -> click.testing.Result:
+    """The command in this process, as somebody, twenty minutes after the sweep began."""
     runner = click.testing.CliRunner(env={"COLUMNS": str(columns), "KUBECONFIG": str(kubeconfig)})
-    return runner.invoke(main, arguments)
+    return runner.invoke(group, arguments, obj=Seams(clock=lambda: START + timedelta(minutes=20)))
 
 
 def test_who_may_look_can_use_all_that_looks(viewer: Path) -> None:
     status = finetune("status", kubeconfig=viewer)
     assert status.exit_code == 0, status.output
     assert [line.split()[:4] for line in status.stdout.splitlines()[1:]] == [
-        ["other", "Pending", "0/12"],
+        [FAILED, "Failed", "4/12", "1h00m"],
         [SWEEP, "Searching", "2/12", "0.8125"],
     ]
     one = finetune("status", SWEEP, kubeconfig=viewer)
-    assert f"best so far: {NO_DOUBT} with accuracy 0.8125" in one.stdout
-    assert "a person is waited for" in one.stdout
+    assert f"best so far: {BEST} with accuracy 0.8125" in one.stdout
+    assert "support-2 needs a person" in one.stdout
     assert finetune("best", SWEEP, kubeconfig=viewer).stdout == f"{MODEL}\n"
     assert "Best trial:  support-0" in finetune("report", SWEEP, kubeconfig=viewer).stdout
     shown = finetune("resolve", IN_DOUBT, kubeconfig=viewer)
@@ -198,6 +177,19 @@ def test_trials_are_the_sweeps_own_and_say_why_they_ended(viewer: Path) -> None:
     assert "DataRefused: línea 3 has no answer ✗" in shown.stdout
     rows = json.loads(finetune("trials", SWEEP, "-o", "json", kubeconfig=viewer).stdout)
     assert [row["name"] for row in rows] == [f"{SWEEP}-{index}" for index in range(3)]
+
+
+def test_the_page_shows_what_commands_print_of_a_cluster(cluster: Cluster) -> None:
+    for shown in (each for each in shown_commands() if not each.local):
+        words = shown.command.split()
+        plugin = words[0] == "kubectl"
+        printed = finetune(
+            *words[1 + plugin :],
+            kubeconfig=cluster.administrator(),
+            columns=COLUMNS,
+            group=kubectl_group if plugin else main,
+        )
+        assert shown.matches(printed.output), f"{shown.command}:\n{printed.output}"
 
 
 def test_who_may_not_answer_is_told_which_right_is_missing(viewer: Path) -> None:
@@ -342,7 +334,7 @@ async def test_watching_survives_that_the_api_server_is_started_anew(
         await asyncio.to_thread(control_plane.api_server.stop)
         await _until(lambda: any("cannot be asked" in hint for hint in hints))
         await asyncio.to_thread(control_plane.api_server.start)
-        await cluster.set_status(copy.deepcopy(STATUS).model_copy(update={"phase": "Succeeded"}))
+        await cluster.set_status(SWEEP, STATUS.model_copy(update={"phase": "Succeeded"}))
         sweep, trials = await asyncio.wait_for(watching, 30)
     finally:
         watching.cancel()
