@@ -244,12 +244,14 @@ def test_all_namespaces_are_told_apart(cluster: Cluster, kubeconfig: Path) -> No
 def test_a_cluster_that_is_not_there_is_told_of_in_one_line(viewer: Path, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     nowhere.write_text(re.sub(r"https://127.0.0.1:\d+", "https://127.0.0.1:1", viewer.read_text()))
+    stranger = tmp_path / "stranger"
+    stranger.write_text(re.sub(r'("token": "|token: )[^"\s]+', r"\1nobodys", viewer.read_text()))
+    elsewhere = "there is no context 'elsewhere' in the kubeconfig; contexts:"
     for arguments, text in (
         (("status", "--kubeconfig", str(nowhere)), "the API server cannot be asked"),
-        (
-            ("best", SWEEP, "--context", "elsewhere"),
-            "there is no context 'elsewhere' in the kubeconfig; contexts:",
-        ),
+        (("status", "--kubeconfig", str(stranger)), "the API server does not know who you are: log in anew"),
+        (("best", SWEEP, "--context", "elsewhere"), elsewhere),
+        (("best", ""), "there is no sweep  in namespace"),
     ):
         failed = finetune(*arguments, kubeconfig=viewer)
         assert (failed.exit_code, failed.stdout) == (1, "")

@@ -92,7 +92,7 @@ class ClusterReader:
         namespace = self._namespace or ""
         try:
             with _in_plain_words():
-                raw = await self._client.get(SWEEPS, namespace, name)
+                raw = await self._get(SWEEPS, name)
         except NotFound:
             known = [str(each["metadata"]["name"]) for each in await self._list(SWEEPS, namespace)]
             raise no_such_sweep(name, known, self.place) from None
@@ -110,7 +110,7 @@ class ClusterReader:
         namespace = self._namespace or ""
         try:
             with _in_plain_words():
-                return _parsed(FinetuneTrial, await self._client.get(TRIALS, namespace, name))
+                return _parsed(FinetuneTrial, await self._get(TRIALS, name))
         except NotFound:
             known = [str(each["metadata"]["name"]) for each in await self._list(TRIALS, namespace)]
             raise no_such_trial(name, known, self.place) from None
@@ -130,6 +130,11 @@ class ClusterReader:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    async def _get(self, resource: ApiResource, name: str) -> Raw:
+        if not name:  # its path would be that of all of them
+            raise NotFound("a name is empty")
+        return await self._client.get(resource, self._namespace or "", name)
 
     async def _list(self, resource: ApiResource, namespace: str | None, *, labels: str = "") -> Sequence[Raw]:
         with _in_plain_words():

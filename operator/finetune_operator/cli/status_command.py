@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
 from finetune_operator.cli.display import Display, LineDisplay, LiveDisplay
 from finetune_operator.cli.exits import EXIT_CODES_HELP, ExitCode
@@ -102,8 +103,6 @@ async def _watch(seams: Seams, where: Where, name: str | None, *, output: str) -
             await _watch_all(reader, seams, everywhere=where.everywhere)
             return ExitCode.SUCCEEDED
         snapshot = await _watch_one(reader, name, seams)
-    if Console().is_terminal:
-        output_console().print(live_view(snapshot))
     failed = snapshot.sweep.status.phase == "Failed"
     return ExitCode.SWEEP_FAILED if failed else ExitCode.SUCCEEDED
 
@@ -112,17 +111,20 @@ async def _watch_one(reader: SweepReader, name: str, seams: Seams) -> Snapshot:
     async def read() -> Snapshot:
         return Snapshot(*await reader.sweep(name), seams.clock())
 
+    def show(snapshot: Snapshot, hint: str) -> None:
+        seen.append(snapshot)
+        del seen[:-1]
+        display.show(snapshot, hint=hint)
+
+    seen: list[Snapshot] = []
     console = Console()
     display: Display = LiveDisplay(console) if console.is_terminal else LineDisplay(click.echo)
     try:
-        return await watch(
-            read,
-            lambda snapshot, hint: display.show(snapshot, hint=hint),
-            ended=lambda snapshot: snapshot.sweep.status.finished,
-            pace=seams.pace,
-        )
+        return await watch(read, show, ended=lambda snapshot: snapshot.sweep.status.finished, pace=seams.pace)
     finally:
         display.close()
+        if seen and console.is_terminal:  # what was seen last stays, after Ctrl-C too
+            console.print(live_view(seen[-1]))
 
 
 async def _watch_all(reader: SweepReader, seams: Seams, *, everywhere: bool) -> None:
@@ -134,9 +136,6 @@ async def _watch_all(reader: SweepReader, seams: Seams, *, everywhere: bool) -> 
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
 
         def show(sweeps: Sequence[FinetuneSweep], hint: str) -> None:
-            from rich.console import Group
-            from rich.text import Text
-
             table = sweeps_table(sweeps, seams.clock(), namespaces=everywhere)
             live.update(Group(table, Text(hint, style="yellow")) if hint else table, refresh=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from finetune_operator.cli.fitting import FittingTable, add_last_column, plain, plain_table
 from finetune_operator.cli.json_output import best_as_json, cost_as_json
-from finetune_operator.cli.snapshot import Snapshot, duration_text, number_text, sweep_cost_text
+from finetune_operator.cli.snapshot import Snapshot, duration_text, number_text
 from finetune_operator.resources import FinetuneSweep
 
 SHAPE_HELP = """\b
@@ -34,7 +35,7 @@ _STYLES = {
 def sweeps_table(sweeps: Sequence[FinetuneSweep], now: datetime, *, namespaces: bool) -> RenderableType:
     """A row for each sweep; what the sweep's Ready condition says takes the room that is left."""
 
-    def table(room: int | None) -> Table:
+    def table(room: int | None, *, money: bool = True) -> Table:
         made = plain_table()
         if namespaces:
             made.add_column("NAMESPACE", no_wrap=True)
@@ -42,17 +43,18 @@ def sweeps_table(sweeps: Sequence[FinetuneSweep], now: datetime, *, namespaces: 
             made.add_column(name, overflow="fold")
         for name in ("TRIALS", "BEST", "TIME"):
             made.add_column(name, justify="right", no_wrap=True)
-        made.add_column("COST", overflow="fold")
+        if money:
+            made.add_column("SPENT", justify="right", no_wrap=True)
         add_last_column(made, "MESSAGE", room)
         for sweep in sweeps:
             row = [Text(sweep.metadata.namespace or "")] if namespaces else []
-            made.add_row(*(row + _row(sweep, now))[: len(made.columns)])
+            made.add_row(*(row + _row(sweep, now, money=money))[: len(made.columns)])
         return made
 
-    return FittingTable([table])
+    return FittingTable([table, functools.partial(table, money=False)])
 
 
-def _row(sweep: FinetuneSweep, now: datetime) -> list[Text]:
+def _row(sweep: FinetuneSweep, now: datetime, *, money: bool) -> list[Text]:
     best, snapshot = sweep.status.best, Snapshot(sweep, (), now)
     phase = shown_phase(sweep)
     return [
@@ -61,9 +63,14 @@ def _row(sweep: FinetuneSweep, now: datetime) -> list[Text]:
         Text(f"{sweep.status.trials.done}/{sweep.spec.limits.max_trials}"),
         Text("" if best is None else number_text(best.score)),
         Text(duration_text(snapshot.elapsed_s)),
-        Text(sweep_cost_text(sweep)),
+        *([Text(_spent(sweep))] if money else []),
         plain(snapshot.reason),
     ]
+
+
+def _spent(sweep: FinetuneSweep) -> str:
+    cost = sweep.status.cost
+    return "" if cost is None else f"{cost.spent or 0:f} {cost.currency}"
 
 
 def shown_phase(sweep: FinetuneSweep) -> str:
@@ -105,7 +112,7 @@ def sweep_lines(
     for sweep in after:
         earlier = known.pop(_identity(sweep), None)
         if earlier is None or _told(earlier) != _told(sweep):
-            parts = [text.plain for text in _row(sweep, now)]
+            parts = [text.plain for text in _row(sweep, now, money=False)]
             names = "/".join(part for part in _identity(sweep) if part)
             score = f", best {parts[3]}" if parts[3] else ""
             line = f"{stamp} sweep {names} {parts[1]}, trials {parts[2]}{score}"

@@ -69,7 +69,7 @@ def test_status_lists_all_sweeps_of_a_folder_of_states(ended: Cli, manifest: dic
     shown = ended("status", "--state", ALL)
     assert shown.exit_code == 0
     lines = shown.stdout.splitlines()
-    assert lines[0].split() == ["SWEEP", "PHASE", "TRIALS", "BEST", "TIME", "COST", "MESSAGE"]
+    assert lines[0].split() == ["SWEEP", "PHASE", "TRIALS", "BEST", "TIME", "SPENT", "MESSAGE"]
     assert [line.split()[:4] for line in lines[1:]] == [
         ["other", "Succeeded", "2/12", "0.8125"],
         ["support", "Succeeded", "2/12", "0.8125"],
@@ -218,9 +218,7 @@ def test_without_a_name_there_must_be_one_sweep(ended: Cli, manifest: dict[str, 
 
 
 @pytest.mark.parametrize("command", [("status",), ("status", "support"), ("trials",), ("report",)])
-def test_a_narrow_terminal_is_not_overrun(
-    going_on: Cli, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_narrow_terminal_is_not_overrun(going_on: Cli, command: tuple[str, ...]) -> None:
     for columns in (80, 60):
         shown = going_on(*command, "--state", STATE, columns=columns).stdout
         tables = [line for line in shown.splitlines() if not line.startswith(("Sweep ", "State:"))]
@@ -228,7 +226,13 @@ def test_a_narrow_terminal_is_not_overrun(
         assert "support" in shown
 
 
-def test_a_pipe_gets_whole_lines(going_on: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_list_of_sweeps_keeps_what_is_said_of_them(going_on: Cli) -> None:
+    assert "2 trials go on" in going_on("status", "--state", STATE, columns=80).stdout
+    narrow = going_on("status", "--state", STATE, columns=56).stdout
+    assert narrow.split()[:6] == ["SWEEP", "PHASE", "TRIALS", "BEST", "TIME", "MESSAGE"]
+
+
+def test_a_pipe_gets_whole_lines(going_on: Cli) -> None:
     shown = going_on("trials", "--state", ALL, columns=None).stdout
     assert "DataRefused: =line 3: [31mno answer 2J" in shown
     assert len(shown.splitlines()) == 4
