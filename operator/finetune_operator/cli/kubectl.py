@@ -41,10 +41,11 @@ class KubectlGroup(LazyGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, whose examples are spelt as a person types them here."""
         command = super().get_command(ctx, cmd_name)
-        if command is not None and command.help:
-            command = copy.copy(command)  # the other group has the same one
-            command.help = _EXAMPLE.sub(rf"\1{NAME} ", command.help)
-        return command
+        if command is None or command.help is None:
+            return command
+        spelt = copy.copy(command)  # the other group has the same one
+        spelt.help = _EXAMPLE.sub(rf"\1{NAME} ", command.help)
+        return spelt
 
 
 @click.group(cls=KubectlGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})

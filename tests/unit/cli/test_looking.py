@@ -11,10 +11,19 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from tests.contract.store_contract import SWEEP_MANIFEST
 from tests.unit.cli.conftest import NOW, Cli, add_trial, set_status, succeed
 
+from finetune_operator.cli.sweeps_table import sweep_lines
 from finetune_operator.folder import FolderStore
-from finetune_operator.resources import Condition, TrialPhase, load_yaml
+from finetune_operator.resources import (
+    Condition,
+    FinetuneSweep,
+    SweepStatus,
+    TrialPhase,
+    load_yaml,
+    parse_resource,
+)
 from finetune_operator.resources.sweep import SweepCost, TrialCounts
 
 ALL = ".finetune"
@@ -246,3 +255,21 @@ def test_a_folder_and_a_cluster_are_not_named_together(ended: Cli) -> None:
         assert "--state is for a folder" in both.stderr
     assert ended("status", "support", "-A").exit_code == 2
     assert ended("status", "-A", "-n", "team-a").exit_code == 2
+
+
+def test_lines_tell_of_sweeps_that_changed_came_or_went() -> None:
+    def sweep(name: str, **status: Any) -> FinetuneSweep:
+        made = parse_resource(
+            FinetuneSweep, {**SWEEP_MANIFEST, "metadata": {"name": name, "namespace": "ns"}}
+        )
+        return made.model_copy(update={"status": SweepStatus(**status)})
+
+    before = [sweep("same", phase="Searching"), sweep("moved", phase="Searching"), sweep("went")]
+    moved = sweep("moved", phase="Searching", trials=TrialCounts(done=3))
+    after = [before[0].model_copy(), moved, sweep("new")]
+    assert list(sweep_lines(before, after, NOW)) == [
+        "12:10:00 sweep ns/moved Searching, trials 3/12",
+        "12:10:00 sweep ns/new Pending, trials 0/12",
+        "12:10:00 sweep ns/went is gone",
+    ]
+    assert list(sweep_lines(after, after, NOW)) == []
