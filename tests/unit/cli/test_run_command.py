@@ -79,6 +79,7 @@ def test_json_is_all_that_stands_on_standard_output(cli: Cli) -> None:
         "baseModel": "smollm2-135m",
         "hyperparameters": {"epochs": 2, "learningRate": 1e-5, "batchSize": "8"},
         "phase": "Failed",
+        "reason": None,
         "message": "the provider refused the file",
         "score": None,
         "seconds": None,
