@@ -22,28 +22,40 @@ Examples:
   finetune run sweep.yaml       run it here, without a cluster
   finetune report               look at it, while it goes on or later
   finetune operator --all-namespaces
+  finetune status -A            the sweeps of a cluster
+  finetune best support-intents its model's id, for scripts
 
 {EXIT_CODES_HELP}"""
 
 _COMMANDS = {
+    "best": "Print the id of the best fine-tuned model.",
     "operator": "Serve the sweeps of a cluster.",
     "plan": "Check a sweep and show what it would do.",
-    "report": "Show a sweep of this machine.",
+    "report": "Show a sweep with all its trials.",
     "resolve": "Say what became of a purchase that is in doubt.",
     "run": "Run a sweep on this machine.",
+    "status": "Show how a sweep is, or all sweeps.",
+    "trials": "List the trials of a sweep.",
 }
 
 
 class LazyGroup(SafeGroup):
     """Imports a command when it is asked for: `finetune run` needs no Kubernetes client, help not even pydantic."""
 
+    left_out: frozenset[str] = frozenset()
+    """Commands that this group does not have."""
+
+    @property
+    def _commands(self) -> dict[str, str]:
+        return {name: text for name, text in sorted(_COMMANDS.items()) if name not in self.left_out}
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands."""
-        return sorted(_COMMANDS)
+        return list(self._commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a name, or None."""
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in self._commands:
             return None
         module = importlib.import_module(f"finetune_operator.cli.{cmd_name}_command")
         command: click.Command = getattr(module, f"{cmd_name}_command")
@@ -52,7 +64,7 @@ class LazyGroup(SafeGroup):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them: help is there at once."""
         with formatter.section("Commands"):
-            formatter.write_dl(sorted(_COMMANDS.items()))
+            formatter.write_dl(list(self._commands.items()))
 
 
 @click.group(cls=LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,6 +74,11 @@ class LazyGroup(SafeGroup):
 def main(ctx: click.Context, *, debug: bool) -> None:
     """Find the hyperparameters with which a language model is fine-tuned best."""
     ctx.obj = ctx.obj or Seams()
+    start(debug=debug)
+
+
+def start(*, debug: bool) -> None:
+    """What every command begins with."""
     if debug:
         log_to_stderr(logging.DEBUG)
 

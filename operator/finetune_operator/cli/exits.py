@@ -18,16 +18,19 @@ class ExitCode(enum.IntEnum):
     REFUSED = 2
     SWEEP_FAILED = 3
     NEEDS_A_PERSON = 4
+    NO_MODEL_YET = 5
     INTERRUPTED = 130
 
 
 EXIT_CODES_HELP = """\b
 Exit codes:
-  0    the sweep succeeded, or the plan is valid
-  1    unexpected error (--debug shows where)
+  0    the sweep succeeded, the plan is valid, or what was asked for was shown
+  1    what was asked for cannot be read: no such sweep, no right, no
+       connection; or an unexpected error (--debug shows where)
   2    wrong usage, or the manifest was refused
   3    the sweep ended Failed
   4    the sweep waits for a person: it is stalled or suspended
+  5    there is no fine-tuned model (yet)
   130  interrupted
 """
 

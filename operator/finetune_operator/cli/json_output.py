@@ -7,40 +7,50 @@ from pathlib import Path
 from typing import Any
 
 from finetune_operator.cli.snapshot import Snapshot
-from finetune_operator.resources import BestTrial, FinetuneTrial
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 
 SHAPE_HELP = """\b
 With -o json one object is printed at the end; a field that is unknown is null:
-  {sweep, phase, message, elapsedSeconds, state,
+  {sweep, namespace, phase, message, elapsedSeconds, state,
    objective: {metric, direction, goal},
    cost: {spent, reserved, currency},
    best: {trial, candidate, provider, baseModel, fineTunedModel,
           hyperparameters, score, baseScore},
    trials: [{name, index, candidate, provider, baseModel, hyperparameters,
-             phase, message, score, seconds, cost, fineTunedModel}]}
+             phase, reason, message, score, seconds, cost, fineTunedModel}]}
 """
 
 _COST = ("spent", "reserved", "currency")
 
 
-def sweep_as_json(snapshot: Snapshot, state: Path) -> dict[str, Any]:
-    """The sweep with all its trials; money is text, so that no cent is lost."""
+def sweep_as_json(snapshot: Snapshot, state: Path | None) -> dict[str, Any]:
+    """The sweep with all its trials; money is text, so that no cent is lost. A cluster's has no state folder."""
     sweep, objective = snapshot.sweep, snapshot.sweep.spec.objective
-    cost, best = sweep.status.cost, sweep.status.best
     return {
         "sweep": sweep.name,
+        "namespace": sweep.metadata.namespace,
         "phase": sweep.status.phase,
         "message": snapshot.reason or None,
         "elapsedSeconds": snapshot.elapsed_s,
-        "state": str(state),
+        "state": None if state is None else str(state),
         "objective": {"metric": objective.metric, "direction": objective.sense, "goal": objective.goal},
-        "cost": None if cost is None else {name: cost.to_dict().get(name) for name in _COST},
-        "best": None if best is None else _best_as_json(best),
-        "trials": [_trial_as_json(snapshot, trial) for trial in snapshot.trials],
+        "cost": cost_as_json(sweep),
+        "best": best_as_json(sweep),
+        "trials": [trial_as_json(snapshot, trial) for trial in snapshot.trials],
     }
 
 
-def _best_as_json(best: BestTrial) -> dict[str, Any]:
+def cost_as_json(sweep: FinetuneSweep) -> dict[str, Any] | None:
+    """The sweep's money as text; None where prices are unknown."""
+    cost = sweep.status.cost
+    return None if cost is None else {name: cost.to_dict().get(name) for name in _COST}
+
+
+def best_as_json(sweep: FinetuneSweep) -> dict[str, Any] | None:
+    """The best trial so far."""
+    best = sweep.status.best
+    if best is None:
+        return None
     scores = {"score": _finite(best.score), "baseScore": _finite(best.base_score)}
     return {"fineTunedModel": None} | best.to_dict() | scores
 
@@ -50,7 +60,8 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _trial_as_json(snapshot: Snapshot, trial: FinetuneTrial) -> dict[str, Any]:
+def trial_as_json(snapshot: Snapshot, trial: FinetuneTrial) -> dict[str, Any]:
+    """One trial."""
     return {
         "name": trial.name,
         "index": trial.spec.index,
@@ -59,6 +70,7 @@ def _trial_as_json(snapshot: Snapshot, trial: FinetuneTrial) -> dict[str, Any]:
         "baseModel": trial.spec.base_model,
         "hyperparameters": dict(trial.spec.hyperparameters),
         "phase": str(trial.phase),
+        "reason": trial.status.reason,
         "message": trial.status.message,
         "score": _finite(trial.status.score),
         "seconds": snapshot.trial_seconds(trial),

@@ -12,6 +12,7 @@ import click
 
 from finetune_operator.cli.app import log_to_stderr
 from finetune_operator.cli.exits import EXIT_CODES_HELP
+from finetune_operator.cli.options import seconds
 
 HELP = f"""Serve the sweeps of a Kubernetes cluster until told to stop.
 
@@ -70,7 +71,7 @@ _REFERENCE_GRACE_S = 30.0
     envvar="FINETUNE_RELEASE_WITHIN",
     show_default=True,
     show_envvar=True,
-    callback=lambda context, parameter, value: _seconds(value),
+    callback=lambda context, parameter, value: seconds(value),
     help="For how long a deleted trial waits where its job cannot be cancelled, as its provider is down or its Secret "
     "is gone; such as 30m or 48h. Then it is let go, and an event names what may go on and cost.",
 )
@@ -107,16 +108,6 @@ def operator_command(  # noqa: PLR0913 (one parameter for each option)
             liveness=liveness,
         )
     )
-
-
-def _seconds(duration: str) -> float:
-    """A duration as manifests write it, in seconds."""
-    from finetune_operator.resources.sweep import parse_duration
-
-    try:
-        return parse_duration(duration).total_seconds()
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 async def _serve(

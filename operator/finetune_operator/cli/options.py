@@ -24,3 +24,26 @@ OUTPUT = click.option(
     show_default=True,
     help="What to print: a table for people, or JSON for programs.",
 )
+
+
+def seconds(duration: str) -> float:
+    """A duration as manifests write it, in seconds.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    from finetune_operator.resources.sweep import parse_duration
+
+    try:
+        return parse_duration(duration).total_seconds()
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+IN_CLUSTER = "finetune_operator.in_cluster"
+"""Key of the context's `meta` that `kubectl finetune` sets."""
+
+
+def is_kubectl(ctx: click.Context) -> bool:
+    """Whether a person typed `kubectl finetune`, and so means a cluster."""
+    return bool(ctx.meta.get(IN_CLUSTER))

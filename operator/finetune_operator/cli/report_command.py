@@ -1,7 +1,8 @@
-"""`finetune report`: how is a sweep of this machine, or how did it end?"""
+"""`finetune report`: how is a sweep, or how did it end?"""
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import sys
@@ -13,19 +14,28 @@ from rich.console import Console
 
 from finetune_operator.cli.exits import EXIT_CODES_HELP
 from finetune_operator.cli.json_output import SHAPE_HELP, sweep_as_json
-from finetune_operator.cli.options import STATE_FOLDERS
+from finetune_operator.cli.options import is_kubectl
+from finetune_operator.cli.reader import read_chosen
 from finetune_operator.cli.seams import Seams
 from finetune_operator.cli.snapshot import Snapshot
 from finetune_operator.cli.tables import summary, trial_table
-from finetune_operator.folder import read_state
+from finetune_operator.cli.where import (
+    WHERE_HELP,
+    Where,
+    reader_of,
+    sweep_or_state,
+    where_options,
+)
 
 Format = Literal["html", "png", "text", "json"]
 FORMATS: tuple[Format, ...] = ("html", "png", "text", "json")
 STDOUT = "-"
 
-HELP = f"""Show a sweep of this machine, while `finetune run` works on it or later.
+HELP = f"""Show a sweep with all its trials, while it goes on or later.
 
-STATE is the sweep's state folder; it may be left out where .finetune holds a single one.
+STATE is a state folder of finetune run; it may be left out where .finetune holds a single one (`kubectl finetune`
+looks in the cluster alone, unless --state is given). SWEEP is the name of
+a sweep of a cluster, or of a folder that --state names.
 
 The formats text and json are printed unless --output names a file. html and png need the packages of
 finetune-operator[report] and are written to NAME-OF-THE-SWEEP.html or .png unless --output names a file, or - for
@@ -37,13 +47,15 @@ Examples:
   finetune report .finetune/support-intents -o json | jq .best.fineTunedModel
   finetune report --format html
   finetune report --output support-intents.png
+  finetune report support-intents -n team-a
 
+{WHERE_HELP}
 {SHAPE_HELP}
 {EXIT_CODES_HELP}"""
 
 
 @click.command(name="report", help=HELP)
-@click.argument("state", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("sweep", metavar="[STATE|SWEEP]", required=False)
 @click.option(
     "--format",
     "form",
@@ -57,17 +69,24 @@ Examples:
     help="Where to write it; `table` or `json` print that, as for finetune run.",
 )
 @click.option("--answers/--no-answers", default=True, help="Whether an HTML report shows answers of models.")
-@click.pass_obj
+@where_options
+@click.pass_context
 def report_command(
-    seams: Seams, state: Path | None, *, form: Format | None, output: str | None, answers: bool
+    ctx: click.Context,
+    sweep: str | None,
+    *,
+    where: Where,
+    form: Format | None,
+    output: str | None,
+    answers: bool,
 ) -> None:
-    """Show a sweep; changes nothing in its state folder."""
+    """Show a sweep; changes nothing of it."""
+    seams: Seams = ctx.obj
     wanted, file = _wanted(form, output)
-    folder = state or _only_state_folder()
-    sweep, trials = read_state(folder)
-    snapshot = Snapshot(sweep, trials, seams.clock())
+    where, name = sweep_or_state(where, sweep, in_cluster=is_kubectl(ctx))
+    snapshot, folder = asyncio.run(_read(seams, where, name))
     if wanted in ("html", "png"):
-        _write(_drawn(wanted, snapshot, folder, answers=answers), file or f"{sweep.name}.{wanted}")
+        _write(_drawn(wanted, snapshot, folder, answers=answers), file or f"{snapshot.sweep.name}.{wanted}")
     elif file in (None, STDOUT):
         print_report(snapshot, folder, output="json" if wanted == "json" else "table")
     else:
@@ -93,7 +112,7 @@ def _wanted(form: Format | None, output: str | None) -> tuple[Format, str | None
     return endings.get(ending, "text"), output
 
 
-def _drawn(wanted: Format, snapshot: Snapshot, folder: Path, *, answers: bool) -> bytes:
+def _drawn(wanted: Format, snapshot: Snapshot, folder: Path | None, *, answers: bool) -> bytes:
     # Imported here: what draws is an extra, and text needs none of it.
     from finetune_operator.cli.report_files import report_of
 
@@ -106,7 +125,7 @@ def _drawn(wanted: Format, snapshot: Snapshot, folder: Path, *, answers: bool) -
     return report_html(report_of(snapshot, folder, with_answers=answers)).encode()
 
 
-def _as_text(wanted: Format, snapshot: Snapshot, folder: Path) -> str:
+def _as_text(wanted: Format, snapshot: Snapshot, folder: Path | None) -> str:
     if wanted == "json":
         return json.dumps(sweep_as_json(snapshot, folder), indent=2) + "\n"
     console = Console(file=io.StringIO(), width=160, color_system=None)
@@ -125,7 +144,13 @@ def _write(content: bytes, file: str | None) -> None:
     click.echo(f"Wrote {file} ({-(-len(content) // 1000)} kB).", err=True)
 
 
-def print_report(snapshot: Snapshot, folder: Path, *, output: Literal["table", "json"]) -> None:
+async def _read(seams: Seams, where: Where, name: str | None) -> tuple[Snapshot, Path | None]:
+    async with reader_of(where) as reader:
+        sweep, trials = await read_chosen(reader, name)
+        return Snapshot(sweep, trials, seams.clock()), reader.state_of(sweep)
+
+
+def print_report(snapshot: Snapshot, folder: Path | None, *, output: Literal["table", "json"]) -> None:
     """Print all there is to say about a sweep."""
     if output == "json":
         click.echo(json.dumps(sweep_as_json(snapshot, folder), indent=2))
@@ -133,15 +158,6 @@ def print_report(snapshot: Snapshot, folder: Path, *, output: Literal["table", "
     _print_table(Console(), snapshot, folder)
 
 
-def _print_table(console: Console, snapshot: Snapshot, folder: Path) -> None:
+def _print_table(console: Console, snapshot: Snapshot, folder: Path | None) -> None:
     console.print(trial_table(snapshot))
     console.print(summary(snapshot, folder), soft_wrap=True)
-
-
-def _only_state_folder() -> Path:
-    found = sorted(path for path in STATE_FOLDERS.glob("*") if path.is_dir())
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise click.UsageError(f"no sweep was run in this folder ({STATE_FOLDERS} holds none): name STATE")
-    raise click.UsageError(f"name one of {', '.join(str(path) for path in found)}")

@@ -27,15 +27,17 @@ SOFTWARE = (
 )
 
 
-def report_of(snapshot: Snapshot, folder: Path, *, with_answers: bool = True) -> Report:
-    """All that a report shows of a sweep in a state folder. Blocking; changes nothing."""
+def report_of(snapshot: Snapshot, folder: Path | None, *, with_answers: bool = True) -> Report:
+    """All that a report shows of a sweep, whose state folder is None in a cluster. Blocking; changes nothing."""
     found: tuple[AnsweredTwice, ...] = ()
     metric = snapshot.sweep.spec.objective.metric
     why = "they were left out (--no-answers)"
     best = best_trial(snapshot.sweep.spec.objective, snapshot.trials)
     if best is None:
         why = "no trial has succeeded"
-    elif with_answers:
+    elif with_answers and folder is None:
+        why = "the operator keeps them in its work folder, which cannot be read from here"
+    elif with_answers and folder is not None:
         try:
             found, why = read_answers(folder, snapshot.sweep, best), ""
         except AnswersUnknown as error:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import click
 
 from finetune_operator.cli.exits import EXIT_CODES_HELP
+from finetune_operator.cli.where import WHERE_HELP, Where, reader_of, where_options
 from finetune_operator.lifecycle.resolution import ANNOTATION, annotation_for, open_question
 from finetune_operator.resources import FinetuneTrial
 
@@ -31,65 +31,26 @@ Examples:
   finetune resolve support-intents-3 adopt=ftjob-abc123 -n team-a
   finetune resolve support-intents-3 retry --state .finetune/support-intents    (then finetune run again)
 
+{WHERE_HELP}
 {EXIT_CODES_HELP}"""
 
 
 @click.command(name="resolve", help=HELP)
 @click.argument("trial")
 @click.argument("answer", required=False)
-@click.option("-n", "--namespace", default="default", show_default=True, help="The trial's namespace.")
-@click.option(
-    "--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A kubeconfig."
-)
-@click.option("--context", "kube_context", help="A context of the kubeconfig, instead of its current one.")
-@click.option(
-    "--state",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A state folder of finetune run, instead of a cluster.",
-)
-def resolve_command(
-    *,
-    trial: str,
-    answer: str | None,
-    namespace: str,
-    kubeconfig: Path | None,
-    kube_context: str | None,
-    state: Path | None,
-) -> None:
+@where_options
+def resolve_command(trial: str, answer: str | None, *, where: Where) -> None:
     """Answer for a stalled trial."""
-    if state is not None:
-        _in_folder(state, trial, answer)
-    else:
-        asyncio.run(_in_cluster(kubeconfig, kube_context, namespace, name=trial, answer=answer))
+    asyncio.run(_resolve(where, trial, answer))
 
 
-def _in_folder(state: Path, name: str, answer: str | None) -> None:
-    from finetune_operator.folder.annotating import annotate_trial, read_trial
-
-    value = _ask(read_trial(state, name), answer)
-    if value is not None:
-        annotate_trial(state, name, {ANNOTATION: value})
-        click.echo(f"{name}: {value}. Run `finetune run` again: it goes on with that.")
-
-
-async def _in_cluster(
-    kubeconfig: Path | None, kube_context: str | None, namespace: str, *, name: str, answer: str | None
-) -> None:
-    from finetune_operator.cluster.access import ClusterAccess
-    from finetune_operator.cluster.client import TRIALS, KubeClient
-    from finetune_operator.resources import parse_resource
-
-    client = await KubeClient.connect(ClusterAccess(kubeconfig=kubeconfig, context=kube_context))
-    try:
-        trial = parse_resource(FinetuneTrial, await client.get(TRIALS, namespace, name))
+async def _resolve(where: Where, name: str, answer: str | None) -> None:
+    async with reader_of(where) as reader:
+        trial = await reader.trial(name)
         value = _ask(trial, answer)
         if value is not None:
-            version = trial.metadata.resource_version  # what was looked at, and nothing that came since
-            body = {"metadata": {"resourceVersion": version, "annotations": {ANNOTATION: value}}}
-            await client.patch(TRIALS, namespace, name, body=body)
-            click.echo(f"{name}: {value}. The operator goes on with that.")
-    finally:
-        await client.close()
+            who = await reader.annotate(trial, {ANNOTATION: value})
+            click.echo(f"{name}: {value}. {who}")
 
 
 def _ask(trial: FinetuneTrial, answer: str | None) -> str | None:

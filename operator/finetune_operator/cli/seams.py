@@ -54,10 +54,12 @@ class Pace:
         refresh_s: From one view to the next, where nothing changes.
         settle_s: For how long a sweep must stand still before it counts as stalled: trials that another
             process left stalled are looked at again first.
+        poll_s: From one look into a cluster or a state folder to the next.
     """
 
     refresh_s: float = 0.5
     settle_s: float = 3.0
+    poll_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

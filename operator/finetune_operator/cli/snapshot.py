@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from finetune_operator.lifecycle.context import TrialProgress
 from finetune_operator.report.words import number_text
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
+
+if TYPE_CHECKING:  # it comes with the client of http datasets, for which a look at a sweep need not wait
+    from finetune_operator.lifecycle.context import TrialProgress
 
 
 @dataclass(frozen=True, slots=True)

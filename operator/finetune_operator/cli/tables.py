@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from finetune_operator.cli.fitting import plain
 from finetune_operator.cli.snapshot import (
     Snapshot,
     cost_text,
@@ -30,7 +31,7 @@ from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 
 ROWS_WHILE_LIVE = 20
 
-_STYLES = {
+STYLES = {
     TrialPhase.SUCCEEDED: "green",
     TrialPhase.FAILED: "red",
     TrialPhase.STALLED: "bold red",
@@ -53,7 +54,7 @@ def live_view(snapshot: Snapshot, *, hint: str = "", rows: int = ROWS_WHILE_LIVE
     parts: list[RenderableType] = [header(snapshot), trial_table(snapshot, rows=rows)]
     parts.append(best_line(snapshot))
     if snapshot.reason:
-        parts.append(Text(snapshot.reason, style="dim"))
+        parts.append(plain(snapshot.reason, "dim"))
     if hint:
         parts.append(Text(hint, style="yellow"))
     return Group(*parts)
@@ -182,11 +183,11 @@ def _hyperparameters(
 
 def _phase(snapshot: Snapshot, trial: FinetuneTrial) -> RenderableType:
     """The phase; for a trial that goes on how far it is, for one that came to nothing why."""
-    text = Text(str(trial.phase), style=_STYLES.get(trial.phase, ""))
+    text = Text(str(trial.phase), style=STYLES.get(trial.phase, ""))
     progress = snapshot.progress.get(trial.name)
     if trial.terminal or progress is None:
         tells_why = trial.phase in _NEEDS_A_REASON and trial.status.reason
-        return text.append(f" {trial.status.reason}", style="dim") if tells_why else text
+        return text.append_text(plain(f" {trial.status.reason}", "dim")) if tells_why else text
     if progress.fraction is None:
         stage = "" if progress.stage == str(trial.phase) else f" {progress.stage}"
         return text.append(stage, style="dim")
@@ -208,11 +209,13 @@ def best_line(snapshot: Snapshot) -> Text:
     return text
 
 
-def summary(snapshot: Snapshot, state: Path) -> Text:
+def summary(snapshot: Snapshot, state: Path | None) -> Text:
     """How the sweep ended, for a person: the last thing that is printed."""
     sweep, best = snapshot.sweep, snapshot.sweep.status.best
     metric = sweep.spec.objective.metric
-    lines: list[str] = [f"Sweep {sweep.name}: {sweep.status.phase or 'Pending'}. {snapshot.reason}".rstrip()]
+    lines: list[str] = [
+        f"Sweep {sweep.name}: {sweep.status.phase or 'Pending'}. {plain(snapshot.reason)}".rstrip()
+    ]
     if best is not None:
         model = best.fine_tuned_model or "(no longer there)"
         lines += [
@@ -227,5 +230,6 @@ def summary(snapshot: Snapshot, state: Path) -> Text:
         lines.append(f"Cost:        {money}")
     if snapshot.elapsed_s is not None:
         lines.append(f"Time:        {duration_text(snapshot.elapsed_s)}")
-    lines.append(f"State:       {state}")
+    if state is not None:
+        lines.append(f"State:       {state}")
     return Text("\n".join(lines))

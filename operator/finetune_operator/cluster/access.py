@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import kopf
+import yaml
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import (
+    ConfigException,
+    list_kube_config_contexts,
+    load_incluster_config,
+    load_kube_config,
+)
 
 from finetune_operator.errors import SweepError
+
+if TYPE_CHECKING:  # commands that look at a sweep need not wait for it
+    import kopf
+
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_NO_NAMESPACE = "default"
 
 
 class NoCluster(SweepError):
     """Neither a kubeconfig nor a service account says which cluster to use."""
+
+
+# The loader meets a file that is not there with an AttributeError or a TypeError.
+_UNREADABLE = (ConfigException, OSError, AttributeError, TypeError, yaml.YAMLError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +54,57 @@ class ClusterAccess:
             NoCluster: There is nothing to read, or it cannot be used.
         """
         configuration = Configuration()
+        if self.context is not None:
+            self._context()
         try:
             if self._in_pod:
                 load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
-                path = str(self.kubeconfig) if self.kubeconfig else os.environ.get("KUBECONFIG")
                 await load_kube_config(  # type: ignore[no-untyped-call]
-                    config_file=path or str(Path.home() / ".kube" / "config"),
+                    config_file=self._files,
                     context=self.context,
                     client_configuration=configuration,
                     persist_config=False,
                 )
-        except (ConfigException, OSError, AttributeError) as error:
-            # The loader meets a file that is not there with an AttributeError.
-            raise NoCluster(
-                f"cannot read how to reach a cluster ({type(error).__name__}): run inside a pod with a "
-                "service account, set KUBECONFIG, or name a file with --kubeconfig"
-            ) from error
+        except _UNREADABLE as error:
+            raise _no_cluster(error) from error
         return configuration
+
+    def namespace(self) -> str:
+        """The namespace that is meant where none is named: the pod's, or the context's, as for kubectl.
+
+        Raises:
+            NoCluster: There is nothing to read, or there is no such context.
+        """
+        if not self._in_pod:
+            return str(self._context().get("namespace") or _NO_NAMESPACE)
+        try:
+            return _POD_NAMESPACE.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise _no_cluster(error) from error
+
+    def _context(self) -> Mapping[str, Any]:
+        """The context of the kubeconfig that is used."""
+        try:
+            known, current = list_kube_config_contexts(self._files)  # type: ignore[no-untyped-call]
+        except _UNREADABLE as error:
+            raise _no_cluster(error) from error
+        named = {each["name"]: each.get("context") or {} for each in known}
+        wanted = self.context or current["name"]
+        if wanted not in named:
+            there = ", ".join(sorted(named)) or "none"
+            raise NoCluster(
+                f"there is no context {wanted!r} in the kubeconfig; contexts: {there}; "
+                "choose with --context or --kubeconfig"
+            )
+        context: Mapping[str, Any] = named[wanted]
+        return context
+
+    @property
+    def _files(self) -> str:
+        """The kubeconfig, or several with colons between them."""
+        path = str(self.kubeconfig) if self.kubeconfig else os.environ.get("KUBECONFIG")
+        return path or str(Path.home() / ".kube" / "config")
 
     @property
     def _in_pod(self) -> bool:
@@ -66,8 +115,17 @@ class ClusterAccess:
         return connection_info(await self.configuration())
 
 
+def _no_cluster(error: Exception) -> NoCluster:
+    return NoCluster(
+        f"cannot read how to reach a cluster ({type(error).__name__}): run inside a pod with a "
+        "service account, set KUBECONFIG, or name a file with --kubeconfig"
+    )
+
+
 def connection_info(configuration: Configuration) -> kopf.ConnectionInfo:
     """The client's configuration in Kopf's terms."""
+    import kopf
+
     scheme, _, token = str(configuration.api_key.get("BearerToken", "")).partition(" ")
     return kopf.ConnectionInfo(
         server=configuration.host,

@@ -101,21 +101,28 @@ class KubeClient:
         """One object."""
         return await self._send("GET", resource.path(namespace, name))
 
-    async def list(self, resource: ApiResource, namespace: str | None) -> Listing:
-        """All objects of a namespace, or of all namespaces, read in chunks of one moment."""
+    async def list(self, resource: ApiResource, namespace: str | None, *, labels: str = "") -> Listing:
+        """All objects of a namespace, or of all namespaces, read in chunks of one moment.
+
+        Args:
+            resource: Their kind.
+            namespace: Where; None for all namespaces.
+            labels: A label selector; only what it selects is listed.
+        """
         for _ in range(_EXPIRED_LISTS):
-            listing = await self._list_once(resource, namespace)
+            listing = await self._list_once(resource, namespace, labels)
             if listing is not None:
                 return listing
         raise StoreUnavailable(
             f"the list of {resource.plural} expired {_EXPIRED_LISTS} times while being read"
         )
 
-    async def _list_once(self, resource: ApiResource, namespace: str | None) -> Listing | None:
+    async def _list_once(self, resource: ApiResource, namespace: str | None, labels: str) -> Listing | None:
         items: list[Raw] = []
         token = ""
         while True:
             query = {"limit": str(_CHUNK)} | ({"continue": token} if token else {})
+            query |= {"labelSelector": labels} if labels else {}
             try:
                 page = await self._send("GET", resource.path(namespace), query=query)
             except _Expired:
@@ -203,6 +210,10 @@ class KubeClient:
             return answer
 
 
+class Unauthenticated(StoreUnavailable):
+    """401: the API server does not take the credentials, which may be renewed."""
+
+
 class _Expired(SweepError):
     """410: the continuation of a list is too old."""
 
@@ -232,6 +243,8 @@ def _refusal(status: int, data: bytes) -> SweepError:
             return Conflict(text)
         case 404:
             return NotFound(text)
+        case 401:
+            return Unauthenticated(text)
         case 410:
             return _Expired(text)
         case _ if status in _CLIENT_ERRORS:

@@ -79,10 +79,12 @@ class Cli:
             return self.engines[-1]
 
         known = {"make_engine": make_engine, "clock": lambda: NOW, "hard_exit": self.exits.append}
-        return Seams(**(known | {"pace": Pace(refresh_s=0.01, settle_s=0.0)} | changes))
+        return Seams(**(known | {"pace": Pace(refresh_s=0.01, settle_s=0.0, poll_s=0.01)} | changes))
 
-    def __call__(self, *arguments: str, stdin: str | None = None, **changes: Any) -> click.testing.Result:
-        runner = click.testing.CliRunner(env={"COLUMNS": "140"})
+    def __call__(
+        self, *arguments: str, stdin: str | None = None, columns: int | None = 140, **changes: Any
+    ) -> click.testing.Result:
+        runner = click.testing.CliRunner(env={"COLUMNS": None if columns is None else str(columns)})
         return runner.invoke(main, arguments, input=stdin, obj=self.seams(**changes))
 
     def write(self, manifest: Mapping[str, Any], name: str = "sweep.yaml") -> None:

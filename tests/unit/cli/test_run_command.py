@@ -65,7 +65,7 @@ def test_json_is_all_that_stands_on_standard_output(cli: Cli) -> None:
     result = cli("run", "sweep.yaml", "-o", "json")
     shown = json.loads(result.stdout)
     assert list(shown) == [
-        "sweep", "phase", "message", "elapsedSeconds", "state", "objective", "cost", "best", "trials",
+        "sweep", "namespace", "phase", "message", "elapsedSeconds", "state", "objective", "cost", "best", "trials",
     ]  # fmt: skip
     assert (shown["sweep"], shown["phase"], shown["cost"]) == ("support", "Succeeded", None)
     assert shown["elapsedSeconds"] == 600
@@ -79,6 +79,7 @@ def test_json_is_all_that_stands_on_standard_output(cli: Cli) -> None:
         "baseModel": "smollm2-135m",
         "hyperparameters": {"epochs": 2, "learningRate": 1e-5, "batchSize": "8"},
         "phase": "Failed",
+        "reason": None,
         "message": "the provider refused the file",
         "score": None,
         "seconds": None,

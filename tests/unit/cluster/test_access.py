@@ -79,3 +79,37 @@ async def test_in_a_pod_the_token_is_read_anew_for_each_login(
         assert login.server == "https://10.0.0.1:443"
         assert login.ca_path == str(authority)
         assert login.token == f"token-{number}"
+
+
+async def test_the_namespace_is_the_contexts_as_for_kubectl(config_file: Path) -> None:
+    content = json.loads(config_file.read_text())
+    content["contexts"][1]["context"]["namespace"] = "team-a"
+    config_file.write_text(json.dumps(content))
+    assert ClusterAccess(kubeconfig=config_file).namespace() == "default"
+    assert ClusterAccess(kubeconfig=config_file, context="two").namespace() == "team-a"
+
+
+async def test_a_context_that_is_not_there_is_told_of_with_those_that_are(config_file: Path) -> None:
+    access = ClusterAccess(kubeconfig=config_file, context="three")
+    told = "no context 'three' in the kubeconfig; contexts: one, two;"
+    with pytest.raises(NoCluster, match=told):
+        access.namespace()
+    with pytest.raises(NoCluster, match=told):
+        await access.configuration()
+
+
+@pytest.mark.parametrize("content", ["", "- a list\n", "{contexts: 3}\n", "a: [b\n", "text", "{}\n"])
+async def test_a_file_that_is_no_kubeconfig_is_told_of(tmp_path: Path, content: str) -> None:
+    (tmp_path / "kubeconfig").write_text(content)
+    access = ClusterAccess(kubeconfig=tmp_path / "kubeconfig")
+    with pytest.raises(NoCluster):
+        access.namespace()
+    with pytest.raises(NoCluster):
+        await access.configuration()
+
+
+async def test_in_a_pod_the_namespace_is_the_pods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "namespace").write_text("finetune\n")
+    monkeypatch.setattr("finetune_operator.cluster.access._POD_NAMESPACE", tmp_path / "namespace")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert ClusterAccess().namespace() == "finetune"

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from kubernetes.aio.client.exceptions import ApiException
 
-from finetune_operator.cluster.client import CONFIG_MAPS, SWEEPS, TRIALS, KubeClient
+from finetune_operator.cluster.client import CONFIG_MAPS, SWEEPS, TRIALS, KubeClient, Unauthenticated
 from finetune_operator.lifecycle.store import AlreadyExists, Conflict, NotFound, Refused, StoreUnavailable
 
 
@@ -54,7 +54,7 @@ def status(code: int, reason: str, message: str = "what the server says") -> Ans
         (status(422, "Invalid"), Refused),
         (status(400, "BadRequest"), Refused),
         (status(413, "RequestEntityTooLarge"), Refused),
-        (status(401, "Unauthorized"), StoreUnavailable),
+        (status(401, "Unauthorized"), Unauthenticated),
         (status(429, "TooManyRequests"), StoreUnavailable),
         (status(500, "InternalError"), StoreUnavailable),
         (status(503, "ServiceUnavailable"), StoreUnavailable),
@@ -66,6 +66,7 @@ async def test_an_answer_says_what_to_do_next(answer: Answer, error: type[Except
     with pytest.raises(error, match="what the server says") as caught:
         await KubeClient(FakeApi(answer)).get(SWEEPS, "team", "support")
     assert caught.type is error
+    assert issubclass(Unauthenticated, StoreUnavailable), "credentials may be renewed"
 
 
 @pytest.mark.parametrize(
