@@ -153,7 +153,8 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     # A manifest must read neither the files of the operator's own machine nor what its network alone can reach.
     rules = replace(IN_A_CLUSTER, private_addresses=private_datasets)
-    prometheus_client.disable_created_metrics()  # a series beside each counter and histogram, which nobody asks for
+    # A series beside each counter and histogram, which nobody asks for.
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
     telemetry = Telemetry()
 
     def make_engine(store: KubeStore) -> Engine:
@@ -166,7 +167,7 @@ async def _serve(
             release_within_s=release_within_s,
             observer=telemetry.metrics,
         )
-        telemetry.attach(lambda: engine.vitals())
+        telemetry.attach(lambda: engine.vitals())  # noqa: PLW0108 (asked for when it is needed, not before)
         return engine
 
     await run_operator(
