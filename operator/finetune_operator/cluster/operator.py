@@ -99,7 +99,7 @@ async def _serve(
 ) -> None:
     namespaces = settings.namespaces
     client = await KubeClient.connect(settings.access)
-    client.answered = telemetry.metrics.requested
+    client.answered = telemetry.requested
     try:
         follower = _Follower(KubeStore(client, namespaces=namespaces), pace, telemetry)
         if not await _run_until(stop, follower.fill()):

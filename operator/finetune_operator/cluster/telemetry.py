@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from finetune_operator.cluster.cache import ObjectCache
+from finetune_operator.cluster.client import ApiResource
 from finetune_operator.cluster.metric_names import ENGINE, OBJECTS
 from finetune_operator.cluster.metrics import Metrics
 from finetune_operator.cluster.object_metrics import Computed, Values, object_values
 from finetune_operator.lifecycle.observer import Vitals
+from finetune_operator.lifecycle.scene import is_worker
 
 STUCK_AFTER_S = 300.0
 """Twice as long as any call of the API server and its retries within one look may take."""
@@ -36,6 +38,7 @@ class Telemetry:
         self._vitals: Callable[[], Vitals] | None = None
         self._sign_at: float | None = None
         self._watching = False
+        self._asked_at = clock()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.registry.register(Computed(OBJECTS, self._objects))
@@ -59,6 +62,12 @@ class Telemetry:
         if self._sign_at is not None:
             self._sign_at = self._clock()
 
+    def requested(self, method: str, resource: ApiResource, outcome: str) -> None:
+        """The API server answered, or did not. A worker that cannot write what was bought asks again and again."""
+        self.metrics.requested(method, resource, outcome)
+        if is_worker():
+            self._asked_at = self._clock()
+
     def watch_began(self) -> None:
         """The watch goes on."""
         self._watching = True
@@ -72,15 +81,16 @@ class Telemetry:
         """Why the process should be replaced; empty where it should not.
 
         Work that waits while nobody does anything is stuck. A worker that waits for a provider does something: no
-        restart makes a provider faster, and it may have been asked to sell something.
+        restart makes a provider faster, and it may have been asked to sell something. So does one that asks the API
+        server again and again: it may hold what was bought and cannot be written down yet.
         """
         if self._vitals is None:
             return ""
         vitals = self._vitals()
-        stuck = min(vitals.due_for_s, vitals.quiet_for_s) > STUCK_AFTER_S
-        if not stuck or vitals.excused:
+        quiet_for_s = min(vitals.quiet_for_s, self._clock() - self._asked_at)
+        if vitals.excused or min(vitals.due_for_s, quiet_for_s) <= STUCK_AFTER_S:
             return ""
-        return f"{vitals.ready} objects wait and no worker has done anything for {vitals.quiet_for_s:.0f} s"
+        return f"{vitals.ready} objects wait and no worker has done anything for {quiet_for_s:.0f} s"
 
     def not_ready(self) -> str:
         """Why the operator does not serve sweeps now; empty where it does."""

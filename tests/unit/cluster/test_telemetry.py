@@ -13,10 +13,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from finetune_operator.cluster.cache import ObjectCache
+from finetune_operator.cluster.client import SWEEPS, TRIALS
 from finetune_operator.cluster.endpoints import Address, BadAddress, serving
 from finetune_operator.cluster.metric_names import CATALOGUE, PREFIX
 from finetune_operator.cluster.telemetry import STALE_AFTER_S, STUCK_AFTER_S, Telemetry
 from finetune_operator.lifecycle.observer import AccountName, AccountVitals, Vitals
+from finetune_operator.lifecycle.scene import leave_worker, look_at
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.resources import API_VERSION
 
@@ -117,8 +119,13 @@ def test_an_operator_at_rest_is_alive_and_ready_however_long_nothing_happens(tel
     assert value(telemetry, "ready") == 1.0
 
 
-def test_an_operator_whose_workers_do_nothing_while_work_waits_is_not_alive(telemetry: Telemetry) -> None:
+def test_an_operator_whose_workers_do_nothing_while_work_waits_is_not_alive(
+    telemetry: Telemetry, clock: Clock
+) -> None:
     ready(telemetry).attach(lambda: STUCK)
+    clock.now += STUCK_AFTER_S + 1
+    telemetry.listed()
+    telemetry.requested("GET", SWEEPS, "ok")  # a listing is nobody's work
     assert telemetry.not_alive() == "3 objects wait and no worker has done anything for 301 s"
     assert telemetry.not_ready() == telemetry.not_alive()
 
@@ -132,8 +139,20 @@ def test_an_operator_whose_workers_do_nothing_while_work_waits_is_not_alive(tele
     ],
     ids=["a provider is slow", "workers are busy", "work has just come"],
 )
-def test_an_operator_that_does_something_is_alive(telemetry: Telemetry, vitals: Vitals) -> None:
+def test_an_operator_that_does_something_is_alive(telemetry: Telemetry, clock: Clock, vitals: Vitals) -> None:
     ready(telemetry).attach(lambda: vitals)
+    clock.now += STUCK_AFTER_S + 1
+    assert telemetry.not_alive() == ""
+
+
+def test_an_operator_whose_workers_cannot_write_what_was_bought_is_left_alive(
+    telemetry: Telemetry, clock: Clock
+) -> None:
+    ready(telemetry).attach(lambda: STUCK)
+    clock.now += STUCK_AFTER_S + 1
+    look_at(Key("FinetuneTrial", "team", "support-0"))
+    telemetry.requested("PATCH", TRIALS, "StoreUnavailable")
+    leave_worker()
     assert telemetry.not_alive() == ""
 
 
@@ -256,12 +275,13 @@ async def get(url: str) -> tuple[int, str]:
         return response.status, await response.text()
 
 
-async def test_health_is_told_by_status_and_in_words(server: str, telemetry: Telemetry) -> None:
+async def test_health_is_told_by_status_and_in_words(server: str, telemetry: Telemetry, clock: Clock) -> None:
     assert await get(f"{server}/healthz") == (200, "ok\n")
     assert await get(f"{server}/readyz") == (503, "the cluster was not listed yet\n")
     ready(telemetry)
     assert await get(f"{server}/readyz") == (200, "ok\n")
     telemetry.attach(lambda: STUCK)
+    clock.now += STUCK_AFTER_S + 1
     assert (await get(f"{server}/healthz"))[0] == 503
 
 
