@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from finetune_operator.cli.app import log_to_stderr
 from finetune_operator.cli.exits import EXIT_CODES_HELP
+from finetune_operator.cli.logs import LogFormat, log_to_stderr
 
 HELP = f"""Serve the sweeps of a Kubernetes cluster until told to stop.
 
@@ -83,6 +83,15 @@ _REFERENCE_GRACE_S = 30.0
 @click.option(
     "--metrics", metavar="URL", help="Serve metrics for Prometheus here, such as http://0.0.0.0:9090/metrics."
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    envvar="FINETUNE_LOG_FORMAT",
+    show_default=True,
+    show_envvar=True,
+    help="How log lines are written; json has the namespace, sweep, trial, job and provider as fields.",
+)
 def operator_command(  # noqa: PLR0913 (one parameter for each option)
     *,
     namespaces: tuple[str, ...],
@@ -95,13 +104,14 @@ def operator_command(  # noqa: PLR0913 (one parameter for each option)
     release_within: float,
     liveness: str | None,
     metrics: str | None,
+    log_format: LogFormat,
 ) -> None:
     """Serve the sweeps of a cluster."""
     if bool(namespaces) == all_namespaces:
         raise click.UsageError(
             "say which sweeps to serve: --namespace NAME (may be repeated) or --all-namespaces"
         )
-    log_to_stderr(logging.INFO)
+    log_to_stderr(logging.INFO, form=log_format, libraries=True)
     asyncio.run(
         _serve(
             namespaces,
