@@ -11,10 +11,11 @@ import pytest
 from tests.fakes.company import factory
 from tests.unit.lifecycle.conftest import MakeBench
 
+from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.engine import Engine
 from finetune_operator.lifecycle.measured import Measure, MeasuredProvider, outcome_of
 from finetune_operator.lifecycle.observer import LONGEST_EXCUSE_S, AccountName, Observer, Pulse
-from finetune_operator.lifecycle.scene import leave_worker, look_at
+from finetune_operator.lifecycle.scene import facts, is_worker, leave_worker, look_at
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.lifecycle.work_queue import WorkQueue
 from finetune_operator.resources import TrialPhase
@@ -120,6 +121,22 @@ def test_a_poll_that_waits_excuses_no_worker() -> None:
     leave_worker()
     with measure.call("observe"):
         assert not pulse.excused
+
+
+async def test_work_that_goes_on_by_itself_is_about_the_same_object_and_excuses_no_worker() -> None:
+    background, seen = BackgroundWork(), asyncio.Event()
+    found: list[tuple[bool, dict[str, str]]] = []
+
+    async def work() -> None:
+        found.append((is_worker(), dict(facts())))
+
+    look_at(Key("FinetuneTrial", "team", "support-0"))
+    background.start(("evaluation", 1), work, then=seen.set)
+    assert background.under_way() == {"evaluation": 1}
+    await seen.wait()
+    assert found == [(False, {"namespace": "team", "trial": "support-0"})]
+    assert is_worker()
+    assert background.under_way() == {}
 
 
 def test_a_queue_says_for_how_long_its_first_key_has_waited_though_nobody_takes_it() -> None:
