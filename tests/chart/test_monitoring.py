@@ -75,7 +75,11 @@ def test_every_alert_has_a_case() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_an_alert_fires_when_it_should_and_only_then(promtool: Promtool, name: str, tmp_path: Path) -> None:
     file = tmp_path / "test.yaml"
-    content = {"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": promtool_tests(name, CASES[name])}
+    content = {
+        "rule_files": [str(ALERTS)],
+        "evaluation_interval": "1m",
+        "tests": promtool_tests(name, CASES[name]),
+    }
     file.write_text(yaml.safe_dump(content), "utf-8")
     promtool("test", "rules", str(file))
 
