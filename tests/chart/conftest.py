@@ -1,5 +1,5 @@
 """Tests of the chart that need helm and no cluster."""
 
-from gotools.fixtures import helm
+from gotools.fixtures import helm, promtool
 
-__all__ = ["helm"]
+__all__ = ["helm", "promtool"]

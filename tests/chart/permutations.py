@@ -23,6 +23,10 @@ EVERYTHING: dict[str, Any] = {
     "resources": {"requests": {"cpu": 4}, "limits": {"memory": "64Gi", "nvidia.com/gpu": 1}},
     "terminationGracePeriodSeconds": 120,
     "health": {"port": 9000, "startupSeconds": 60},
+    "metrics": {"enabled": True, "port": 9091},
+    "serviceMonitor": {"enabled": True, "interval": "1m", "labels": {"release": "prometheus"}},
+    "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+    "dashboard": {"enabled": True, "labels": {"grafana_dashboard": "yes"}},
     "extraEnv": [
         {"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"},
         {"name": "PROXY_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "proxy", "key": "password"}}},
@@ -71,5 +75,6 @@ PERMUTATIONS: dict[str, dict[str, Any]] = {
     "OpenShift": {"podSecurity": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}},
     "kept from metadata": {"networkPolicy": {"enabled": True}},
     "kept from nothing": {"networkPolicy": {"enabled": True, "except": [], "exceptIPv6": []}},
+    "metrics alone": {"metrics": {"enabled": True}},
     "an umbrella chart's": {"global": {"imageRegistry": "registry.example.com"}},
 }

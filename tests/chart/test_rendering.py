@@ -101,6 +101,10 @@ def test_the_versions_are_the_project_s() -> None:
         ({"podSecurity": {"privileged": True}}, "privileged"),
         ({"replicas": 2}, "replicas"),
         ({"rbac": {"providers": "everyone"}}, "providers"),
+        ({"serviceMonitor": {"enabled": True}}, "metrics"),
+        ({"prometheusRule": {"enabled": True}}, "metrics"),
+        ({"metrics": {"enabled": True, "prot": 1}}, "prot"),
+        ({"serviceMonitor": {"interval": "often"}}, "interval"),
         ({"persistence": {"accessModes": ["ReadOnlyMany"]}}, "accessModes"),
         ({"image": {"digest": "latest"}}, "digest"),
     ],
@@ -198,9 +202,16 @@ def test_what_a_person_sets_is_in_the_pod(helm: Helm) -> None:
     assert template["annotations"] == EVERYTHING["podAnnotations"]
     account = the(objects, "ServiceAccount")["metadata"]
     assert account["annotations"] == EVERYTHING["serviceAccount"]["annotations"]
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/healthz", "port": "health"}
-    assert container["ports"] == [{"name": "health", "containerPort": 9000}]
+    for probe, path in (
+        ("startupProbe", "/healthz"),
+        ("livenessProbe", "/healthz"),
+        ("readinessProbe", "/readyz"),
+    ):
+        assert container[probe]["httpGet"] == {"path": path, "port": "health"}
+    assert container["ports"] == [
+        {"name": "health", "containerPort": 9000},
+        {"name": "metrics", "containerPort": 9091},
+    ]
     assert container["startupProbe"]["failureThreshold"] * container["startupProbe"]["periodSeconds"] == 60
 
 

@@ -35,7 +35,9 @@ class OperatorProcess:
         log: What all the processes in turn wrote.
     """
 
-    def __init__(self, kubeconfig: Path, namespace: str, *, work_dir: Path, log: Path) -> None:
+    def __init__(
+        self, kubeconfig: Path, namespace: str, *, work_dir: Path, log: Path, options: tuple[str, ...] = ()
+    ) -> None:
         self.work_dir = work_dir
         self.log = log
         self._arguments = (
@@ -43,6 +45,7 @@ class OperatorProcess:
             f"--namespace={namespace}",
             f"--kubeconfig={kubeconfig}",
             f"--work-dir={work_dir}",
+            *options,
         )
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -11,6 +11,7 @@ from controlplane.errors import BinariesUnavailableError
 from gotools import ensure_tool
 from gotools.helm_command import Helm
 from gotools.kstatus_command import KStatus
+from gotools.promtool_command import Promtool
 
 
 def _tool(name: str) -> Path:
@@ -33,3 +34,9 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 def kstatus() -> KStatus:
     """What Flux makes of objects."""
     return KStatus(_tool("kstatus"))
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Promtool:
+    """What Prometheus says of metrics and rules."""
+    return Promtool(_tool("promtool"))

@@ -80,14 +80,6 @@ def main(ctx: click.Context, *, debug: bool) -> None:
 def start(*, debug: bool) -> None:
     """What every command begins with."""
     if debug:
+        from finetune_operator.cli.logs import log_to_stderr
+
         log_to_stderr(logging.DEBUG)
-
-
-def log_to_stderr(level: int) -> None:
-    """Show our own log lines, from a level up. Only commands do that, never a library module."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for name in ("finetune_operator", "finetune_providers"):
-        logger = logging.getLogger(name)
-        logger.addHandler(handler)
-        logger.setLevel(level)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from finetune_operator.cli.app import log_to_stderr
 from finetune_operator.cli.exits import EXIT_CODES_HELP
+from finetune_operator.cli.logs import LogFormat, log_to_stderr
 from finetune_operator.cli.options import seconds
 
 HELP = f"""Serve the sweeps of a Kubernetes cluster until told to stop.
@@ -76,7 +76,22 @@ _REFERENCE_GRACE_S = 30.0
     "is gone; such as 30m or 48h. Then it is let go, and an event names what may go on and cost.",
 )
 @click.option(
-    "--liveness", metavar="URL", help="Serve health checks here, such as http://0.0.0.0:8080/healthz."
+    "--liveness",
+    metavar="URL",
+    help="Serve health checks here, such as http://0.0.0.0:8080/healthz: whether the process is alive; at /readyz of "
+    "the same port, whether it serves.",
+)
+@click.option(
+    "--metrics", metavar="URL", help="Serve metrics for Prometheus here, such as http://0.0.0.0:9090/metrics."
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    envvar="FINETUNE_LOG_FORMAT",
+    show_default=True,
+    show_envvar=True,
+    help="How log lines are written; json has the namespace, sweep, trial, job and provider as fields.",
 )
 def operator_command(  # noqa: PLR0913 (one parameter for each option)
     *,
@@ -89,13 +104,15 @@ def operator_command(  # noqa: PLR0913 (one parameter for each option)
     trust_endpoints: bool,
     release_within: float,
     liveness: str | None,
+    metrics: str | None,
+    log_format: LogFormat,
 ) -> None:
     """Serve the sweeps of a cluster."""
     if bool(namespaces) == all_namespaces:
         raise click.UsageError(
             "say which sweeps to serve: --namespace NAME (may be repeated) or --all-namespaces"
         )
-    log_to_stderr(logging.INFO)
+    log_to_stderr(logging.INFO, form=log_format, libraries=True)
     asyncio.run(
         _serve(
             namespaces,
@@ -105,7 +122,7 @@ def operator_command(  # noqa: PLR0913 (one parameter for each option)
             private_datasets=allow_private_datasets,
             trust_endpoints=trust_endpoints,
             release_within_s=release_within,
-            liveness=liveness,
+            addresses=(liveness, metrics),
         )
     )
 
@@ -119,10 +136,14 @@ async def _serve(
     private_datasets: bool,
     trust_endpoints: bool,
     release_within_s: float,
-    liveness: str | None,
+    addresses: tuple[str | None, str | None],
 ) -> None:
+    import prometheus_client
+
     from finetune_operator.cluster.access import ClusterAccess
     from finetune_operator.cluster.operator import run_operator
+    from finetune_operator.cluster.store import KubeStore
+    from finetune_operator.cluster.telemetry import Telemetry
     from finetune_operator.evaluation import IN_A_CLUSTER
     from finetune_operator.lifecycle.engine import Engine
     from finetune_providers import registry
@@ -133,17 +154,29 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     # A manifest must read neither the files of the operator's own machine nor what its network alone can reach.
     rules = replace(IN_A_CLUSTER, private_addresses=private_datasets)
-    await run_operator(
-        lambda store: Engine(
+    # A series beside each counter and histogram, which nobody asks for.
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+    telemetry = Telemetry()
+
+    def make_engine(store: KubeStore) -> Engine:
+        engine = Engine(
             store=store,
             work_dir=work_dir,
             make_provider=lambda config: registry.create(replace(config, lends_identity=trust_endpoints)),
             dataset_rules=rules,
             reference_grace_s=_REFERENCE_GRACE_S,
             release_within_s=release_within_s,
-        ),
+            observer=telemetry.metrics,
+        )
+        telemetry.attach(lambda: engine.vitals())  # noqa: PLW0108 (asked for when it is needed, not before)
+        return engine
+
+    await run_operator(
+        make_engine,
         access=ClusterAccess(kubeconfig=kubeconfig, context=kube_context),
         stop=stop,
         namespaces=namespaces,
-        liveness=liveness,
+        liveness=addresses[0],
+        metrics=addresses[1],
+        telemetry=telemetry,
     )

@@ -7,7 +7,7 @@ whether it is made again is for the caller to decide, who reads the object anew 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -78,11 +78,15 @@ class KubeClient:
     """Calls to the API server.
 
     Any method may raise StoreUnavailable, Refused (with what the server says) or NotFound.
+
+    Attributes:
+        answered: Told of each call: its HTTP method, what it was about, and `ok` or the error's name.
     """
 
     def __init__(self, api: ApiClient) -> None:
         """Take over a client, which `close` closes."""
         self._api = api
+        self.answered: Callable[[str, ApiResource, str], None] = lambda method, resource, outcome: None
 
     @classmethod
     async def connect(cls, access: ClusterAccess) -> Self:
@@ -99,7 +103,7 @@ class KubeClient:
 
     async def get(self, resource: ApiResource, namespace: str, name: str) -> Raw:
         """One object."""
-        return await self._send("GET", resource.path(namespace, name))
+        return await self._send("GET", resource, resource.path(namespace, name))
 
     async def list(self, resource: ApiResource, namespace: str | None, *, labels: str = "") -> Listing:
         """All objects of a namespace, or of all namespaces, read in chunks of one moment.
@@ -124,7 +128,7 @@ class KubeClient:
             query = {"limit": str(_CHUNK)} | ({"continue": token} if token else {})
             query |= {"labelSelector": labels} if labels else {}
             try:
-                page = await self._send("GET", resource.path(namespace), query=query)
+                page = await self._send("GET", resource, resource.path(namespace), query=query)
             except _Expired:
                 return None
             except NotFound as error:
@@ -146,7 +150,8 @@ class KubeClient:
         Raises:
             AlreadyExists: There is one of that name.
         """
-        return await self._send("POST", resource.path(namespace), body=body, content_type=_JSON)
+        path = resource.path(namespace)
+        return await self._send("POST", resource, path, body=body, content_type=_JSON)
 
     async def patch(
         self,
@@ -163,7 +168,7 @@ class KubeClient:
             Conflict: The object has another resource version.
         """
         path = resource.path(namespace, name, subresource=subresource)
-        return await self._send("PATCH", path, body=body, content_type=_MERGE_PATCH)
+        return await self._send("PATCH", resource, path, body=body, content_type=_MERGE_PATCH)
 
     async def delete(self, resource: ApiResource, namespace: str, name: str, *, uid: str | None) -> Raw:
         """Ask for the deletion of this object, and of no other one that took its name.
@@ -177,11 +182,13 @@ class KubeClient:
         body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if uid is not None:
             body["preconditions"] = {"uid": uid}
-        return await self._send("DELETE", resource.path(namespace, name), body=body, content_type=_JSON)
+        path = resource.path(namespace, name)
+        return await self._send("DELETE", resource, path, body=body, content_type=_JSON)
 
     async def _send(
         self,
         method: str,
+        resource: ApiResource,
         path: str,
         *,
         query: Mapping[str, str] | None = None,
@@ -193,7 +200,7 @@ class KubeClient:
         if method in {"POST", "PATCH"}:
             # Strict: a field that the CRD does not have is an error. Dropped in silence it could be the journal.
             parameters |= {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-        with _translated(f"{method} {path}"):
+        with self._told(method, resource), _translated(f"{method} {path}"):
             serialized = await self._api.param_serialize(
                 method=method,
                 resource_path=path,
@@ -208,6 +215,18 @@ class KubeClient:
                 raise _refusal(response.status, data)
             answer: Raw = json.loads(data)
             return answer
+
+    @contextmanager
+    def _told(self, method: str, resource: ApiResource) -> Iterator[None]:
+        outcome = "cut_off"
+        try:
+            yield
+            outcome = "ok"
+        except SweepError as error:
+            outcome = type(error).__name__.lstrip("_")
+            raise
+        finally:
+            self.answered(method, resource, outcome)
 
 
 class Unauthenticated(StoreUnavailable):

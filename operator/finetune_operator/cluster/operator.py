@@ -16,7 +16,9 @@ from typing import Any, Protocol
 
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.cluster.client import KubeClient
+from finetune_operator.cluster.endpoints import serving
 from finetune_operator.cluster.store import KubeStore
+from finetune_operator.cluster.telemetry import Telemetry
 from finetune_operator.cluster.watching import Change, WatchSettings, quiet_kopf, watch
 from finetune_operator.errors import SweepError
 from finetune_operator.lifecycle.store import Key, StoreUnavailable
@@ -61,6 +63,8 @@ async def run_operator(
     stop: asyncio.Event,
     namespaces: tuple[str, ...] = (),
     liveness: str | None = None,
+    metrics: str | None = None,
+    telemetry: Telemetry | None = None,
     pace: Pace = Pace(),
 ) -> None:
     """Serve sweeps until `stop` is set.
@@ -70,16 +74,34 @@ async def run_operator(
         access: Credentials.
         stop: Set to end; returns once the engine has written down what was under way.
         namespaces: The only namespaces to serve; all of them where there is none.
-        liveness: Address of a health endpoint, such as `http://0.0.0.0:8080/healthz`.
+        liveness: Address of a liveness check, such as `http://0.0.0.0:8080/healthz`; readiness is at its `/readyz`.
+        metrics: Address of the metrics, such as `http://0.0.0.0:9090/metrics`.
+        telemetry: What is told of health and in numbers; the engine is attached to it by who makes it.
         pace: How often everything is listed.
 
     Raises:
         NoCluster: There are no credentials.
         Refused: The API server does not let the operator list what it serves.
+        BadAddress: Nothing can be served at an address.
     """
-    client = await KubeClient.connect(access)
+    telemetry = telemetry or Telemetry()
+    async with serving(telemetry, liveness=liveness, metrics=metrics):
+        await _serve(engine_factory, WatchSettings(access, namespaces), telemetry, stop=stop, pace=pace)
+
+
+async def _serve(
+    engine_factory: EngineFactory,
+    settings: WatchSettings,
+    telemetry: Telemetry,
+    *,
+    stop: asyncio.Event,
+    pace: Pace,
+) -> None:
+    namespaces = settings.namespaces
+    client = await KubeClient.connect(settings.access)
+    client.answered = telemetry.requested
     try:
-        follower = _Follower(KubeStore(client, namespaces=namespaces), pace)
+        follower = _Follower(KubeStore(client, namespaces=namespaces), pace, telemetry)
         if not await _run_until(stop, follower.fill()):
             return
         engine = engine_factory(follower.store)
@@ -87,7 +109,7 @@ async def run_operator(
         where = f"namespaces {', '.join(namespaces)}" if namespaces else "all namespaces"
         _logger.info("serving %s: %d objects are unfinished", where, len(list(follower.store.unfinished())))
         with quiet_kopf():
-            await _work(engine, follower, WatchSettings(access, namespaces, liveness), stop=stop)
+            await _work(engine, follower, settings, stop=stop)
     finally:
         await client.close()
 
@@ -131,8 +153,10 @@ async def _run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bo
 class _Follower:
     """Keeps a store's memory like the cluster, and has the engine look at what changes."""
 
-    def __init__(self, store: KubeStore, pace: Pace) -> None:
+    def __init__(self, store: KubeStore, pace: Pace, telemetry: Telemetry) -> None:
         self.store = store
+        self._telemetry = telemetry
+        telemetry.follow(store.cache)
         self._pace = pace
         self._gap = asyncio.Event()
         self._enqueue: Callable[[Key], None] = lambda key: None
@@ -146,6 +170,7 @@ class _Follower:
                 _logger.warning("the cluster cannot be read yet: %s", error)
                 await asyncio.sleep(self._pace.retry_s)
             else:
+                self._telemetry.listed()
                 return
 
     def start(self, engine: Runs) -> None:
@@ -156,9 +181,11 @@ class _Follower:
     async def watch(self, settings: WatchSettings, *, until: asyncio.Event) -> None:
         """Take the watch's events in; where it breaks down, begin anew after a while."""
         while not until.is_set():
+            self._telemetry.watch_began()
             failure = await watch(settings, self._take_in, stop=until)
             if until.is_set():
                 return
+            self._telemetry.watch_broke()
             _logger.error(
                 "the watch ended and is started again in %s s", self._pace.retry_s, exc_info=failure
             )
@@ -178,11 +205,13 @@ class _Follower:
                 await asyncio.sleep(self._pace.retry_s)
                 self._gap.set()
                 continue
+            self._telemetry.listed()
             if changes:
                 _logger.info("listing found %s changes that the watch had not brought yet", changes)
             self._enqueue_unfinished()
 
     def _take_in(self, change: Change) -> None:
+        self._telemetry.changed(change.kind)
         if change.type == "DELETED":
             self.store.cache.drop(change.kind, change.raw)
             return

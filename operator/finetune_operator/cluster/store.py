@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from finetune_operator.cluster.cache import ObjectCache
 from finetune_operator.cluster.client import CONFIG_MAPS, EVENTS, SECRETS, KubeClient, Raw
+from finetune_operator.cluster.event_log import EventLog
 from finetune_operator.cluster.guarded import RESOURCES, GuardedWrites, key_to
 from finetune_operator.cluster.manifests import event_manifest, output_manifest, trial_manifest
 from finetune_operator.cluster.patches import merge_patch
@@ -56,6 +57,7 @@ class KubeStore:
         self._writes = GuardedWrites(client, self.cache)
         self._scopes: tuple[str | None, ...] = namespaces or (None,)
         self._instance = socket.gethostname()
+        self._events = EventLog()
 
     async def resync(self) -> int:
         """List all objects and take in what was missed, deletions included.
@@ -230,13 +232,17 @@ class KubeStore:
         *,
         warning: bool = False,
     ) -> None:
-        """Post an Event; what comes of it is only logged."""
+        """Post an Event, the same one at most once an hour; what comes of it is only logged."""
         key = key_to(resource)
+        told = (str(resource.metadata.uid), reason, message)
+        if not self._events.is_news(told):
+            return
         now = datetime.now(UTC)
         event = event_manifest(resource, reason, message, warning=warning, now=now, instance=self._instance)
         try:
             await self._client.create(EVENTS, key.namespace, event)
         except SweepError as error:
+            self._events.forget(told)
             _logger.warning("%s: event %s was not posted: %s", key, reason, error)
 
 

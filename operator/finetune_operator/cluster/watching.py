@@ -49,12 +49,10 @@ class WatchSettings:
     Attributes:
         access: Credentials.
         namespaces: The only namespaces to serve; all of them where there is none.
-        liveness: Address of a health endpoint, such as `http://0.0.0.0:8080/healthz`.
     """
 
     access: ClusterAccess
     namespaces: tuple[str, ...] = ()
-    liveness: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +70,6 @@ class _Receiver:
             self.loop.call_soon_threadsafe(self.deliver, change)
 
         return handle
-
-    async def answers(self, **_: Any) -> str:
-        """A Kopf probe that ends only if the other loop takes its turn: that Kopf is alive proves little."""
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop))
-        return "answers"
 
 
 async def watch(
@@ -116,7 +109,6 @@ async def _operator(settings: WatchSettings, receiver: _Receiver, stop: asyncio.
         standalone=True,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
-        liveness_endpoint=settings.liveness,
         stop_flag=stop,
     )
     # The loop ends with this; aiohttp leaves its TLS connections to say goodbye after their session was closed.
@@ -124,10 +116,9 @@ async def _operator(settings: WatchSettings, receiver: _Receiver, stop: asyncio.
 
 
 def _registry(access: ClusterAccess, receiver: _Receiver) -> kopf.OperatorRegistry:
-    """One handler a kind, besides the login and the health probe."""
+    """One handler a kind, besides the login."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(id="login", registry=registry)(access.kopf_login)
-    kopf.on.probe(id="engine", registry=registry)(receiver.answers)
     for kind, resource in RESOURCES.items():
         # A handler that is made in a function needs an id of its own.
         register = kopf.on.event(

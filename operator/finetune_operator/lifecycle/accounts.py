@@ -15,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 
 from finetune_operator.lifecycle.job_slots import JobSlots, is_served
+from finetune_operator.lifecycle.measured import Measure, MeasuredProvider
+from finetune_operator.lifecycle.observer import AccountName, AccountVitals
 from finetune_operator.lifecycle.store import Key, NotFound, Store
 from finetune_operator.lifecycle.watcher import JobWatcher
 from finetune_operator.resources import FinetuneProvider
@@ -84,6 +86,7 @@ class Accounts:
         changed: Callable[[Key], None],
         clock: Callable[[], float] = time.monotonic,
         load: Callable[[str], None] = lambda _: None,
+        measure: Callable[[AccountName], Measure] | None = None,
     ) -> None:
         """Make an empty set.
 
@@ -94,6 +97,7 @@ class Accounts:
             changed: Is told the trial whose job ended, or whose turn it is.
             clock: Monotonic seconds.
             load: Imports what a type of provider needs; blocking. What it refuses, `make_provider` refuses too.
+            measure: Measures an account's calls; None where nobody wants to know.
         """
         self._store = store
         self._work_dir = work_dir
@@ -101,6 +105,7 @@ class Accounts:
         self._changed = changed
         self._clock = clock
         self._load = load
+        self._measure = measure
         self._open: dict[Key, Account] = {}
         # One for each account: a Secret that is slow to read holds up nobody else's trials.
         self._locks: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -128,8 +133,7 @@ class Accounts:
                 return account
             with suppress(PermanentProviderError):
                 await asyncio.to_thread(self._load, resource.spec.type)
-            provider = self._make_provider(self._config(key, resource, credentials))
-            watcher = JobWatcher(provider, self._changed)
+            provider, watcher = self._connect(key, self._config(key, resource, credentials))
             slots, deployed = await self._in_use(key, resource, account)
             self._open[key] = Account(
                 resource, provider, watcher, fingerprint, read_at, slots, deployed=deployed
@@ -139,6 +143,27 @@ class Accounts:
                 for trial in account.watcher.trials:
                     self._changed(trial)
             return self._open[key]
+
+    def _connect(self, key: Key, config: ProviderConfig) -> tuple[Provider, JobWatcher]:
+        provider = self._make_provider(config)
+        about = {"namespace": key.namespace, "provider": key.name}
+        if self._measure is None:
+            return provider, JobWatcher(provider, self._changed, about=about)
+        measure = self._measure(AccountName(key, config.type))
+        measured = MeasuredProvider(provider, measure)
+        return measured, JobWatcher(measured, self._changed, ended=measure.job_ended, about=about)
+
+    def vitals(self, now: datetime) -> tuple[AccountVitals, ...]:
+        """How the open accounts are."""
+        return tuple(
+            AccountVitals(
+                AccountName(key, account.resource.spec.type),
+                jobs=len(account.watcher.trials),
+                poll_age_s=account.watcher.poll_age_s,
+                full_for_s=account.full_for(now),
+            )
+            for key, account in self._open.items()
+        )
 
     async def replaced(self, account: Account) -> bool:
         """Whether another account took this one's place, or does now that its Secret is read anew.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
+
+from finetune_operator.lifecycle.scene import leave_worker
 
 
 class BackgroundWork:
@@ -23,7 +26,7 @@ class BackgroundWork:
         """
         if name in self._tasks:
             return
-        task = asyncio.ensure_future(work())
+        task = asyncio.ensure_future(_alone(work))
         task.add_done_callback(lambda ended: None if ended.cancelled() else then())
         self._tasks[name] = task
 
@@ -54,6 +57,11 @@ class BackgroundWork:
         """All pieces that go on or whose outcome is still there."""
         return tuple(self._tasks)
 
+    def under_way(self) -> Counter[str]:
+        """How many pieces go on, by the first part of their name."""
+        going = (name for name, task in self._tasks.items() if not task.done())
+        return Counter(str(name[0]) if isinstance(name, tuple) else str(name) for name in going)
+
     async def drop(self, name: Hashable) -> None:
         """End the work and forget its outcome."""
         task = self._tasks.pop(name, None)
@@ -64,6 +72,11 @@ class BackgroundWork:
         """End everything."""
         for name in list(self._tasks):
             await self.drop(name)
+
+
+async def _alone(work: Callable[[], Awaitable[Any]]) -> Any:
+    leave_worker()
+    return await work()
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

@@ -11,12 +11,15 @@ from pathlib import Path
 
 from finetune_operator.errors import SweepError
 from finetune_operator.evaluation import ANYWHERE, SourceRules
+from finetune_operator.lifecycle import scene
 from finetune_operator.lifecycle.accounts import Accounts, ProviderFactory
 from finetune_operator.lifecycle.admission import Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.complaints import Complaints
 from finetune_operator.lifecycle.context import RELEASE_WITHIN_S, Context, TrialProgress
 from finetune_operator.lifecycle.housekeeping import clean_often
+from finetune_operator.lifecycle.measured import Measure
+from finetune_operator.lifecycle.observer import AccountName, Observer, Pulse, Vitals
 from finetune_operator.lifecycle.provider_life import reconcile_provider
 from finetune_operator.lifecycle.store import Conflict, Key, Store
 from finetune_operator.lifecycle.sweep_life import reconcile_sweep
@@ -48,7 +51,7 @@ def utc_now() -> datetime:
 class Engine:
     """Drives all sweeps of a store."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each may be left out)
         self,
         *,
         store: Store,
@@ -59,6 +62,7 @@ class Engine:
         reference_grace_s: float = 0.0,
         release_within_s: float = RELEASE_WITHIN_S,
         now: Callable[[], datetime] = utc_now,
+        observer: Observer | None = None,
     ) -> None:
         """Make an engine that is at rest.
 
@@ -71,11 +75,21 @@ class Engine:
             reference_grace_s: For how long a new sweep may wait for what it refers to, in seconds.
             release_within_s: For how long a deleted trial waits for what cannot be ended at its provider, in seconds.
             now: The time, timezone-aware.
+            observer: Is told what happens; None where nobody wants to know.
         """
+        self._observer = observer or Observer()
+        self._pulse = Pulse()
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._background = BackgroundWork()
         self._complaints = Complaints(store, time.monotonic)
-        accounts = Accounts(store, work_dir, make_provider, changed=self.enqueue, load=load_provider)
+        accounts = Accounts(
+            store,
+            work_dir,
+            make_provider,
+            changed=self.enqueue,
+            load=load_provider,
+            measure=None if observer is None else self._measure,
+        )
         self._context = Context(
             store=store,
             accounts=accounts,
@@ -111,6 +125,22 @@ class Engine:
         }
         return {**training, **self._context.evaluating}
 
+    def vitals(self) -> Vitals:
+        """How the engine is right now."""
+        return Vitals(
+            ready=len(self._queue),
+            planned=self._queue.planned,
+            looks=self._queue.working,
+            due_for_s=self._queue.due_for_s,
+            quiet_for_s=self._pulse.quiet_for_s,
+            excused=self._pulse.excused,
+            background=self._background.under_way(),
+            accounts=self._context.accounts.vitals(self._context.now()),
+        )
+
+    def _measure(self, account: AccountName) -> Measure:
+        return Measure(account, self._observer, self._pulse)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; a create call in flight is journaled before it returns."""
         workers = [asyncio.ensure_future(self._work()) for _ in range(WORKERS)]
@@ -138,31 +168,42 @@ class Engine:
 
     async def _work(self) -> None:
         while (key := await self._queue.take()) is not None:
+            self._pulse.beat()
+            scene.look_at(key)
+            begun = time.monotonic()
+            outcome = "cut_off"
             try:
-                await self._look(key)
+                outcome = await self._look(key)
             finally:
                 self._queue.done(key)
+                self._pulse.beat()
+                self._observer.looked(key.kind, outcome, time.monotonic() - begun)
 
-    async def _look(self, key: Key) -> None:
+    async def _look(self, key: Key) -> str:
+        """Look at an object; returns how that ended, in a word for measurements."""
         try:
             if key.kind == "FinetuneSweep" and key not in self._seen:
                 await self._meet(key)
             after = await RECONCILERS[key.kind](self._context, key)
         except Conflict:
             self._queue.add_after(key, 0.05)
+            return "conflict"
         except (SweepError, ProviderError, OSError) as error:
             asked = error.retry_after_s if isinstance(error, TransientProviderError) else None
             delay = self._queue.retry(key, at_least_s=asked or 0.0)
             log.warning("%s: %s; next try in %.1f s", key, error, delay)
+            self._observer.retried(key.kind, type(error).__name__, delay)
             await self._complaints.failed(key, error, delay_s=delay)
+            return "retry"
         except Exception:  # one object that breaks us must not hold up the others
             delay = self._queue.retry(key)
             log.exception("%s: unexpected error; next try in %.1f s", key, delay)
-        else:
-            self._queue.succeeded(key)
-            self._complaints.passed(key)
-            if after is not None:
-                self._queue.add_after(key, after)
+            return "defect"
+        self._queue.succeeded(key)
+        self._complaints.passed(key)
+        if after is not None:
+            self._queue.add_after(key, after)
+        return "done"
 
     async def _meet(self, sweep: Key) -> None:
         """The first look at a sweep since the start: its trials go on that have not ended, or not been let go."""

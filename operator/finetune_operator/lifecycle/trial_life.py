@@ -16,6 +16,7 @@ from finetune_operator.lifecycle.evaluating import finish_reported, start_evalua
 from finetune_operator.lifecycle.job_slots import holds_job, is_served
 from finetune_operator.lifecycle.legality import price_of
 from finetune_operator.lifecycle.release import release_trial
+from finetune_operator.lifecycle.scene import note
 from finetune_operator.lifecycle.store import Key, NotFound
 from finetune_operator.lifecycle.transitions import advance, end, key_of, sweep_key_of
 from finetune_operator.lifecycle.unreadable import release_unreadable_trial
@@ -46,6 +47,12 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     trial = await context.store.get_trial(key)
     if trial is None:
         return await _without_trial(context, key)
+    entry = trial.status.create
+    note(
+        sweep=trial.spec.sweep_ref.name,
+        provider=trial.spec.provider_ref.name,
+        job=None if entry is None else entry.external_id,
+    )
     if not holds_job(trial) and trial.phase is not TrialPhase.PENDING:
         context.accounts.leave(key)
     if trial.deleting:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from finetune_operator.lifecycle.scene import only_about
 from finetune_operator.lifecycle.store import Key
 from finetune_providers.base import JobSnapshot, Provider
 from finetune_providers.errors import ProviderError, TransientProviderError
@@ -36,11 +38,16 @@ class JobWatcher:
         changed: Callable[[Key], None],
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        ended: Callable[[JobSnapshot], None] = lambda _: None,
+        about: Mapping[str, str] | None = None,
     ) -> None:
-        """Watch jobs of a provider; `changed` gets the trial whose job ended or vanished."""
+        """Watch jobs; `changed` gets the trial whose job ended or vanished, `ended` the job; logs are `about`."""
         self._provider = provider
         self._changed = changed
         self._sleep = sleep
+        self._ended = ended
+        self._about = about or {}
+        self._polled_at = 0.0
         self._jobs: dict[str, _Watched] = {}
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
@@ -53,6 +60,7 @@ class JobWatcher:
             return
         self._jobs.setdefault(job_id, _Watched(trial))
         if self._task is None or self._task.done():
+            self._polled_at = time.monotonic()
             self._task = asyncio.ensure_future(self._poll())
 
     def unwatch(self, job_id: str) -> None:
@@ -91,6 +99,11 @@ class JobWatcher:
         """The trials whose jobs are watched."""
         return tuple(watched.trial for watched in self._jobs.values())
 
+    @property
+    def poll_age_s(self) -> float | None:
+        """Seconds since the jobs were seen last, or since polling began; None where there are none."""
+        return time.monotonic() - self._polled_at if self._jobs else None
+
     async def close(self) -> None:
         """Stop polling, for good."""
         self._closed = True
@@ -99,6 +112,7 @@ class JobWatcher:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _poll(self) -> None:
+        only_about(**self._about)
         while self._jobs:
             await self._sleep(await self._look())
 
@@ -115,7 +129,7 @@ class JobWatcher:
         except Exception:  # nobody would begin anew, and every trial of the account would wait for ever
             log.exception("jobs could not be looked at: unexpected error")
             return self._backoff_s(interval)
-        self._failures = 0
+        self._failures, self._polled_at = 0, time.monotonic()
         for job_id in wanted:
             watched = self._jobs.get(job_id)
             if watched is not None:
@@ -139,5 +153,7 @@ class JobWatcher:
         known = self._provider.capabilities.native_states
         before = watched.strange_state
         watched.strange_state = snapshot.native_state if known and snapshot.native_state not in known else ""
+        if ended:
+            self._ended(snapshot)
         if ended or (watched.strange_state and watched.strange_state != before):
             self._changed(watched.trial)

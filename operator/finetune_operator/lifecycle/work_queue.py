@@ -26,7 +26,7 @@ class WorkQueue(Generic[K]):
         """Make an empty queue; `clock` gives monotonic seconds, `jitter` a number in [0, 1)."""
         self._clock = clock
         self._jitter = jitter
-        self._ready: dict[K, None] = {}
+        self._ready: dict[K, float] = {}
         self._working: set[K] = set()
         self._again: set[K] = set()
         self._due: dict[K, tuple[float, int]] = {}
@@ -39,13 +39,29 @@ class WorkQueue(Generic[K]):
     def __len__(self) -> int:
         return len(self._ready) + len(self._again)
 
+    @property
+    def planned(self) -> int:
+        """How many keys are looked at at a later time."""
+        return len(self._due)
+
+    @property
+    def working(self) -> int:
+        """How many keys are being worked on."""
+        return len(self._working)
+
+    @property
+    def due_for_s(self) -> float:
+        """For how long the key that waits longest has waited for a worker, in seconds; 0 where none does."""
+        since = [*self._ready.values(), *(due for due, _ in self._due.values())]
+        return max(0.0, self._clock() - min(since, default=float("inf")))
+
     def add(self, key: K) -> None:
         """Look at the key as soon as possible."""
         self._due.pop(key, None)
         if key in self._working:
             self._again.add(key)
         else:
-            self._ready[key] = None
+            self._ready.setdefault(key, self._clock())
         self._changed.set()
 
     def add_after(self, key: K, delay_s: float) -> None:

@@ -102,9 +102,10 @@ def test_the_console_scripts_are_what_the_package_names() -> None:
 def test_a_pipe_of_a_person_without_colours_gets_none(tmp_path: Path) -> None:
     asyncio.run(write_states(tmp_path))
     code = "from finetune_operator.cli import kubectl_main; kubectl_main()"
+    pipe = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     shown = subprocess.run(
         [sys.executable, "-c", code, "trials", "support", "--state", str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NO_COLOR": "1", "PYTHONUTF8": "1"},
+        env={**pipe, "PYTHONPATH": os.pathsep.join(sys.path), "NO_COLOR": "1", "PYTHONUTF8": "1"},
         capture_output=True,
         text=True,
         check=True,

@@ -32,7 +32,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
         await stop.wait()
 
     monkeypatch.setattr(cluster_operator, "run_operator", run_operator)
-    loggers = [logging.getLogger(name) for name in ("finetune_operator", "finetune_providers")]
+    loggers = [logging.getLogger(name) for name in ("finetune_operator", "finetune_providers", "")]
     before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
     yield arguments
     for logger, handlers, level in before:
