@@ -55,7 +55,8 @@ class Child:
         self.pid = pid
         self.log = log
         self._handle = os.pidfd_open(pid)
-        self._lock = threading.Lock()
+        self._ended = False
+        self._lock = threading.RLock()
 
     @property
     def running(self) -> bool:
@@ -64,7 +65,18 @@ class Child:
 
     def wait(self, within_s: float) -> bool:
         """Wait for its end; false where it lives on."""
-        return bool(select.select([self._handle], [], [], within_s)[0])
+        if not self._ended:
+            ends = select.poll()  # select() takes no handle above 1023
+            ends.register(self._handle, select.POLLIN)
+            if ends.poll(within_s * 1000):
+                self._note_end()
+        return self._ended
+
+    def _note_end(self) -> None:
+        with self._lock:
+            if not self._ended:
+                self._ended = True
+                os.close(self._handle)  # a thousand processes die here
 
     def kill(self) -> bool:
         """SIGKILL, and wait until nothing of it runs any more; false where it had ended before."""
@@ -77,8 +89,10 @@ class Child:
 
     def stop(self, within_s: float = 30.0) -> bool:
         """SIGTERM, and a time to end in; false where that did not do."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._handle, signal.SIGTERM)
+        with self._lock:
+            if self.running:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._handle, signal.SIGTERM)
         return self.wait(within_s)
 
     @property
