@@ -1,0 +1,58 @@
+"""Pages that are made, and links between pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from docs import crds_page
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "charts" / "finetune-operator" / "README.md",
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_the_reference_of_the_kinds_is_fresh() -> None:
+    assert crds_page.PAGE.read_text("utf-8") == crds_page.page(), "make chart writes it anew"
+
+
+def test_the_reference_has_every_field_of_the_crds() -> None:
+    text = crds_page.page()
+    for field in (
+        "spec.limits.maxTrials",
+        "spec.candidates[].parameters{}.int.min",
+        "status.conditions[].reason",
+    ):
+        assert f"`{field}`" in text
+    assert "min must be less than max" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_every_page_of_docs_is_reached_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert [each.name for each in (ROOT / "docs").glob("*.md") if f"(docs/{each.name})" not in text] == []
