@@ -56,3 +56,12 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_every_page_of_docs_is_reached_from_the_readme() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     assert [each.name for each in (ROOT / "docs").glob("*.md") if f"(docs/{each.name})" not in text] == []
+
+
+def test_the_reasons_that_the_operations_page_explains_are_given_by_the_operator() -> None:
+    table = (ROOT / "docs" / "operations.md").read_text("utf-8").partition("\n| reason | on |")[2]
+    rows = re.findall(r"^\| (`[^|]+`) \|", table.partition("\n\n")[0], re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    code = "".join(each.read_text("utf-8") for each in (ROOT / "operator").rglob("*.py"))
+    assert len(named) > 15
+    assert {name for name in named if f'"{name}"' not in code} == set()
