@@ -123,6 +123,8 @@ def test_a_service_monitor_finds_the_pod_s_metrics(helm: Helm) -> None:
     service, monitor = the(objects, "Service"), the(objects, "ServiceMonitor")
     deployment = the(objects, "Deployment")["spec"]
     assert service["spec"]["selector"] == deployment["selector"]["matchLabels"]
+    # An operator that is not ready has the most to tell.
+    assert service["spec"]["publishNotReadyAddresses"] is True
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
     assert wanted <= service["metadata"]["labels"].items()
     (endpoint,) = monitor["spec"]["endpoints"]

@@ -65,3 +65,35 @@ def test_the_reasons_that_the_operations_page_explains_are_given_by_the_operator
     code = "".join(each.read_text("utf-8") for each in (ROOT / "operator").rglob("*.py"))
     assert len(named) > 15
     assert {name for name in named if f'"{name}"' not in code} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    named = set(
+        re.findall(
+            r"`((?:tests|docs|examples|crds|charts|image|operator|providers)/[\w./-]*\w)`",
+            page.read_text("utf-8"),
+        )
+    )
+    assert {each for each in named if not (ROOT / each).exists()} == set()
+
+
+def test_make_targets_that_pages_name_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for page in PAGES:
+        named = re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text("utf-8"), re.MULTILINE)
+        assert set(named) <= targets, page
+
+
+def test_options_that_pages_name_are_options_of_a_command() -> None:
+    code = "".join(
+        each.read_text("utf-8") for each in (ROOT / "operator" / "finetune_operator" / "cli").glob("*.py")
+    )
+    known = set(re.findall(r"(?<!-)--[a-z][a-z-]+", code)) | {"--help", "--version"}
+    for page in PAGES:
+        named = re.findall(
+            r"finetune (?:operator|run|plan|report|status|trials|best|resolve)\b[^`\n]*",
+            page.read_text("utf-8"),
+        )
+        options = {each for text in named for each in re.findall(r"(?<!\S)--[a-z][a-z-]+", text)}
+        assert options <= known, (page, options - known)
