@@ -80,8 +80,9 @@ cluster-up: controlplane ## Start a real API server; kubeconfig in .cache/cluste
 cluster-down: install ## Stop it
 	PYTHONPATH=tests $(BIN)/python -m controlplane down
 
-chart: install ## Copy the CRDs into the chart, make its README's table and Argo CD's files anew
+chart: install ## Copy the CRDs into the chart, make its README's table, docs/crds.md and Argo CD's files anew
 	$(BIN)/python charts/generate.py
+	$(BIN)/python docs/crds_page.py
 	PYTHONPATH=.:operator:providers:tests $(BIN)/python -m tests.gitops.states
 	$(BIN)/python examples/argocd/make_argocd_cm.py
 

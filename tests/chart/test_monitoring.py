@@ -72,6 +72,24 @@ def test_every_alert_has_a_case() -> None:
     assert CASES.keys() == RULES.keys()
 
 
+def test_a_sweep_that_failed_long_ago_is_not_told_again_when_the_pod_is_another_one(
+    promtool: Promtool, tmp_path: Path
+) -> None:
+    series = 'finetune_operator_sweep_phase{namespace="team",sweep="support",phase="Failed",pod="%s"}'
+    case: dict[str, Any] = {
+        "interval": "1m",
+        "input_series": [
+            {"series": series % "old", "values": "1x2000 stale"},
+            {"series": series % "new", "values": "_x2001 1x100"},
+        ],
+        "alert_rule_test": [{"eval_time": "2030m", "alertname": "FinetuneSweepFailed", "exp_alerts": []}],
+    }
+    file = tmp_path / "test.yaml"
+    content = {"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": [case]}
+    file.write_text(yaml.safe_dump(content), "utf-8")
+    promtool("test", "rules", str(file))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_an_alert_fires_when_it_should_and_only_then(promtool: Promtool, name: str, tmp_path: Path) -> None:
     file = tmp_path / "test.yaml"
@@ -105,6 +123,8 @@ def test_a_service_monitor_finds_the_pod_s_metrics(helm: Helm) -> None:
     service, monitor = the(objects, "Service"), the(objects, "ServiceMonitor")
     deployment = the(objects, "Deployment")["spec"]
     assert service["spec"]["selector"] == deployment["selector"]["matchLabels"]
+    # An operator that is not ready has the most to tell.
+    assert service["spec"]["publishNotReadyAddresses"] is True
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
     assert wanted <= service["metadata"]["labels"].items()
     (endpoint,) = monitor["spec"]["endpoints"]

@@ -97,6 +97,7 @@ def test_the_versions_are_the_project_s() -> None:
         ({"clusterWide": "yes"}, "clusterWide"),
         ({"terminationGracePeriodSeconds": 30}, "terminationGracePeriodSeconds"),
         ({"health": {"port": 80}}, "port"),
+        ({"listenAddress": "::"}, "listenAddress"),
         ({"podSecurity": {"runAsUser": 0}}, "runAsUser"),
         ({"podSecurity": {"privileged": True}}, "privileged"),
         ({"replicas": 2}, "replicas"),
@@ -189,7 +190,7 @@ def test_what_a_person_sets_is_in_the_pod(helm: Helm) -> None:
     (container,) = spec["containers"]
     assert container["image"] == "registry.example.com/ml/finetune-operator:1.2.3-local"
     assert {"--allow-private-datasets", "--trust-endpoints"} < set(container["args"])
-    assert container["env"][1:] == EVERYTHING["extraEnv"]
+    assert container["env"][2:] == EVERYTHING["extraEnv"]
     for name in ("imagePullSecrets", "priorityClassName", "runtimeClassName", "nodeSelector", "tolerations"):
         assert spec[name] == EVERYTHING[name]
     for name in ("affinity", "terminationGracePeriodSeconds"):
@@ -224,3 +225,16 @@ def test_arguments_are_those_of_the_command(helm: Helm, name: str) -> None:
     context = operator_command.make_context("operator", args)
     assert bool(context.params["namespaces"]) != context.params["all_namespaces"]
     assert context.params["liveness"].endswith("/healthz")
+
+
+def test_base_models_are_kept_on_the_volume_since_tmp_is_small_and_does_not_last(helm: Helm) -> None:
+    (container,) = pod(helm.render())["containers"]
+    caches = {each["name"]: each["value"] for each in container["env"]}["XDG_CACHE_HOME"]
+    (volume,) = (each["mountPath"] for each in container["volumeMounts"] if each["name"] == "work")
+    assert caches.startswith(f"{volume}/")
+
+
+def test_a_cluster_of_ipv6_alone_can_be_served(helm: Helm) -> None:
+    objects = helm.render({"listenAddress": "[::]", "metrics": {"enabled": True}})
+    assert "--liveness=http://[::]:8080/healthz" in arguments(objects)
+    assert "--metrics=http://[::]:9090/metrics" in arguments(objects)

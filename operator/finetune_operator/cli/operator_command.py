@@ -10,11 +10,10 @@ from pathlib import Path
 
 import click
 
-from finetune_operator.cli.exits import EXIT_CODES_HELP
 from finetune_operator.cli.logs import LogFormat, log_to_stderr
 from finetune_operator.cli.options import seconds
 
-HELP = f"""Serve the sweeps of a Kubernetes cluster until told to stop.
+HELP = """Serve the sweeps of a Kubernetes cluster until told to stop.
 
 Credentials come from the pod's service account, else from a kubeconfig. SIGTERM and Ctrl-C stop in order:
 what was bought is written down first.
@@ -23,9 +22,15 @@ what was bought is written down first.
 Examples:
   finetune operator --all-namespaces
   finetune operator --namespace team-a --namespace team-b --work-dir /var/lib/finetune
-  finetune operator --namespace default --kubeconfig ~/.kube/config --context kind
+  finetune operator --namespace default --kubeconfig ~/.kube/config --context kind-kind
 
-{EXIT_CODES_HELP}"""
+\b
+Exit codes:
+  0    it was told to stop, and has written down what was under way
+  1    no credentials, no right, an address that cannot be served at; or an
+       unexpected error (--debug shows where)
+  2    wrong usage
+"""
 
 
 # `kubectl apply` and GitOps tools may apply a sweep just before its provider and its data.

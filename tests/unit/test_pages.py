@@ -1,0 +1,99 @@
+"""Pages that are made, and links between pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from docs import crds_page
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "charts" / "finetune-operator" / "README.md",
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_the_reference_of_the_kinds_is_fresh() -> None:
+    assert crds_page.PAGE.read_text("utf-8") == crds_page.page(), "make chart writes it anew"
+
+
+def test_the_reference_has_every_field_of_the_crds() -> None:
+    text = crds_page.page()
+    for field in (
+        "spec.limits.maxTrials",
+        "spec.candidates[].parameters{}.int.min",
+        "status.conditions[].reason",
+    ):
+        assert f"`{field}`" in text
+    assert "min must be less than max" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_every_page_of_docs_is_reached_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert [each.name for each in (ROOT / "docs").glob("*.md") if f"(docs/{each.name})" not in text] == []
+
+
+def test_the_reasons_that_the_operations_page_explains_are_given_by_the_operator() -> None:
+    table = (ROOT / "docs" / "operations.md").read_text("utf-8").partition("\n| reason | on |")[2]
+    rows = re.findall(r"^\| (`[^|]+`) \|", table.partition("\n\n")[0], re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    code = "".join(each.read_text("utf-8") for each in (ROOT / "operator").rglob("*.py"))
+    assert len(named) > 15
+    assert {name for name in named if f'"{name}"' not in code} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    named = set(
+        re.findall(
+            r"`((?:tests|docs|examples|crds|charts|image|operator|providers)/[\w./-]*\w)`",
+            page.read_text("utf-8"),
+        )
+    )
+    assert {each for each in named if not (ROOT / each).exists()} == set()
+
+
+def test_make_targets_that_pages_name_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for page in PAGES:
+        named = re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text("utf-8"), re.MULTILINE)
+        assert set(named) <= targets, page
+
+
+def test_options_that_pages_name_are_options_of_a_command() -> None:
+    code = "".join(
+        each.read_text("utf-8") for each in (ROOT / "operator" / "finetune_operator" / "cli").glob("*.py")
+    )
+    known = set(re.findall(r"(?<!-)--[a-z][a-z-]+", code)) | {"--help", "--version"}
+    for page in PAGES:
+        named = re.findall(
+            r"finetune (?:operator|run|plan|report|status|trials|best|resolve)\b[^`\n]*",
+            page.read_text("utf-8"),
+        )
+        options = {each for text in named for each in re.findall(r"(?<!\S)--[a-z][a-z-]+", text)}
+        assert options <= known, (page, options - known)
