@@ -57,6 +57,7 @@ class JobSlots:
         """Count those of the trials that have a job already, as after a restart; they are never turned away."""
         for key, trial in trials:
             if holds_job(trial):
+                self._waiting.pop(key, None)  # another operator bought it: who is called never would ask
                 self._held[key] = trial.spec.sweep_ref.name
 
     def ask(self, trial: Key, *, sweep: str, index: int) -> bool:
