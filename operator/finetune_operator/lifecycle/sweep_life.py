@@ -39,7 +39,7 @@ from finetune_operator.resources.common import NameRef
 from finetune_operator.resources.sweep import Baseline
 from finetune_operator.resources.sweep_status import DatasetHashes
 from finetune_operator.resources.trial import CancelRequest
-from finetune_providers.errors import PermanentProviderError
+from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
 
 log = logging.getLogger(__name__)
 
@@ -239,7 +239,7 @@ async def _delete_model(context: Context, trial: FinetuneTrial) -> None:
     try:
         if model is not None:
             await account.provider.delete_model(model)
-    except PermanentProviderError as error:
+    except (PermanentProviderError, UnexpectedResponse) as error:
         deleted = False
         message = f"model {model} could not be deleted: {error}"
         await context.store.record_event(trial, "ModelNotDeleted", message, warning=True)
