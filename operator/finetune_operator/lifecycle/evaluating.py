@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from finetune_operator.decisions.stopping import EVALUATION_TIMED_OUT
+from finetune_operator.errors import SweepError
 from finetune_operator.evaluation import (
     AnswerLog,
     Evaluation,
@@ -57,7 +59,7 @@ async def take_outcome(
     except TransientProviderError as error:
         raise patience.failed(context, trial, account, error) from error
     if isinstance(outcome, _Refused):
-        if await context.accounts.replaced(outcome.account):
+        if await _is_replaced(context, trial, account, outcome):
             context.background.forget(name)
             return False
         if isinstance(outcome.error, JobNotFound) and await serving.begin_anew(context, trial, outcome.error):
@@ -76,6 +78,20 @@ class _Refused:
 
     account: Account
     error: ProviderError
+
+
+async def _is_replaced(
+    context: Context, trial: FinetuneTrial, account: Account, refused: _Refused
+) -> bool:
+    """As `Accounts.replaced`; an account that nobody can open is waited for no longer than an answer is."""
+    try:
+        return await context.accounts.replaced(refused.account)
+    except (SweepError, ProviderError):
+        cancel = trial.status.cancel
+        overdue = cancel is not None and cancel.reason == EVALUATION_TIMED_OUT
+        if overdue or patience.left_s(context, trial, account) <= 0:
+            return False
+        raise
 
 
 async def start_evaluation(
@@ -165,7 +181,7 @@ async def answer_evaluation_set(
 
     context.evaluating[key] = TrialProgress("Evaluating", None, "waits for the model")
     try:
-        async with _turn(account, seen), account.provider.inference(through or model) as session:
+        async with _turn(context, account, seen), account.provider.inference(through or model) as session:
             return await evaluate(
                 session,
                 examples,
@@ -178,13 +194,15 @@ async def answer_evaluation_set(
 
 
 @asynccontextmanager
-async def _turn(account: Account, seen: Patience | None) -> AsyncIterator[None]:
+async def _turn(context: Context, account: Account, seen: Patience | None) -> AsyncIterator[None]:
     """A place among the account's evaluations; who waits for one does not run out of time."""
+    began = context.now()
     if seen is not None:
         seen.waits_for_turn = True
     async with account.evaluations:
         if seen is not None:
             seen.waits_for_turn = False
+            seen.waited += context.now() - began
         yield
 
 
