@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from finetune_operator.decisions.stopping import EVALUATION_TIMED_OUT
+from finetune_operator.decisions.stopping import EVALUATION_TIMED_OUT, MODEL_MAY_TAKE
 from finetune_operator.errors import SweepError
 from finetune_operator.evaluation import (
     AnswerLog,
@@ -38,6 +38,9 @@ from finetune_providers.errors import (
     TransientProviderError,
     UnexpectedResponse,
 )
+
+BaselineName = tuple[str, Key, str | None, str, str]
+"""`baseline`, the sweep with its UID, the provider and the base model."""
 
 
 async def take_outcome(
@@ -80,9 +83,7 @@ class _Refused:
     error: ProviderError
 
 
-async def _is_replaced(
-    context: Context, trial: FinetuneTrial, account: Account, refused: _Refused
-) -> bool:
+async def _is_replaced(context: Context, trial: FinetuneTrial, account: Account, refused: _Refused) -> bool:
     """As `Accounts.replaced`; an account that nobody can open is waited for no longer than an answer is."""
     try:
         return await context.accounts.replaced(refused.account)
@@ -217,6 +218,25 @@ async def measure_baseline(
         return Baseline(provider=provider, base_model=base_model, message=str(error)[:256])
     score = outcome.scores[sweep.spec.objective.metric]
     return Baseline(provider=provider, base_model=base_model, score=score)
+
+
+def baseline_outcome(
+    context: Context, name: BaselineName, trials: Sequence[FinetuneTrial]
+) -> Baseline | None:
+    """What a base model scored; one that cannot be asked for long after all trials ended holds no sweep up.
+
+    Raises:
+        TransientProviderError: It could not be asked for now; that is tried again.
+    """
+    try:
+        outcome: Baseline | None = context.background.outcome(name)
+    except TransientProviderError as error:
+        ends = [trial.status.finished_at for trial in trials]
+        last = max((end for end in ends if end is not None), default=context.now())
+        if None in ends or context.now() - last < MODEL_MAY_TAKE:
+            raise
+        return Baseline(provider=name[3], base_model=name[4], message=str(error)[:256])
+    return outcome
 
 
 async def _answer_log(folder: Path, dataset: FetchedDataset, model: str) -> AnswerLog:

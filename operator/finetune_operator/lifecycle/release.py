@@ -157,7 +157,9 @@ async def _bought(trial: FinetuneTrial, account: Account) -> tuple[str, ...]:
         return (entry.external_id,)
     answer = resolution_of(trial)
     if answer is not None and answer.verb == "adopt" and (entry is None or _in_doubt(trial)):
-        return (answer.job_id,)  # the status is lost that said so, or the answer came just before the deletion
+        return (
+            answer.job_id,
+        )  # the status is lost that said so, or the answer came just before the deletion
     if not account.provider.capabilities.finds_by_key:
         return ()
     jobs = [job.job_id for key in keys_of(trial) for job in await account.provider.find(key)]

@@ -276,7 +276,9 @@ async def test_a_refused_model_is_taken_down_though_its_provider_s_resource_stay
     assert bench.company.deployments == {}
 
 
-async def test_the_time_in_which_a_model_waited_for_its_turn_is_not_held_against_it(make_bench: MakeBench) -> None:
+async def test_the_time_in_which_a_model_waited_for_its_turn_is_not_held_against_it(
+    make_bench: MakeBench,
+) -> None:
     bench = await evaluating_bench(make_bench, deployed=False)
 
     async def trained() -> bool:
