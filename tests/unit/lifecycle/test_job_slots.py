@@ -270,3 +270,14 @@ async def test_a_stalled_trial_whose_job_is_known_keeps_its_slot(make_bench: Mak
     )
     bench.forget_accounts()
     assert await bench.look(bench.trial_key(1)) == SLOT_AGAIN_S
+
+
+async def test_a_stalled_trial_whose_deletion_is_held_up_holds_no_slot_after_a_restart(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**THREE)
+    await bench.launched()
+    await bench.edit_trial(phase=TrialPhase.STALLED, reason="ReleaseBlocked", create=bench.journal("Unknown"))
+    bench.restart()
+    account = await bench.context.accounts.get("default", "acme")
+    assert account.slots.taken == 0
