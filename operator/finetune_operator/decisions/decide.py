@@ -202,11 +202,14 @@ def _final_actions(
     sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], knowledge: Knowledge
 ) -> tuple[DeleteModel | WriteOutput, ...]:
     best = best_trial(sweep.spec.objective, trials)
-    if best is None:
+    if best is None or knowledge.output_problem:
         return ()
-    deletions: list[DeleteModel | WriteOutput] = []
+    actions: list[DeleteModel | WriteOutput] = []
+    if sweep.spec.output is not None:
+        # Of a sweep that was continued the output names an earlier model: it changes before that is deleted.
+        actions.append(WriteOutput(sweep.spec.output.config_map))
     if sweep.spec.keep_models == "Best":
-        deletions += [
+        actions += [
             DeleteModel(trial.name)
             for trial in trials
             if trial.name != best.name
@@ -214,9 +217,7 @@ def _final_actions(
             and trial.status.model_deleted is None
             and trial.spec.provider_ref.name in knowledge.deletable
         ]
-    if deletions or sweep.spec.output is None or knowledge.output_problem:
-        return tuple(deletions)
-    return (WriteOutput(sweep.spec.output.config_map),)
+    return tuple(actions)
 
 
 def _outcome(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from finetune_operator.lifecycle.accounts import Accounts
@@ -41,6 +41,7 @@ class Patience:
         answered_at: When the model last answered something new.
         done: How many answers there were then.
         waits_for_turn: Whether other evaluations of the account go first.
+        waited: For how long others went first since the last answer.
         error: Why it was last tried again.
     """
 
@@ -48,12 +49,13 @@ class Patience:
     answered_at: datetime | None = None
     done: int | None = None
     waits_for_turn: bool = False
+    waited: timedelta = timedelta(0)
     error: str = ""
 
     def answered(self, done: int, now: datetime) -> None:
         """So many answers are there; the first count is of those that were known before."""
         if self.done is not None and done > self.done:
-            self.answered_at, self.error = now, ""
+            self.answered_at, self.error, self.waited = now, "", timedelta(0)
         self.done = max(done, self.done or 0)
 
 

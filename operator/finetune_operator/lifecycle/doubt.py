@@ -5,6 +5,7 @@ Nothing is bought here. What cannot be found out stalls the trial, and is asked 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
 from finetune_operator.lifecycle.accounts import Account
@@ -20,6 +21,7 @@ from finetune_operator.lifecycle.resolution import (
 from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of
 from finetune_operator.resources import CreateJournal, FinetuneTrial, TrialPhase
 from finetune_providers.base import Capabilities, JobSnapshot
+from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
 
 
 async def recall(context: Context, trial: FinetuneTrial, account: Account) -> None:
@@ -50,6 +52,31 @@ async def recall(context: Context, trial: FinetuneTrial, account: Account) -> No
             update={"state": "Unknown", "message": "the status with the journal was lost"}
         ),
     )
+
+
+async def look_back(context: Context, trial: FinetuneTrial, account: Account) -> bool:
+    """Take up what a trial bought before its status was lost; an empty one proves nothing.
+
+    Returns:
+        Whether there was, or may have been, anything.
+
+    Raises:
+        TransientProviderError: It could not be looked up now.
+    """
+    if trial.status.create is not None:
+        return False
+    if attempts_of(trial) > 0:
+        await recall(context, trial, account)
+        return True
+    key = purchase_key(trial, 1)
+    found: tuple[JobSnapshot, ...] = ()
+    if account.provider.capabilities.finds_by_key:
+        # Of what nothing tells that it is there no provider that refuses to look keeps the trial from its end.
+        with suppress(PermanentProviderError, UnexpectedResponse):
+            found = await account.provider.find(key)
+    if found:
+        await settle(context, trial, found, new_entry(context, 1, key))
+    return bool(found)
 
 
 def looked_for_s(context: Context, trial: FinetuneTrial, entry: CreateJournal) -> float:

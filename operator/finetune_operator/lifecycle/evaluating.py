@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from finetune_operator.decisions.stopping import EVALUATION_TIMED_OUT, MODEL_MAY_TAKE
+from finetune_operator.errors import SweepError
 from finetune_operator.evaluation import (
     AnswerLog,
     Evaluation,
@@ -37,6 +39,9 @@ from finetune_providers.errors import (
     UnexpectedResponse,
 )
 
+BaselineName = tuple[str, Key, str | None, str, str]
+"""`baseline`, the sweep with its UID, the provider and the base model."""
+
 
 async def take_outcome(
     context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, account: Account
@@ -57,7 +62,7 @@ async def take_outcome(
     except TransientProviderError as error:
         raise patience.failed(context, trial, account, error) from error
     if isinstance(outcome, _Refused):
-        if await context.accounts.replaced(outcome.account):
+        if await _is_replaced(context, trial, account, outcome):
             context.background.forget(name)
             return False
         if isinstance(outcome.error, JobNotFound) and await serving.begin_anew(context, trial, outcome.error):
@@ -76,6 +81,18 @@ class _Refused:
 
     account: Account
     error: ProviderError
+
+
+async def _is_replaced(context: Context, trial: FinetuneTrial, account: Account, refused: _Refused) -> bool:
+    """As `Accounts.replaced`; an account that nobody can open is waited for no longer than an answer is."""
+    try:
+        return await context.accounts.replaced(refused.account)
+    except (SweepError, ProviderError):
+        cancel = trial.status.cancel
+        overdue = cancel is not None and cancel.reason == EVALUATION_TIMED_OUT
+        if overdue or patience.left_s(context, trial, account) <= 0:
+            return False
+        raise
 
 
 async def start_evaluation(
@@ -165,7 +182,7 @@ async def answer_evaluation_set(
 
     context.evaluating[key] = TrialProgress("Evaluating", None, "waits for the model")
     try:
-        async with _turn(account, seen), account.provider.inference(through or model) as session:
+        async with _turn(context, account, seen), account.provider.inference(through or model) as session:
             return await evaluate(
                 session,
                 examples,
@@ -178,13 +195,15 @@ async def answer_evaluation_set(
 
 
 @asynccontextmanager
-async def _turn(account: Account, seen: Patience | None) -> AsyncIterator[None]:
+async def _turn(context: Context, account: Account, seen: Patience | None) -> AsyncIterator[None]:
     """A place among the account's evaluations; who waits for one does not run out of time."""
+    began = context.now()
     if seen is not None:
         seen.waits_for_turn = True
     async with account.evaluations:
         if seen is not None:
             seen.waits_for_turn = False
+            seen.waited += context.now() - began
         yield
 
 
@@ -199,6 +218,25 @@ async def measure_baseline(
         return Baseline(provider=provider, base_model=base_model, message=str(error)[:256])
     score = outcome.scores[sweep.spec.objective.metric]
     return Baseline(provider=provider, base_model=base_model, score=score)
+
+
+def baseline_outcome(
+    context: Context, name: BaselineName, trials: Sequence[FinetuneTrial]
+) -> Baseline | None:
+    """What a base model scored; one that cannot be asked for long after all trials ended holds no sweep up.
+
+    Raises:
+        TransientProviderError: It could not be asked for now; that is tried again.
+    """
+    try:
+        outcome: Baseline | None = context.background.outcome(name)
+    except TransientProviderError as error:
+        ends = [trial.status.finished_at for trial in trials]
+        last = max((end for end in ends if end is not None), default=context.now())
+        if None in ends or context.now() - last < MODEL_MAY_TAKE:
+            raise
+        return Baseline(provider=name[3], base_model=name[4], message=str(error)[:256])
+    return outcome
 
 
 async def _answer_log(folder: Path, dataset: FetchedDataset, model: str) -> AnswerLog:

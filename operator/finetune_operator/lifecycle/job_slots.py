@@ -21,8 +21,8 @@ def holds_job(trial: FinetuneTrial) -> bool:
     the provider answers with a quota; nobody would be free to go on otherwise.
     """
     entry = trial.status.create
-    if trial.phase is TrialPhase.STALLED and trial.status.reason == OUTCOME_UNKNOWN:
-        return False
+    if trial.phase is TrialPhase.STALLED and entry is not None and entry.state == "Unknown":
+        return False  # by the journal: the reason may say by now that its deletion is held up
     bought = entry is not None and entry.state != "Failed"
     return bought and not trial.terminal and trial.phase not in _WITHOUT_JOB
 
@@ -57,6 +57,7 @@ class JobSlots:
         """Count those of the trials that have a job already, as after a restart; they are never turned away."""
         for key, trial in trials:
             if holds_job(trial):
+                self._waiting.pop(key, None)  # another operator bought it: who is called never would ask
                 self._held[key] = trial.spec.sweep_ref.name
 
     def ask(self, trial: Key, *, sweep: str, index: int) -> bool:

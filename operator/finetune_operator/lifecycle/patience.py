@@ -56,7 +56,9 @@ def left_s(context: Context, trial: FinetuneTrial, account: Account) -> float:
         return evaluation_may_take(trial).total_seconds()
     moments = (trial.status.answered_at, None if entry is None else entry.active_at, patience.answered_at)
     last = max((moment for moment in moments if moment is not None), default=patience.since)
-    due = max(last + evaluation_may_take(trial), patience.since + FIRST_TRY)
+    # What is deployed costs by the hour, whoever goes first.
+    waited = patience.waited if entry is None else timedelta(0)
+    due = max(last + evaluation_may_take(trial) + waited, patience.since + FIRST_TRY)
     return (due - now).total_seconds()
 
 

@@ -156,8 +156,10 @@ async def _bought(trial: FinetuneTrial, account: Account) -> tuple[str, ...]:
     if entry is not None and entry.external_id is not None:
         return (entry.external_id,)
     answer = resolution_of(trial)
-    if entry is None and answer is not None and answer.verb == "adopt":
-        return (answer.job_id,)  # the status is lost that said so
+    if answer is not None and answer.verb == "adopt" and (entry is None or _in_doubt(trial)):
+        return (
+            answer.job_id,
+        )  # the status is lost that said so, or the answer came just before the deletion
     if not account.provider.capabilities.finds_by_key:
         return ()
     jobs = [job.job_id for key in keys_of(trial) for job in await account.provider.find(key)]

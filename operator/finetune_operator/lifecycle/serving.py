@@ -11,6 +11,7 @@ from decimal import ROUND_UP, Decimal
 from typing import Any
 
 from finetune_operator.decisions.costs import CENT
+from finetune_operator.errors import SweepError
 from finetune_operator.lifecycle.accounts import EVALUATIONS_AT_ONCE, Account
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.job_slots import deployment_name, is_served
@@ -20,10 +21,12 @@ from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.trial import ServingJournal
 from finetune_providers.base import Deployment, DeploymentState
 from finetune_providers.errors import (
+    AmbiguousProviderError,
     PermanentProviderError,
     ProviderError,
     QuotaExceeded,
     TransientProviderError,
+    UnexpectedResponse,
 )
 
 LOOK_AGAIN_S = 15.0
@@ -75,14 +78,14 @@ async def serve(
         )
         return None, error.retry_after_s or QUOTA_WAIT_S
     except PermanentProviderError as error:
-        if await context.accounts.replaced(account):
+        if await _is_replaced(context, trial, account, entry):
             return None, 0.0
         message = f"the provider refused to deploy the fine-tuned model: {error}"
         await conclude(
             context, trial, sweep, account, TrialPhase.FAILED, reason="DeploymentRefused", message=message
         )
         return None, None
-    except TransientProviderError as error:
+    except (TransientProviderError, AmbiguousProviderError, UnexpectedResponse) as error:
         if _creation_s(context, trial, entry) < CREATION_MAY_TAKE_S:
             raise
         await _give_up(context, trial, sweep, account, entry, str(error))
@@ -91,6 +94,18 @@ async def serve(
         entry = entry.model_copy(update={"at": context.now().replace(microsecond=0)})
         trial = await _say_that_it_is_deployed(context, trial, entry)
     return await _take(context, trial, sweep, account, entry, deployment)
+
+
+async def _is_replaced(
+    context: Context, trial: FinetuneTrial, account: Account, entry: ServingJournal
+) -> bool:
+    """As `Accounts.replaced`; an account that nobody can open is waited for no longer than a deployment is."""
+    try:
+        return await context.accounts.replaced(account)
+    except (SweepError, ProviderError):
+        if _creation_s(context, trial, entry) < CREATION_MAY_TAKE_S:
+            raise
+        return False
 
 
 async def begin_anew(context: Context, trial: FinetuneTrial, error: ProviderError) -> bool:

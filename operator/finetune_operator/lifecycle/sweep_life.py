@@ -22,7 +22,7 @@ from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.data_life import delete_data, remember_scopes, scope_for_new_trials
-from finetune_operator.lifecycle.evaluating import measure_baseline
+from finetune_operator.lifecycle.evaluating import BaselineName, baseline_outcome, measure_baseline
 from finetune_operator.lifecycle.leftovers import delete_leftovers
 from finetune_operator.lifecycle.narration import output_data, sweep_events
 from finetune_operator.lifecycle.release import release_sweep
@@ -39,7 +39,7 @@ from finetune_operator.resources.common import NameRef
 from finetune_operator.resources.sweep import Baseline
 from finetune_operator.resources.sweep_status import DatasetHashes
 from finetune_operator.resources.trial import CancelRequest
-from finetune_providers.errors import PermanentProviderError
+from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
 
 log = logging.getLogger(__name__)
 
@@ -223,8 +223,8 @@ def _measured(
     written = {(each.provider, each.base_model) for each in sweep.status.baselines}
     measured: dict[tuple[str, str], Baseline] = {}
     for each in sorted({(trial.spec.provider_ref.name, trial.spec.base_model) for trial in trials}):
-        name = ("baseline", key, sweep.metadata.uid, *each)
-        outcome: Baseline | None = context.background.outcome(name)
+        name: BaselineName = ("baseline", key, sweep.metadata.uid, *each)
+        outcome = baseline_outcome(context, name, trials)
         if each in written:
             context.background.forget(name)
         elif outcome is not None:
@@ -239,7 +239,7 @@ async def _delete_model(context: Context, trial: FinetuneTrial) -> None:
     try:
         if model is not None:
             await account.provider.delete_model(model)
-    except PermanentProviderError as error:
+    except (PermanentProviderError, UnexpectedResponse) as error:
         deleted = False
         message = f"model {model} could not be deleted: {error}"
         await context.store.record_event(trial, "ModelNotDeleted", message, warning=True)

@@ -78,7 +78,7 @@ async def advance_surely(
             return await advance(context, trial, phase, reason=reason, message=message, **changes)
         except Conflict:
             fresh = await context.store.get_trial(key_of(trial))
-            if fresh is None:
+            if fresh is None or fresh.metadata.uid != trial.metadata.uid:  # another one has its name
                 raise NotFound(f"{key_of(trial)} is gone; it was to say: {message}") from None
             trial = fresh
         except NotFound as error:

@@ -164,8 +164,9 @@ async def _create(
     if entry is not None and entry.state in {"Pending", "Unknown"}:
         return await purchase.resolve(context, trial, account, admission)
     if trial.status.cancel is not None:
-        cancel = trial.status.cancel
-        await end(context, trial, TrialPhase.CANCELLED, reason=cancel.reason, message=cancel.message)
+        if not await doubt.look_back(context, trial, account):
+            cancel = trial.status.cancel
+            await end(context, trial, TrialPhase.CANCELLED, reason=cancel.reason, message=cancel.message)
         return None
     if sweep.deleting or sweep.spec.suspend:
         _stand_back(context, trial)

@@ -247,10 +247,11 @@ def test_a_base_model_that_cannot_answer_does_not_hold_the_sweep_up() -> None:
     assert decision.status.best.base_score is None
 
 
-def test_models_are_deleted_before_the_output_is_written_and_that_before_the_end() -> None:
+def test_the_output_is_written_before_models_are_deleted_which_an_earlier_one_may_name() -> None:
     sweep = a_sweep(keepModels="Best", output={"configMap": "out"})
     trials = [a_trial(i, score=i / 10, fine_tuned_model=f"m{i}", epochs=i + 1) for i in range(10)]
     first = look(sweep, trials, deletable=frozenset({"acme"}))
+    assert first.actions[0] == WriteOutput("out")
     assert {each.trial for each in first.actions if isinstance(each, DeleteModel)} == {
         f"s-{i}" for i in range(9)
     }
@@ -268,6 +269,16 @@ def test_an_output_that_is_refused_stalls_the_sweep_instead_of_calling_it_done()
     decision = look(
         a_sweep(output={"configMap": "out"}), trials, output_problem="out belongs to somebody else"
     )
+    assert (decision.status.phase, reason(decision)) == ("Finishing", "OutputRefused")
+
+
+def test_no_model_is_deleted_while_the_output_may_name_it_and_cannot_be_written() -> None:
+    sweep = a_sweep(keepModels="Best", output={"configMap": "out"})
+    trials = [a_trial(i, score=i / 10, fine_tuned_model=f"m{i}", epochs=i + 1) for i in range(10)]
+    decision = look(
+        sweep, trials, deletable=frozenset({"acme"}), output_problem="out belongs to somebody else"
+    )
+    assert decision.actions == ()
     assert (decision.status.phase, reason(decision)) == ("Finishing", "OutputRefused")
 
 

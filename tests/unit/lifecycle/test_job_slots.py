@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.decisions.builders import a_trial
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.job_slots import JobSlots
@@ -140,6 +141,17 @@ def test_who_got_a_slot_while_there_was_no_limit_does_not_wait_any_more() -> Non
     assert asks(slots, "a-2"), "a slot is free, and nobody else waits"
 
 
+def test_who_got_a_job_by_another_operator_does_not_wait_any_more() -> None:
+    slots = JobSlots(2, wake=lambda _: None)
+    assert asks(slots, "a-0")
+    assert asks(slots, "a-1")
+    assert not asks(slots, "a-2")
+    slots.take_in([(trial("a-2"), a_trial(2, TrialPhase.TRAINING))])
+    slots.give_back(trial("a-0"))
+    slots.give_back(trial("a-1"))
+    assert asks(slots, "a-3"), "a slot is free, and nobody else waits"
+
+
 async def test_a_trial_that_cannot_get_its_data_there_keeps_nobody_out(make_bench: MakeBench) -> None:
     bench = await make_bench(**THREE)
     bench.company.hold = True
@@ -258,3 +270,14 @@ async def test_a_stalled_trial_whose_job_is_known_keeps_its_slot(make_bench: Mak
     )
     bench.forget_accounts()
     assert await bench.look(bench.trial_key(1)) == SLOT_AGAIN_S
+
+
+async def test_a_stalled_trial_whose_deletion_is_held_up_holds_no_slot_after_a_restart(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**THREE)
+    await bench.launched()
+    await bench.edit_trial(phase=TrialPhase.STALLED, reason="ReleaseBlocked", create=bench.journal("Unknown"))
+    bench.restart()
+    account = await bench.context.accounts.get("default", "acme")
+    assert account.slots.taken == 0

@@ -11,6 +11,7 @@ from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.resolution import ATTEMPTS, attempts_of, noted_attempts
 from finetune_operator.resources import TrialPhase
+from finetune_operator.resources.trial import CancelRequest
 from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, TransientProviderError
 
 ONE = {"limits": {"maxTrials": 1}}
@@ -262,3 +263,21 @@ async def test_a_trial_whose_job_may_go_on_needs_no_provider_to_be_let_go(make_b
     await bench.store.delete_trial(await bench.trial())
     await bench.look(bench.trial_key())
     assert await bench.store.get_trial(bench.trial_key()) is None
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["its only attempt", "its second attempt"])
+async def test_the_job_of_a_cancelled_trial_is_cancelled_though_the_status_was_lost(
+    make_bench: MakeBench, second: bool
+) -> None:
+    if second:
+        bench = await bought_at_the_second_attempt(make_bench)
+    else:
+        bench = await make_bench(**ONE)
+        bench.company.hold = True
+        await bench.launched()
+        await bench.training()
+    await bench.lose_status()
+    await bench.edit_trial(cancel=CancelRequest(reason="GoalReached", message="the goal is reached"))
+    await bench.evaluated()
+    assert (await bench.trial()).phase is TrialPhase.CANCELLED
+    assert bench.company.cancelled == ["job-1"]

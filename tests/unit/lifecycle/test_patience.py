@@ -13,10 +13,11 @@ from tests.unit.lifecycle.bench import Bench
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.serving import CREATION_MAY_TAKE_S
+from finetune_operator.lifecycle.store import NotFound
 from finetune_operator.resources import TrialPhase
 from finetune_operator.resources.trial import CancelRequest
 from finetune_providers.base import Conversation, InferenceSession
-from finetune_providers.errors import PermanentProviderError, TransientProviderError
+from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 
 ONE = {"limits": {"maxTrials": 1}}
 HOUR_S = 3600.0
@@ -242,4 +243,83 @@ async def test_an_evaluation_that_its_sweep_s_end_does_not_wait_for_ends_with_wh
     await bench.look(bench.trial_key())
     trial = await bench.trial()
     assert (trial.phase, trial.status.reason) == (TrialPhase.FAILED, "EvaluationTimedOut")
+    assert bench.company.deployments == {}
+
+
+async def test_a_deployment_whose_answers_are_not_understood_is_given_up(make_bench: MakeBench) -> None:
+    bench = await evaluating_bench(make_bench, deployed=True)
+    bench.company.deploy_fault = UnexpectedResponse("the deployment has no state")
+    with pytest.raises(UnexpectedResponse):
+        await bench.evaluated()
+    bench.later(CREATION_MAY_TAKE_S + 60)
+    await bench.evaluated()
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.reason) == (TrialPhase.FAILED, "DeploymentFailed")
+    assert "has no state" in str(trial.status.message)
+
+
+async def test_a_refused_model_is_taken_down_though_its_provider_s_resource_stays_away(
+    make_bench: MakeBench,
+) -> None:
+    bench = await evaluating_bench(make_bench, deployed=True)
+    bench.company.inference_fault = PermanentProviderError("the model does not load")
+    await is_asked(bench)
+    bench.store._contents.providers.remove("acme")
+    with pytest.raises(NotFound):
+        await bench.evaluated()
+    assert not (await bench.trial()).terminal, "the provider may be back soon, with another key"
+    bench.later(HOUR_S + 60)
+    await bench.evaluated()
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.reason) == (TrialPhase.FAILED, "EvaluationFailed")
+    assert "the model does not load" in str(trial.status.message)
+    assert bench.company.deployments == {}
+
+
+async def test_the_time_in_which_a_model_waited_for_its_turn_is_not_held_against_it(
+    make_bench: MakeBench,
+) -> None:
+    bench = await evaluating_bench(make_bench, deployed=False)
+
+    async def trained() -> bool:
+        account = await bench.context.accounts.get("default", "acme")
+        if not account.evaluations.locked():
+            await account.evaluations.acquire()
+            await account.evaluations.acquire()
+        return (await bench.trial()).phase is TrialPhase.EVALUATING
+
+    await bench.until(bench.trial_key(), trained)
+    await bench.look(bench.trial_key())
+    await asyncio.sleep(0.05)  # until the evaluation stands in line
+    bench.later(100 * HOUR_S)
+    bench.company.inference_fault = OUTAGE
+    account = await bench.context.accounts.get("default", "acme")
+    account.evaluations.release()
+    with pytest.raises(TransientProviderError):
+        await bench.evaluated()
+    bench.later(HOUR_S)
+    with pytest.raises(TransientProviderError):
+        await bench.evaluated()
+    bench.company.inference_fault = None
+    await bench.evaluated()
+    assert (await bench.trial()).phase is TrialPhase.SUCCEEDED
+
+
+async def test_a_refused_deployment_is_taken_down_though_its_provider_s_resource_stays_away(
+    make_bench: MakeBench,
+) -> None:
+    bench = await evaluating_bench(make_bench, deployed=True)
+    bench.company.deploy_looks = 1_000_000
+
+    async def asked_for() -> bool:
+        return bool(bench.company.deployments)
+
+    await bench.until(bench.trial_key(), asked_for)
+    bench.company.deploy_fault = PermanentProviderError("this key is not valid")
+    bench.store._contents.providers.remove("acme")
+    with pytest.raises(NotFound):
+        await bench.evaluated()
+    bench.later(CREATION_MAY_TAKE_S + 60)
+    await bench.evaluated()
+    assert (await bench.trial()).status.reason == "DeploymentRefused"
     assert bench.company.deployments == {}

@@ -11,6 +11,7 @@ from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.cli.session import Ending, ending_of
 from finetune_operator.lifecycle import transitions
+from finetune_operator.lifecycle.doubt import adopt
 from finetune_operator.lifecycle.purchase import PROBE_S
 from finetune_operator.lifecycle.resolution import noted_attempts
 from finetune_operator.lifecycle.store import NotFound, Refused, StoreUnavailable
@@ -393,3 +394,17 @@ async def test_a_state_that_nobody_knows_counts_as_training_and_is_told_once(mak
     bench.company.hold = False
     await bench.evaluated()
     assert (await bench.trial()).phase is TrialPhase.SUCCEEDED
+
+
+async def test_the_id_of_a_bought_job_is_not_written_on_a_later_trial_of_the_same_name(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    await bench.launched()
+    earlier = await bench.trial()
+    await bench.store.remove_finalizer(earlier)
+    await bench.store.delete_trial(await bench.trial())
+    later = await bench.store.create_trial(earlier, owner=bench.store.sweep)
+    with pytest.raises(NotFound, match=r"it was to say: job job-1 trains"):
+        await adopt(bench.context, earlier, "job-1", bench.journal("Pending"))
+    assert await bench.trial() == later

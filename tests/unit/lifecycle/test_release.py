@@ -256,3 +256,17 @@ async def test_a_released_trial_does_not_claim_that_nothing_was_bought_where_nob
     last = json.loads((bench.state / "events.jsonl").read_text().splitlines()[-1])
     assert last["reason"] == "Released"
     assert "nobody can say whether a job with key" in last["message"]
+
+
+async def test_the_job_that_a_person_named_is_cancelled_though_the_trial_is_deleted_before_it_is_adopted(
+    make_bench: MakeBench,
+) -> None:
+    bench = await _trains(make_bench)
+    bench.company.capabilities = replace(bench.company.capabilities, finds_by_key=False)
+    await bench.edit_trial(
+        phase=TrialPhase.STALLED, reason="CreateOutcomeUnknown", create=bench.journal("Unknown")
+    )
+    await bench.annotate("1 adopt=job-1")
+    await _delete(bench)
+    await bench.look(bench.trial_key())
+    assert bench.company.cancelled == ["job-1"]

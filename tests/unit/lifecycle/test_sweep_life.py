@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.contract.scenario_contract import GRID
 from tests.unit.lifecycle.conftest import MakeBench
 
@@ -9,7 +10,7 @@ from finetune_operator.lifecycle.sweep_life import OUTPUT_AGAIN_S
 from finetune_operator.resources import FinetuneTrial, TrialPhase
 from finetune_operator.resources.common import NameRef, ObjectMeta
 from finetune_operator.resources.trial import TrialSpec
-from finetune_providers.errors import PermanentProviderError
+from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 
 
 async def test_trials_of_an_earlier_sweep_of_the_name_are_not_taken_for_its_own(
@@ -140,3 +141,43 @@ async def test_a_price_that_is_taken_away_stops_a_sweep_with_a_budget(make_bench
     assert accepted is not None
     assert "cannot be kept; give it in spec.prices of FinetuneProvider acme" in accepted.message
     assert len(await bench.store.list_trials(bench.sweep_key)) == launched
+
+
+async def test_a_sweep_ends_though_its_provider_s_answer_to_a_deletion_is_not_understood(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(limits={"maxTrials": 2, "parallelTrials": 2}, keepModels="Best")
+    bench.company.delete_fault = UnexpectedResponse("204 with a page about cookies")
+    await bench.launched()
+    for index in range(2):
+        await bench.evaluated(index)
+
+    async def finished() -> bool:
+        return (await bench.sweep()).status.finished
+
+    await bench.until(bench.sweep_key, finished)
+    (message,) = bench.events("ModelNotDeleted")
+    assert "cookies" in message
+
+
+async def test_a_base_model_that_cannot_be_asked_for_a_day_does_not_hold_the_end_up(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(limits={"maxTrials": 1})
+    await bench.launched()
+    await bench.evaluated()
+    bench.company.inference_fault = TransientProviderError("no quota for the base model")
+
+    async def finished() -> bool:
+        return (await bench.sweep()).status.finished
+
+    with pytest.raises(TransientProviderError):
+        await bench.until(bench.sweep_key, finished)
+    bench.later(23 * 3600)
+    with pytest.raises(TransientProviderError):
+        await bench.until(bench.sweep_key, finished)
+    bench.later(2 * 3600)
+    await bench.until(bench.sweep_key, finished)
+    (baseline,) = (await bench.sweep()).status.baselines
+    assert "no quota for the base model" in str(baseline.message)
+    assert (await bench.sweep()).status.phase == "Succeeded"
