@@ -122,9 +122,9 @@ class CountingClient(KubeClient):
         super().__init__(api)
         self.calls: list[str] = []
 
-    async def _send(self, method: str, path: str, **parts: Any) -> Raw:
+    async def _send(self, method: str, resource: ApiResource, path: str, **parts: Any) -> Raw:
         self.calls.append(f"{method} {path.rpartition('/namespaces/')[2]}")
-        return await super()._send(method, path, **parts)
+        return await super()._send(method, resource, path, **parts)
 
 
 @pytest.fixture

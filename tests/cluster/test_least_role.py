@@ -28,12 +28,12 @@ from controlplane.access import write_service_account_kubeconfig
 from controlplane.fixtures import Kubectl
 from controlplane.plane import ControlPlane
 from finetune_operator.cluster.access import ClusterAccess
-from finetune_operator.cluster.client import KubeClient
+from finetune_operator.cluster.client import ApiResource, KubeClient
 from finetune_operator.resources import dump_yaml, load_yaml_documents
 
 __all__ = ["operator_kubeconfig", "person"]
 
-RULES_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+RULES_REVIEW = ApiResource("authorization.k8s.io", "v1", "selfsubjectrulesreviews")
 GRANTS = grants(role())
 
 
@@ -60,6 +60,7 @@ async def held(client: KubeClient, namespace: str) -> set[Grant]:
     answer = await client._send(
         "POST",
         RULES_REVIEW,
+        RULES_REVIEW.path(None),
         body={**review, "spec": {"namespace": namespace}},
         content_type="application/json",
     )

@@ -108,6 +108,7 @@ class JobStatus:
         finished_at: ISO 8601.
         saved_step: Step of the last checkpoint.
         deaths: Processes that vanished in a row without a new checkpoint.
+        deaths_with_us: Those beside them that were found dead by a process which had not started them.
         deaths_at: `saved_step` when the last one vanished.
     """
 
@@ -121,6 +122,7 @@ class JobStatus:
     finished_at: str | None = None
     saved_step: int = 0
     deaths: int = 0
+    deaths_with_us: int = 0
     deaths_at: int = -1
 
     @property

@@ -29,6 +29,8 @@ from finetune_providers.local_lora.records import DamagedJob
 
 logger = logging.getLogger(__name__)
 MAX_DEATHS = 3
+MAX_DEATHS_WITH_US = 20
+"""Of trainers that were found dead at a start: whatever ended the process before may have ended them, too."""
 
 
 class Scheduler:
@@ -39,6 +41,7 @@ class Scheduler:
         self._slots = slots
         self._environment = environment
         self._ended: set[str] = set()
+        self._started: set[str] = set()
         self._turn = threading.Lock()
         self._closed = False
 
@@ -118,6 +121,7 @@ class Scheduler:
             job.write(replace(status, native_state=TRAINING))
             try:
                 start_trainer(job, lock, environment=self._environment)
+                self._started.add(job.path.name)
             except OSError as error:
                 # No memory or no process left on this machine: that passes, and the next tick tries again.
                 logger.warning("no trainer started: job=%s %s", job.path.name, error)
@@ -129,18 +133,25 @@ class Scheduler:
             os.close(lock)
         return 1
 
-    @staticmethod
-    def _count_death(job: JobFolder, status: JobStatus) -> JobStatus:
+    def _count_death(self, job: JobFolder, status: JobStatus) -> JobStatus:
         """The state after a trainer vanished without a result: waiting again, or failed where it keeps dying."""
-        deaths = status.deaths + 1 if status.saved_step == status.deaths_at else 1
-        status = replace(status, native_state=WAITING, deaths=deaths, deaths_at=status.saved_step)
+        known = (status.deaths, status.deaths_with_us) if status.saved_step == status.deaths_at else (0, 0)
+        seen = job.path.name in self._started
+        deaths, with_us = known[0] + seen, known[1] + (not seen)
+        status = replace(
+            status,
+            native_state=WAITING,
+            deaths=deaths,
+            deaths_with_us=with_us,
+            deaths_at=status.saved_step,
+        )
         job.write(status)
         logger.warning("trainer vanished: job=%s step=%d deaths=%d", job.path.name, status.step, deaths)
-        if deaths >= MAX_DEATHS:
+        if deaths >= MAX_DEATHS or with_us >= MAX_DEATHS_WITH_US:
             line = job.last_log_line() or "it wrote nothing to its log"
             job.finish(
                 FAILED,
-                f"the training process died {deaths} times without progress (last: {line}); "
+                f"the training process died {deaths + with_us} times without progress (last: {line}); "
                 "a process killed by the system usually needs more memory, a smaller batchSize or maxLength",
             )
             return job.status()

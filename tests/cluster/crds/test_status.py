@@ -23,7 +23,8 @@ def test_whole_status_of_the_models_is_kept(server: Server) -> None:
             ["total", "pending", "running", "done", "succeeded", "failed", "cancelled", "stalled"], 2
         ),
         "baselines": [{"provider": "local", "baseModel": "m", "score": 0.25}],
-        "cost": {"reserved": "1.50", "spent": "12.40", "currency": "USD"},
+        "cost": {"reserved": "1.50", "spent": "12.40", "currency": "USD", "perTrial": ["12.40", "1.50"]},
+        "dataScopes": ["fts-0123456789abcdef"],
         "spaceSize": "unbounded",
         "lastIndex": 3,
         "startedAt": "2026-01-01T00:00:00Z",

@@ -18,6 +18,7 @@ from finetune_providers.errors import PermanentProviderError
 from finetune_providers.local_lora.jobs import CANCELLED, PAUSED, JobFolder, create_job
 from finetune_providers.local_lora.launcher import Launch, Launcher
 from finetune_providers.local_lora.options import RULES, LocalOptions
+from finetune_providers.local_lora.scheduler import MAX_DEATHS, MAX_DEATHS_WITH_US
 from unit.local_lora.helpers import NewProvider, NewRequest, job_folder, settle, wait_until
 
 pytestmark = pytest.mark.lora
@@ -70,6 +71,21 @@ async def test_a_trainer_that_keeps_dying_fails_its_job_after_three_deaths(
     assert ended.state is JobState.FAILED
     assert "the training process died 3 times" in ended.message
     assert not job.alive
+
+
+async def test_a_trainer_that_dies_with_its_operator_again_and_again_is_not_given_up_so_soon(
+    new_provider: NewProvider, new_request: NewRequest, work_dir: Path
+) -> None:
+    await new_provider().submit(await new_request(new_provider(), "orphan"))
+    job = job_folder(work_dir, "orphan")
+    for _ in range(MAX_DEATHS_WITH_US - 1):
+        await kill(job)
+        assert not (await new_provider().observe(["orphan"]))["orphan"].state.terminal
+    assert MAX_DEATHS_WITH_US > MAX_DEATHS
+    await kill(job)
+    ended = (await new_provider().observe(["orphan"]))["orphan"]
+    assert ended.state is JobState.FAILED
+    assert f"died {MAX_DEATHS_WITH_US} times" in ended.message
 
 
 async def test_a_closed_provider_pauses_its_jobs_and_the_next_one_resumes_them(
