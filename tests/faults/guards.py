@@ -48,7 +48,7 @@ GUARDS = (
         r"journaled = await advance\(.*?\n    \)\n",
         "journaled = trial\n",
         (
-            f"{KILLS}::test_a_create_call_is_cut_off[Cohere-done]",
+            f"{KILLS}::test_a_create_call_is_cut_off[OpenAI-arrived]",
             "tests/faults/test_two_operators.py::test_an_operator_that_slept_through_another_s_purchase_buys_nothing",
         ),
     ),
