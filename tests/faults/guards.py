@@ -57,9 +57,7 @@ GUARDS = (
         f"{OPERATOR}/cluster/guarded.py",
         r'guard = \{"resourceVersion": raw\["metadata"\]\["resourceVersion"\]\}',
         "guard: dict[str, str] = {}",
-        (
-            "tests/faults/test_two_operators.py::test_an_operator_that_slept_through_another_s_purchase_buys_nothing",
-        ),
+        ("tests/cluster/test_kube_writes.py::test_the_server_refuses_a_write_that_memory_takes_for_fresh",),
     ),
     Guard(
         "the look-up of a call whose outcome is not known",
