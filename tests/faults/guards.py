@@ -105,15 +105,6 @@ GUARDS = (
         "pass",
         ("tests/unit/lifecycle/test_purchase.py::test_a_clock_that_jumped_ahead_makes_nobody_buy_early",),
     ),
-    Guard(
-        "the end of a create call in flight at a stop",
-        f"{OPERATOR}/lifecycle/submission.py",
-        r"return await asyncio\.shield\(\n        (_submit_and_journal\(.*?\))\n    \)",
-        r"return await \1",
-        (
-            "tests/faults/test_stops.py::test_a_create_call_that_is_under_way_at_a_stop_is_finished_and_journaled[Cohere]",
-        ),
-    ),
 )
 
 
