@@ -30,6 +30,15 @@ from finetune_operator.resources.parameters import (
     UniformSpec,
 )
 from finetune_operator.resources.patterns import DURATION, MEANINGS, ConfigMapKey, Uri
+from finetune_operator.resources.search_method import (
+    Confirm,
+    EarlyStopping,
+    FirstPoint,
+    MedianStopping,
+    PlateauStopping,
+    Search,
+    WarmStart,
+)
 from finetune_operator.resources.sweep_status import (
     Baseline,
     BestTrial,
@@ -47,24 +56,30 @@ __all__ = [
     "Budget",
     "Candidate",
     "ConfigMapKeyRef",
+    "Confirm",
     "DataSource",
     "Datasets",
+    "EarlyStopping",
     "EvaluationSource",
     "FinetuneSweep",
+    "FirstPoint",
     "IntSpec",
     "Limits",
     "LogUniformSpec",
+    "MedianStopping",
     "NameRef",
     "Objective",
     "Output",
     "ParameterName",
     "ParameterSpec",
+    "PlateauStopping",
     "Search",
     "SweepCost",
     "SweepSpec",
     "SweepStatus",
     "TrialCounts",
     "UniformSpec",
+    "WarmStart",
     "parse_duration",
 ]
 
@@ -112,6 +127,8 @@ class Objective(Model):
     ]
     direction: Direction | None = None
     goal: Annotated[float, Field(allow_inf_nan=False, ge=0, le=1000), NUMBER] | None = None
+    cost_weight: Annotated[float, Field(allow_inf_nan=False, ge=0, le=1000), NUMBER] = 0.0
+    best_by: Literal["Score", "ExpectedScore"] = "Score"
 
     @property
     def sense(self) -> Direction:
@@ -166,19 +183,12 @@ class Datasets(Model):
     evaluation: EvaluationSource | None = None
 
 
-class Search(Model):
-    """How the next point is chosen."""
-
-    method: Literal["Grid", "Random", "Bayesian"] = "Bayesian"
-    seed: Annotated[int, Field(strict=True, ge=0, le=2_147_483_647), WHOLE] = 0
-    initial_trials: Annotated[int, Field(strict=True, ge=1, le=100), WHOLE] | None = None
-
-
 class Budget(Model):
     """The most that the sweep may cost."""
 
     max_cost: Money
     currency: Currency = "USD"
+    at_limit: Literal["StopNew", "CancelRunning"] = "StopNew"
 
 
 class Limits(Model):
@@ -209,6 +219,9 @@ class SweepSpec(Model):
     dataset: Datasets
     candidates: Annotated[tuple[Candidate, ...], Field(min_length=1, max_length=16)]
     search: Search = Search()
+    warm_start: WarmStart | None = None
+    early_stopping: EarlyStopping | None = None
+    confirm: Confirm | None = None
     limits: Limits
     suspend: StrictBool = False
     deletion_policy: Literal["Cancel", "Orphan"] = "Cancel"
@@ -254,6 +267,14 @@ class SweepSpec(Model):
             raise field_error("dataset.evaluation", f"is needed by metric {metric}")
         if metric in REPORTED_METRICS and self.dataset.validation is None:
             raise field_error("dataset.validation", f"is needed by metric {metric}")
+        return self
+
+    @model_validator(mode="after")
+    def _repeats_fit_into_the_limit(self) -> Self:
+        confirm = self.confirm
+        if confirm is not None and confirm.top * confirm.repeats >= self.limits.max_trials:
+            message = "top times repeats must be less than limits.maxTrials, which counts the repeats, too"
+            raise field_error("confirm", message)
         return self
 
 

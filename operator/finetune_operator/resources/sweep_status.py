@@ -23,7 +23,10 @@ class TrialCounts(Lenient):
 
 
 class BestTrial(Lenient):
-    """The best trial so far."""
+    """The best trial so far.
+
+    `value` is the score with the cost counted in; `mean_score` that of the trial and its `repeats`.
+    """
 
     trial: str
     candidate: str
@@ -32,6 +35,11 @@ class BestTrial(Lenient):
     fine_tuned_model: str | None = None
     score: float
     base_score: float | None = None
+    expected_score: float | None = None
+    value: float | None = None
+    cost: Money | None = None
+    mean_score: float | None = None
+    repeats: int | None = None
     hyperparameters: dict[str, int | float | str] = Field(default_factory=dict)
 
 
@@ -48,12 +56,14 @@ class SweepCost(Lenient):
     """Money of the sweep: reserved for trials that run, spent on those that ended or are gone.
 
     `per_trial` is what each trial costs, by its index; what a trial that was deleted cost is known from here alone.
+    `saved` is what trials that were stopped early left of their estimates.
     """
 
     reserved: Money | None = None
     spent: Money | None = None
     currency: str = "USD"
     per_trial: tuple[Money, ...] = ()
+    saved: Money | None = None
 
 
 class DatasetHashes(Lenient):
@@ -62,6 +72,24 @@ class DatasetHashes(Lenient):
     training: str | None = None
     validation: str | None = None
     evaluation: str | None = None
+
+
+class EarlierObservation(Lenient):
+    """A trial of an earlier sweep, as a point of this sweep's space."""
+
+    candidate: str
+    base_model: str
+    parameters: dict[str, int | float | str] = Field(default_factory=dict)
+    score: float
+
+
+class EarlierSweep(Lenient):
+    """What was learnt from a sweep of `spec.warmStart`; `same_data` says that its scores can be compared."""
+
+    sweep: str
+    uid: str | None = None
+    same_data: bool | None = None
+    observations: tuple[EarlierObservation, ...] = ()
 
 
 class SweepStatus(Lenient):
@@ -80,6 +108,7 @@ class SweepStatus(Lenient):
     datasets: DatasetHashes | None = None
     data_scopes: tuple[str, ...] = ()
     cost: SweepCost | None = None
+    warm_start: tuple[EarlierSweep, ...] = ()
     spent: str | None = None
     space_size: str | None = None
     last_index: int = -1

@@ -64,7 +64,7 @@ class TrialSpec(Model):
     """What is bought. Immutable: another purchase is another trial.
 
     `data_scope` names the trial's uploads, so that they are found again where a restore gave the sweep another UID;
-    where it is not given they are named by the sweep's UID.
+    where it is not given they are named by the sweep's UID. `repeat_of` is the trial that is trained again.
     """
 
     sweep_ref: NameRef
@@ -76,6 +76,7 @@ class TrialSpec(Model):
     run_key: Annotated[str, StringConstraints(strict=True, min_length=8, max_length=40, pattern=RUN_KEY)]
     seed: Annotated[int, Field(strict=True, ge=0, le=2_147_483_647), WHOLE] = 0
     origin: Annotated[str, StringConstraints(strict=True, max_length=256)] = ""
+    repeat_of: Annotated[int, Field(strict=True, ge=0, le=999_999), WHOLE] | None = None
     estimated_cost: Money | None = None
     data_scope: DataScope | None = None
 

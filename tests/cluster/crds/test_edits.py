@@ -18,6 +18,11 @@ from samples.server import Manifest, Server, refusals, sample
         {"limits": {"maxDuration": "1h"}},
         {"limits": {"budget": {"maxCost": "10.50"}}},
         {"limits": {"budget": None}},
+        {"limits": {"budget": {"maxCost": "9", "atLimit": "CancelRunning"}}},
+        {"earlyStopping": {"median": {"minTrials": 2, "minSteps": 10}}},
+        {"earlyStopping": None},
+        {"confirm": {"top": 2, "repeats": 1}},
+        {"confirm": None},
         {"suspend": True},
         {"deletionPolicy": "Orphan"},
         {"keepModels": "Best"},
@@ -66,6 +71,8 @@ _CANDIDATES = sample("sweep-union-of-candidates")["spec"]["candidates"]
         ),
         ("search", {"search": {"seed": 8}}),
         ("search", {"search": None}),
+        ("search", {"search": {"firstPoints": [{"candidate": "nova"}]}}),
+        ("warmStart", {"warmStart": {"sweepRefs": [{"name": "last-week"}]}}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -79,6 +86,21 @@ def test_what_decides_the_search_is_immutable(
             f"Forbidden: spec.{field} is immutable once the sweep exists: make a new sweep under another name"
         )
     }
+
+
+def test_where_a_search_starts_is_immutable(server: Server) -> None:
+    started = server.create(sample("sweep-starts-and-stops-early", name="started"))
+    point = {"candidate": "a", "baseModel": "smollm2-135m", "parameters": {"epochs": 3, "learningRate": 2e-4}}
+    for field, patch in (
+        ("search", {"search": {"firstPoints": [point, {"candidate": "a"}]}}),
+        ("search", {"search": {"firstPoints": None}}),
+        ("warmStart", {"warmStart": {"sweepRefs": [{"name": "last-week"}]}}),
+        ("warmStart", {"warmStart": None}),
+        ("objective", {"objective": {"costWeight": 0.02}}),
+    ):
+        with pytest.raises(client.ApiException) as refused:
+            server.merge(started, {"spec": patch})
+        assert refusals(refused.value)[f"spec.{field}"].startswith(f"Forbidden: spec.{field} is immutable")
 
 
 def test_order_of_candidates_and_base_models_means_nothing_to_the_server(

@@ -23,7 +23,28 @@ def test_whole_status_of_the_models_is_kept(server: Server) -> None:
             ["total", "pending", "running", "done", "succeeded", "failed", "cancelled", "stalled"], 2
         ),
         "baselines": [{"provider": "local", "baseModel": "m", "score": 0.25}],
-        "cost": {"reserved": "1.50", "spent": "12.40", "currency": "USD", "perTrial": ["12.40", "1.50"]},
+        "cost": {
+            "reserved": "1.50",
+            "spent": "12.40",
+            "currency": "USD",
+            "perTrial": ["12.40", "1.50"],
+            "saved": "0.30",
+        },
+        "warmStart": [
+            {
+                "sweep": "last-week",
+                "uid": "5f1c",
+                "sameData": False,
+                "observations": [
+                    {
+                        "candidate": "a",
+                        "baseModel": "m",
+                        "parameters": {"epochs": 3, "scheduler": "x"},
+                        "score": 0.5,
+                    }
+                ],
+            }
+        ],
         "dataScopes": ["fts-0123456789abcdef"],
         "spaceSize": "unbounded",
         "lastIndex": 3,
@@ -76,6 +97,11 @@ _SWEEP_STATUS: Manifest = {
         "fineTunedModel": "ft:nova:7",
         "score": 0.9417,
         "baseScore": 0.5,
+        "expectedScore": 0.93,
+        "value": 0.9,
+        "cost": "4.10",
+        "meanScore": 0.935,
+        "repeats": 2,
         "hyperparameters": {"epochs": 3, "learningRate": 2e-05, "scheduler": "cosine"},
     },
 }
