@@ -9,8 +9,8 @@ from finetune_operator.decisions.actions import CreateTrial
 from finetune_operator.decisions.best import usable_score
 from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.decisions.space import build_space, point_of
-from finetune_operator.decisions.stopping import Stop, launched
-from finetune_operator.resources import FinetuneSweep, FinetuneTrial
+from finetune_operator.decisions.stopping import Stop, launched, trials_to_propose
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.search import Observation, Proposal, SearchSpace, SearchSpaceExhausted, propose
 
 
@@ -25,17 +25,17 @@ def next_trials(
     limits = sweep.spec.limits
     active = sum(not trial.terminal for trial in trials)
     first = launched(sweep, trials)
-    free = min(limits.parallel_trials - active, limits.max_trials - first)
+    free = min(limits.parallel_trials - active, trials_to_propose(sweep, trials))
     if free <= 0:
         return (), None
     space = build_space(sweep.spec)
-    history = [observe(trial) for trial in trials]
+    history = observations(sweep, trials)
     committed = ledger.committed
     creations: list[CreateTrial] = []
     proposals = _propose(sweep, space, history, count=free)
     for index, proposal in enumerate(proposals, start=first):
         cost = costs.estimate(proposal.point)
-        stop = _over_budget(sweep, committed, cost, costs.currency)
+        stop = over_budget(sweep, committed, cost, costs.currency)
         if stop is not None:
             return tuple(creations), stop
         committed += cost or Decimal(0)
@@ -47,12 +47,24 @@ def next_trials(
     return tuple(creations), None
 
 
-def observe(trial: FinetuneTrial) -> Observation:
-    """What the search may know of a trial."""
+def observations(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> list[Observation]:
+    """What the search may know of all trials.
+
+    One that was stopped early counts as a bad trial rather than a failed one: like the worse quarter of those that
+    have a score.
+    """
+    scores = sorted(score for trial in trials if (score := usable_score(trial)) is not None)
+    if sweep.spec.objective.sense == "Minimize":
+        scores.reverse()
+    poor = scores[len(scores) // 4] if scores else None
+    return [_observe(trial, poor) for trial in trials]
+
+
+def _observe(trial: FinetuneTrial, poor: float | None) -> Observation:
     point = point_of(trial)
     if not trial.terminal:
         return Observation(point, "Pending")
-    score = usable_score(trial)
+    score = poor if trial.phase is TrialPhase.EARLY_STOPPED else usable_score(trial)
     return Observation(point, "Failed") if score is None else Observation(point, "Finished", score)
 
 
@@ -79,9 +91,20 @@ def _exhausted(space: SearchSpace, tried: int) -> str:
     return f"the search space has no further point (its size is {space.size}, {tried} were launched)"
 
 
-def _over_budget(
-    sweep: FinetuneSweep, committed: Decimal, cost: Decimal | None, currency: str
-) -> Stop | None:
+def overspent(sweep: FinetuneSweep, ledger: Ledger) -> Stop | None:
+    """Why trials that run are cancelled although the search did not end so: they cost more than was reserved."""
+    budget = sweep.spec.limits.budget
+    if budget is None or budget.at_limit != "CancelRunning" or ledger.committed <= budget.max_cost:
+        return None
+    message = (
+        f"{ledger.committed} {budget.currency} are spent or reserved, more than limits.budget.maxCost of "
+        f"{budget.max_cost} {budget.currency} (limits.budget.atLimit: CancelRunning)"
+    )
+    return Stop("BudgetExhausted", message, cancels=True)
+
+
+def over_budget(sweep: FinetuneSweep, committed: Decimal, cost: Decimal | None, currency: str) -> Stop | None:
+    """Why a trial of this cost may not be launched; None where it may."""
     budget = sweep.spec.limits.budget
     if budget is None or cost is None or committed + cost <= budget.max_cost:
         return None

@@ -181,7 +181,9 @@ async def _create_trial(
             base_model=point.base_model,
             hyperparameters=dict(point.parameters),
             run_key=f"ft-{secrets.token_hex(10)}",
-            seed=sweep.spec.search.seed,
+            # A repeat is another training of the same point: with the same seed it would be the same one.
+            seed=sweep.spec.search.seed if action.repeat_of is None else _other_seed(sweep, action.index),
+            repeat_of=action.repeat_of,
             origin=action.proposal.origin,
             estimated_cost=action.estimated_cost,
             data_scope=scope_for_new_trials(sweep, trials),
@@ -196,6 +198,10 @@ async def _create_trial(
     message = f"trial {created.name}: {point.base_model} with {values} ({action.proposal.origin})"
     await context.store.record_event(sweep, "TrialLaunched", message)
     return True
+
+
+def _other_seed(sweep: FinetuneSweep, index: int) -> int:
+    return (sweep.spec.search.seed + 1 + index) % 2_147_483_648
 
 
 async def _cancel(context: Context, trial: FinetuneTrial, action: CancelTrial) -> None:
