@@ -230,7 +230,7 @@ class CompanyProvider:
             raise JobNotFound(f"there is no job {job_id}")
         self._company.cancelled.append(job_id)
         if not job.state.terminal:
-            tokens = 500 if self._company.capabilities.live_metrics else None
+            tokens = 10 if self._company.capabilities.live_metrics else None
             cancelled = replace(
                 job, state=JobState.CANCELLED, native_state="cancelled", trained_tokens=tokens
             )
