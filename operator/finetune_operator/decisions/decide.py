@@ -22,6 +22,7 @@ from finetune_operator.decisions.best import best_trial
 from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour
 from finetune_operator.decisions.proposing import next_trials
 from finetune_operator.decisions.space import build_space
+from finetune_operator.decisions.starting import Defaults
 from finetune_operator.decisions.status import BaselineKey, baselines_of, derived_status, money_of
 from finetune_operator.decisions.stopping import (
     EVALUATION_TIMED_OUT,
@@ -53,6 +54,7 @@ class Knowledge:
         baselines: Base models measured since the status was written.
         deletable: Providers (by name) whose fine-tuned models can be deleted.
         datasets: Hashes of the datasets as they are now.
+        defaults: What providers take for parameters that are not given.
         output_problem: Why the output could not be written; "" where it could or was not tried.
     """
 
@@ -60,6 +62,7 @@ class Knowledge:
     baselines: Mapping[BaselineKey, Baseline] = field(default_factory=dict)
     deletable: frozenset[str] = frozenset()
     datasets: DatasetHashes | None = None
+    defaults: Defaults = field(default_factory=dict)
     output_problem: str = ""
 
 
@@ -84,7 +87,9 @@ def decide(
     creations: tuple[CreateTrial, ...] = ()
     ledger = ledger_of(sweep, trials, costs=knowledge.costs, now=now)
     if stop is None and not sweep.spec.suspend:
-        creations, stop = next_trials(sweep, trials, costs=knowledge.costs, ledger=ledger)
+        creations, stop = next_trials(
+            sweep, trials, costs=knowledge.costs, ledger=ledger, defaults=knowledge.defaults
+        )
     active = [trial for trial in trials if not trial.terminal]
     baselines = baselines_of(sweep, trials, knowledge.baselines)
     measuring = _baseline_to_measure(sweep, trials, baselines)

@@ -11,7 +11,14 @@ from finetune_operator.search.values import FrozenParameters, ParameterValue, id
 Direction: TypeAlias = Literal["Maximize", "Minimize"]
 ObservationState: TypeAlias = Literal["Finished", "Failed", "Pending"]
 Origin: TypeAlias = Literal[
-    "first point", "grid", "random", "initial design", "expected improvement", "exploration"
+    "first point",
+    "provider default",
+    "warm start",
+    "grid",
+    "random",
+    "initial design",
+    "expected improvement",
+    "exploration",
 ]
 
 
