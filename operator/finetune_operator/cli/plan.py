@@ -11,6 +11,8 @@ from typing import Any
 
 from finetune_operator.cli.seams import Seams
 from finetune_operator.decisions import CostModel, build_space
+from finetune_operator.decisions.proposing import propose_after
+from finetune_operator.decisions.starting import Defaults, first_proposals
 from finetune_operator.errors import Problem
 from finetune_operator.evaluation import FetchedDataset
 from finetune_operator.folder import FolderStore
@@ -18,7 +20,7 @@ from finetune_operator.lifecycle.accounts import Accounts, ProviderFactory
 from finetune_operator.lifecycle.admission import Admission, Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.resources import FinetuneSweep
-from finetune_operator.search import Proposal, SearchSpaceExhausted, propose
+from finetune_operator.search import Proposal
 
 FIRST_TRIALS = 6
 
@@ -89,7 +91,7 @@ async def make_plan(manifests: Sequence[Any], seams: Seams) -> Plan:
     return Plan(
         sweep,
         space_size=build_space(sweep.spec).size,
-        first_trials=_first_trials(sweep, admission.costs),
+        first_trials=_first_trials(sweep, admission.costs, admission.defaults),
         datasets=admission.datasets,
         currency=admission.costs.currency,
     )
@@ -108,21 +110,12 @@ async def _check(store: FolderStore, make_provider: ProviderFactory) -> Admissio
         await accounts.close()
 
 
-def _first_trials(sweep: FinetuneSweep, costs: CostModel) -> tuple[PlannedTrial, ...]:
-    search = sweep.spec.search
+def _first_trials(sweep: FinetuneSweep, costs: CostModel, defaults: Defaults) -> tuple[PlannedTrial, ...]:
+    search, space = sweep.spec.search, build_space(sweep.spec)
+    starts = first_proposals(sweep, space, defaults)
     wanted = min(FIRST_TRIALS, sweep.spec.limits.max_trials)
     if search.method == "Bayesian" and search.initial_trials is not None:
-        wanted = min(wanted, search.initial_trials)  # what comes after them depends on their scores
-    try:
-        proposals = propose(
-            build_space(sweep.spec),
-            method=search.method,
-            seed=search.seed,
-            history=(),
-            direction=sweep.spec.objective.sense,
-            initial_trials=search.initial_trials,
-            count=wanted,
-        )
-    except SearchSpaceExhausted:
-        return ()
+        # What comes after them depends on their scores.
+        wanted = min(wanted, max(search.initial_trials, len(starts)))
+    proposals = propose_after(sweep, space, (), starts=starts, count=wanted)
     return tuple(PlannedTrial(proposal, costs.estimate(proposal.point)) for proposal in proposals)

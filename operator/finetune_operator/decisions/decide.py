@@ -25,6 +25,7 @@ from finetune_operator.decisions.median import early_stops
 from finetune_operator.decisions.outcome import outcome
 from finetune_operator.decisions.proposing import next_trials, overspent
 from finetune_operator.decisions.space import build_space
+from finetune_operator.decisions.starting import Defaults
 from finetune_operator.decisions.status import BaselineKey, baselines_of, derived_status, money_of
 from finetune_operator.decisions.stopping import (
     EVALUATION_TIMED_OUT,
@@ -54,6 +55,7 @@ class Knowledge:
         baselines: Base models measured since the status was written.
         deletable: Providers (by name) whose fine-tuned models can be deleted.
         datasets: Hashes of the datasets as they are now.
+        defaults: What providers take for parameters that are not given.
         output_problem: Why the output could not be written; "" where it could or was not tried.
     """
 
@@ -61,6 +63,7 @@ class Knowledge:
     baselines: Mapping[BaselineKey, Baseline] = field(default_factory=dict)
     deletable: frozenset[str] = frozenset()
     datasets: DatasetHashes | None = None
+    defaults: Defaults = field(default_factory=dict)
     output_problem: str = ""
 
 
@@ -88,8 +91,10 @@ def decide(
     creations: tuple[CreateTrial, ...] = ()
     repeats = Repeats()
     if stop is None and not sweep.spec.suspend:
-        creations, stop = next_trials(sweep, trials, costs=knowledge.costs, ledger=ledger)
-    elif stop is not None and (deadline is None or now < deadline):
+        creations, stop = next_trials(
+            sweep, trials, costs=knowledge.costs, ledger=ledger, defaults=knowledge.defaults
+        )
+    if stop is not None and not creations and (deadline is None or now < deadline):
         repeats = next_repeats(sweep, trials, stop, costs=knowledge.costs, ledger=ledger)
         creations = repeats.creations
     baselines = baselines_of(sweep, trials, knowledge.baselines)

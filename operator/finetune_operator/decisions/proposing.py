@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from finetune_operator.decisions.actions import CreateTrial
 from finetune_operator.decisions.best import usable_score
 from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.decisions.space import build_space, point_of
+from finetune_operator.decisions.starting import Defaults, first_proposals
 from finetune_operator.decisions.stopping import Stop, launched, trials_to_propose
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.search import Observation, Proposal, SearchSpace, SearchSpaceExhausted, propose
 
 
 def next_trials(
-    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], *, costs: CostModel, ledger: Ledger
+    sweep: FinetuneSweep,
+    trials: Sequence[FinetuneTrial],
+    *,
+    costs: CostModel,
+    ledger: Ledger,
+    defaults: Defaults,
 ) -> tuple[tuple[CreateTrial, ...], Stop | None]:
     """Fill the free places of `limits.parallelTrials`.
 
@@ -32,7 +39,8 @@ def next_trials(
     history = observations(sweep, trials)
     committed = ledger.committed
     creations: list[CreateTrial] = []
-    proposals = _propose(sweep, space, history, count=free)
+    starts = first_proposals(sweep, space, defaults)[first:]
+    proposals = propose_after(sweep, space, history, starts=starts, count=free)
     for index, proposal in enumerate(proposals, start=first):
         cost = costs.estimate(proposal.point)
         stop = over_budget(sweep, committed, cost, costs.currency)
@@ -68,23 +76,34 @@ def _observe(trial: FinetuneTrial, poor: float | None) -> Observation:
     return Observation(point, "Failed") if score is None else Observation(point, "Finished", score)
 
 
-def _propose(
-    sweep: FinetuneSweep, space: SearchSpace, history: Sequence[Observation], *, count: int
+def propose_after(
+    sweep: FinetuneSweep,
+    space: SearchSpace,
+    history: Sequence[Observation],
+    *,
+    starts: Sequence[Proposal],
+    count: int,
 ) -> tuple[Proposal, ...]:
-    """Up to `count` points; fewer where the space has no more."""
+    """Up to `count` points, `starts` first; fewer where the space has no more."""
     search = sweep.spec.search
+    origins = {each.point: each.origin for each in starts}
     try:
-        return propose(
+        proposals = propose(
             space,
             method=search.method,
             seed=search.seed,
             history=history,
             direction=sweep.spec.objective.sense,
             initial_trials=search.initial_trials,
+            first_points=tuple(origins),
             count=count,
         )
     except SearchSpaceExhausted:
         return ()
+    return tuple(
+        replace(each, origin=origins[each.point]) if each.origin == "first point" else each
+        for each in proposals
+    )
 
 
 def _exhausted(space: SearchSpace, tried: int) -> str:

@@ -10,6 +10,7 @@ from finetune_operator.search import (
     InvalidSpace,
     LogUniformRange,
     Parameter,
+    ParameterValue,
     Point,
     SearchSpace,
     UniformRange,
@@ -39,6 +40,18 @@ def build_space(spec: SweepSpec) -> SearchSpace:
 def point_of(trial: FinetuneTrial) -> Point:
     """The point of the space that a trial stands for."""
     return Point(trial.spec.candidate, trial.spec.base_model, trial.spec.hyperparameters)
+
+
+def value_in(parameter: Parameter, value: ParameterValue) -> ParameterValue | None:
+    """A value as the parameter has it, None where it does not: of listed values, `"8"` is 8 and 8 is `"8"`."""
+    if not isinstance(parameter, Values):
+        return value if parameter.contains(value) else None
+    if isinstance(value, str) != parameter.categorical:
+        try:
+            (value,) = (str(value),) if parameter.categorical else Values((value,)).items
+        except InvalidSpace:
+            return None
+    return value if parameter.contains(value) else None
 
 
 def _branch(candidate: Candidate, index: int, problems: list[Problem]) -> Branch | None:

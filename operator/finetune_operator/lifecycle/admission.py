@@ -9,13 +9,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from finetune_operator.decisions import CostModel, build_space
+from finetune_operator.decisions import CostModel
 from finetune_operator.decisions.costs import ModelPrice
+from finetune_operator.decisions.starting import Defaults
 from finetune_operator.errors import DatasetUnavailable, InvalidManifest, Problem
 from finetune_operator.evaluation import ANYWHERE, FetchedDataset, SourceRules, fetch
 from finetune_operator.lifecycle.accounts import Account, Accounts
 from finetune_operator.lifecycle.background import BackgroundWork
-from finetune_operator.lifecycle.legality import candidate_problems, median_problem, price_of
+from finetune_operator.lifecycle.legality import (
+    candidate_problems,
+    median_problem,
+    price_of,
+    space_problems,
+    stated_defaults,
+)
 from finetune_operator.lifecycle.store import Key, NotFound, Store
 from finetune_operator.resources import REPORTED_METRICS, Candidate, DataSource, FinetuneSweep, SweepSpec
 from finetune_providers.errors import PermanentProviderError
@@ -32,6 +39,7 @@ class Admission:
         problems: What is wrong; nothing is bought while there is any.
         datasets: By the name of the field below `spec.dataset`.
         costs: What trials are expected to cost.
+        defaults: What providers take for parameters that are not given.
         deletable: Providers whose fine-tuned models can be deleted.
         checked_at: Monotonic seconds.
         again_after_s: Seconds after which problems are checked again: datasets and credentials get mended
@@ -41,6 +49,7 @@ class Admission:
     problems: tuple[Problem, ...] = ()
     datasets: Mapping[str, FetchedDataset] = field(default_factory=dict)
     costs: CostModel = field(default_factory=CostModel)
+    defaults: Defaults = field(default_factory=dict)
     deletable: frozenset[str] = frozenset()
     checked_at: float = 0.0
     again_after_s: float = RECHECK_S
@@ -117,15 +126,13 @@ class Admissions:
     async def check(self, namespace: str, sweep: FinetuneSweep) -> Admission:
         """Check the space, the providers and the datasets of a sweep."""
         problems: list[Problem] = []
-        try:
-            build_space(sweep.spec)
-        except InvalidManifest as error:
-            problems += error.problems
         accounts: dict[str, Account] = {}
         for index, candidate in enumerate(sweep.spec.candidates):
             account = await self._check_candidate(namespace, sweep.spec, index, candidate, problems)
             if account is not None:
                 accounts[candidate.provider_ref.name] = account
+        defaults = stated_defaults(sweep.spec, accounts)
+        problems += space_problems(sweep.spec, accounts, defaults)
         fetched = await self._check_datasets(namespace, sweep.spec, problems)
         datasets = {name: replace(each, scope=data_scope(sweep)) for name, each in fetched.items()}
         problems += [*_changed_datasets(sweep, datasets), *_changed_currency(sweep)]
@@ -136,6 +143,7 @@ class Admissions:
             problems=tuple(problems),
             datasets=datasets,
             costs=costs,
+            defaults=defaults,
             deletable=frozenset(
                 n for n, each in accounts.items() if each.provider.capabilities.deletes_models
             ),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from finetune_operator.decisions import build_space
 from finetune_operator.decisions.costs import ModelPrice
-from finetune_operator.errors import Problem
+from finetune_operator.decisions.starting import Defaults, given_points
+from finetune_operator.errors import InvalidManifest, Problem
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.resources import Candidate, ParameterSpec, SweepSpec
 from finetune_operator.search import InvalidSpace, Values
@@ -46,6 +48,32 @@ def _together(candidate: Candidate, rules: ModelRules, path: str, base_model: st
         if len(given) > 1:
             message = f"{base_model} takes one of {' and '.join(group)} at most; leave {given[1]} out"
             yield Problem(f"{path}.parameters.{given[1]}", message)
+
+
+def space_problems(spec: SweepSpec, accounts: Mapping[str, Account], defaults: Defaults) -> list[Problem]:
+    """What is wrong with the search space, or with a point that is to be tried first."""
+    try:
+        space = build_space(spec)
+        # Of a provider that could not be opened no default is known, and that is said already.
+        if all(each.provider_ref.name in accounts for each in spec.candidates):
+            given_points(spec, space, defaults)
+    except InvalidManifest as error:
+        return list(error.problems)
+    return []
+
+
+def stated_defaults(spec: SweepSpec, accounts: Mapping[str, Account]) -> Defaults:
+    """What the providers say that they take for parameters of the space where a job does not give them."""
+    found: dict[tuple[str, str], dict[str, ParameterValue]] = {}
+    for candidate in spec.candidates:
+        account = accounts.get(candidate.provider_ref.name)
+        for base_model in candidate.base_models if account is not None else ():
+            rules = account.provider.model_rules(base_model) if account is not None else None
+            stated = {} if rules is None else rules.parameters
+            named = {name: stated[name].default for name in candidate.parameters if name in stated}
+            own = {name: value for name, value in named.items() if value is not None}
+            found[candidate.name, base_model] = own
+    return found
 
 
 def price_of(account: Account, base_model: str, currency: str) -> ModelPrice | None:

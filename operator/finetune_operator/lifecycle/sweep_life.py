@@ -124,6 +124,7 @@ async def _decide_and_act(
         costs=admission.costs,
         baselines=_measured(context, key, sweep, trials),
         deletable=admission.deletable,
+        defaults=admission.defaults,
         datasets=DatasetHashes(**{name: each.content_hash for name, each in admission.datasets.items()}),
         output_problem=context.output_problems.pop(key, ""),
     )

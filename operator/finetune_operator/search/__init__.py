@@ -4,6 +4,7 @@ It does no I/O, keeps no state and knows neither resources nor providers.
 """
 
 from finetune_operator.search.errors import InvalidSpace, SearchError, SearchSpaceExhausted
+from finetune_operator.search.initial_design import default_point
 from finetune_operator.search.parameters import IntRange, LogUniformRange, Parameter, UniformRange, Values
 from finetune_operator.search.points import (
     Direction,
@@ -37,6 +38,7 @@ __all__ = [
     "UniformRange",
     "Values",
     "check_method",
+    "default_point",
     "propose",
     "space_size",
 ]

@@ -9,6 +9,8 @@ The acquisition is `ExpectedImprovement` of the package bayesian-optimization. T
 used: it has no logarithmic scale, proposes points twice, and forgets pending trials.
 """
 
+from itertools import islice
+
 import numpy as np
 from bayes_opt.acquisition import ExpectedImprovement
 from numpy.typing import NDArray
@@ -75,7 +77,9 @@ class BayesianSearch:
     def _from_design(self, available: Availability, known: int, origin: Origin) -> Proposal | None:
         # A few more than are known, since in a small space some come up twice.
         points = initial_points(self._space, self._seed, known + DEFAULT_TRIALS)
-        return next((Proposal(point, origin) for point in points if available(point)), None)
+        # Its first point, the centre, stands for a default: only who has tried nothing yet begins there.
+        later = islice(points, min(known, 1), None)
+        return next((Proposal(point, origin) for point in later if available(point)), None)
 
     def _from_anywhere(self, available: Availability) -> Proposal | None:
         point = next_random_point(self._space, available, self._seed)

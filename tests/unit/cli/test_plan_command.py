@@ -138,7 +138,7 @@ def test_no_trial_is_shown_that_depends_on_scores(cli: Cli, files: dict[str, Any
     files["sweep.yaml"]["spec"]["search"] = {"method": "Bayesian", "initialTrials": 3}
     shown = json.loads(plan(cli, files, "-o", "json").stdout)
     assert len(shown["firstTrials"]) == 3
-    assert all(trial["origin"] in {"first point", "initial design"} for trial in shown["firstTrials"])
+    assert all(trial["origin"] in {"provider default", "initial design"} for trial in shown["firstTrials"])
 
 
 def test_an_unknown_price_is_said(cli: Cli, files: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from finetune_operator.decisions import CancelTrial, CostModel, CreateTrial, Dec
 from finetune_operator.decisions.costs import ModelPrice
 from finetune_operator.resources import FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
-from unit.decisions.builders import NOW, a_sweep, a_trial, money
+from unit.decisions.builders import NOW, SPEC, a_sweep, a_trial, money
 
 CONFIRM = {"top": 2, "repeats": 2}
 
@@ -92,6 +92,13 @@ def test_without_confirm_the_best_score_wins_at_once() -> None:
     best = decision.status.best
     assert best is not None
     assert (best.trial, best.mean_score, decision.status.phase) == ("s-1", None, "Succeeded")
+
+
+def test_the_best_of_a_space_without_further_points_are_repeated_too() -> None:
+    small = {**SPEC["candidates"][0], "parameters": {"epochs": {"int": {"min": 1, "max": 4}}}}
+    decision = looked(*SEARCHED, candidates=[small], limits={"maxTrials": 50})
+    assert launched(decision) == [(4, 1), (5, 2), (6, 1)]
+    assert decision.status.phase == "Finishing"
 
 
 def test_a_suspended_sweep_launches_no_repeat_and_does_not_end() -> None:
