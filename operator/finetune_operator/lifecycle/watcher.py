@@ -148,6 +148,9 @@ class JobWatcher:
         except ProviderError as error:
             log.warning("metrics of job %s could not be read: %s", snapshot.job_id, error)
             return snapshot
+        except Exception:  # as with `observe`: no job's metrics are worth that none is looked at any more
+            log.exception("metrics of job %s could not be read: unexpected error", snapshot.job_id)
+            return snapshot
 
     def _backoff_s(self, interval: float) -> float:
         self._failures += 1
