@@ -95,7 +95,7 @@ def _surface(generator: np.random.Generator, center: float, fails: bool) -> Surf
         with_rank=float(generator.uniform(0.0, 0.5)),
         epochs=float(generator.uniform(1.5, 6.0)),
         rank=float(generator.uniform(2.0, 5.0)),
-        fails_above=float(generator.uniform(0.2, 0.7)) if fails else 9.0,
+        fails_above=float(generator.uniform(0.4, 1.2)) if fails else 9.0,
     )
 
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from tests.benchmarks.search.arena import PLACES
 from tests.benchmarks.search.methods import METHODS, TITLES
-from tests.benchmarks.search.summary import PLACES, Results, compare, mean_curve
+from tests.benchmarks.search.summary import Results, compare, mean_curve
 
 DOCS = Path(__file__).parents[3] / "docs"
 BEGIN = "<!-- search: written by `make bench-search` -->"

@@ -5,7 +5,6 @@ sees one noisy value for each point, the same for every method with the same see
 """
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,9 +55,8 @@ class Problem:
 
     @cached_property
     def median(self) -> float:
-        """The median true score of random points; a failed one counts as the lowest."""
-        values = [self.truth(point) for point in self.draws]
-        return float(np.median([-math.inf if value is None else value for value in values]))
+        """The median true score of random points that do not fail."""
+        return float(np.median([value for point in self.draws if (value := self.truth(point)) is not None]))
 
     @cached_property
     def fingerprint(self) -> str:

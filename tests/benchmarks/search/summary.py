@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.benchmarks.search.arena import Sweep
+from tests.benchmarks.search.arena import PLACES, Sweep
 
-PLACES = (10, 20, 30)
 _RESAMPLES = 2_000
 Results = Mapping[tuple[str, str, str, int], Sweep]
 
@@ -65,8 +64,8 @@ def compare(
             if (name, other, way) == (problem, method, mode) and (
                 own := results.get((problem, "ours", mode, seed))
             ):
-                regrets = own.recommended if recommended else own.regrets
-                rows.append((regrets[place - 1], results[name, other, way, seed].regrets[place - 1]))
+                mine = own.recommended[PLACES.index(place)] if recommended else own.regrets[place - 1]
+                rows.append((mine, results[name, other, way, seed].regrets[place - 1]))
         if rows:
             blocks.append(np.array(rows))
     if not blocks:
