@@ -15,6 +15,7 @@ from finetune_operator.search.points import (
     Proposal,
 )
 from finetune_operator.search.proposals import Method, check_method, propose, space_size
+from finetune_operator.search.recommendation import recommend
 from finetune_operator.search.space import Branch, SearchSpace
 from finetune_operator.search.values import ParameterValue
 
@@ -40,5 +41,6 @@ __all__ = [
     "check_method",
     "default_point",
     "propose",
+    "recommend",
     "space_size",
 ]
