@@ -9,16 +9,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from finetune_operator.cli.options import STATE_FOLDERS
 from finetune_operator.cli.seams import Seams
 from finetune_operator.decisions import CostModel, build_space
 from finetune_operator.decisions.proposing import propose_after
 from finetune_operator.decisions.starting import Defaults, first_proposals
+from finetune_operator.decisions.warm_start import prior_of
 from finetune_operator.errors import Problem
 from finetune_operator.evaluation import FetchedDataset
 from finetune_operator.folder import FolderStore
 from finetune_operator.lifecycle.accounts import Accounts, ProviderFactory
 from finetune_operator.lifecycle.admission import Admission, Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
+from finetune_operator.lifecycle.warm_starting import WarmStartNotReady, learn_from_earlier
 from finetune_operator.resources import FinetuneSweep
 from finetune_operator.search import Proposal
 
@@ -49,6 +52,7 @@ class Plan:
         first_trials: The first trials, which do not depend on any score.
         datasets: By the name of the field below `spec.dataset`.
         currency: Of all costs.
+        waits_for: What an earlier sweep that it is to learn from is missing; "" where there is nothing to wait for.
     """
 
     sweep: FinetuneSweep
@@ -57,6 +61,7 @@ class Plan:
     first_trials: tuple[PlannedTrial, ...] = ()
     datasets: Mapping[str, FetchedDataset] = field(default_factory=dict)
     currency: str = "USD"
+    waits_for: str = ""
 
     @property
     def trials(self) -> int:
@@ -84,16 +89,24 @@ async def make_plan(manifests: Sequence[Any], seams: Seams) -> Plan:
         tempfile.TemporaryDirectory(prefix="finetune-plan-") as folder,
         FolderStore.open(Path(folder) / "state", manifests, clock=seams.clock) as store,
     ):
+        store.beside = STATE_FOLDERS
         sweep = store.sweep
         admission = await _check(store, seams.make_provider)
-    if admission.problems:
-        return Plan(sweep, problems=admission.problems)
+        if admission.problems:
+            return Plan(sweep, problems=admission.problems)
+        waits_for = ""
+        try:
+            hashes = admission.dataset_hashes
+            sweep = await learn_from_earlier(store, store.sweep_key, sweep, trials=(), datasets=hashes)
+        except WarmStartNotReady as error:
+            waits_for = str(error)
     return Plan(
         sweep,
         space_size=build_space(sweep.spec).size,
         first_trials=_first_trials(sweep, admission.costs, admission.defaults),
         datasets=admission.datasets,
         currency=admission.costs.currency,
+        waits_for=waits_for,
     )
 
 
@@ -112,10 +125,10 @@ async def _check(store: FolderStore, make_provider: ProviderFactory) -> Admissio
 
 def _first_trials(sweep: FinetuneSweep, costs: CostModel, defaults: Defaults) -> tuple[PlannedTrial, ...]:
     search, space = sweep.spec.search, build_space(sweep.spec)
-    starts = first_proposals(sweep, space, defaults)
+    starts = first_proposals(sweep, space, defaults, costs)
     wanted = min(FIRST_TRIALS, sweep.spec.limits.max_trials)
     if search.method == "Bayesian" and search.initial_trials is not None:
         # What comes after them depends on their scores.
         wanted = min(wanted, max(search.initial_trials, len(starts)))
-    proposals = propose_after(sweep, space, (), starts=starts, count=wanted)
+    proposals = propose_after(sweep, space, (), starts=starts, prior=prior_of(sweep, costs), count=wanted)
     return tuple(PlannedTrial(proposal, costs.estimate(proposal.point)) for proposal in proposals)

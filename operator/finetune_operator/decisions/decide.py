@@ -33,6 +33,7 @@ from finetune_operator.decisions.stopping import (
     stop_reason,
 )
 from finetune_operator.decisions.waiting import note_of_waiting, what_all_wait_for
+from finetune_operator.decisions.warm_start import note_of_learning
 from finetune_operator.resources import (
     REPORTED_METRICS,
     Condition,
@@ -239,7 +240,7 @@ def _outcome(
     if finished and stop is not None and knowledge.output_problem:
         return "Finishing", conditions.needs_a_person("OutputRefused", knowledge.output_problem)
     if finished and stop is not None:
-        return _ended(status, stop, what_became(stop, trials))
+        return _ended(status, stop, what_became(stop, trials), note_of_learning(sweep))
     if stalled and len(stalled) == len(active) and (stop is not None or _places_are_taken(sweep, active)):
         message = f"trial {stalled[0].name} needs a person: {stalled[0].status.message}"
         return ("Finishing" if stop else "Searching"), conditions.needs_a_person("TrialStalled", message)
@@ -261,7 +262,7 @@ def _outcome(
     message = (
         f"{counts.done} of {sweep.spec.limits.max_trials} trials have ended; "
         f"up to {sweep.spec.limits.parallel_trials} go on at a time (limits.parallelTrials)"
-        f"{note_of_waiting(active)}"
+        f"{note_of_waiting(active)}{note_of_learning(sweep)}"
     )
     return "Searching", conditions.in_progress("Searching", message)
 
@@ -270,8 +271,8 @@ def _places_are_taken(sweep: FinetuneSweep, active: Sequence[FinetuneTrial]) -> 
     return len(active) >= sweep.spec.limits.parallel_trials
 
 
-def _ended(status: SweepStatus, stop: Stop, rest: str) -> tuple[str, tuple[Condition, ...]]:
-    why = f"the sweep ended because {stop.message}" + (f"; {rest}" if rest else "")
+def _ended(status: SweepStatus, stop: Stop, rest: str, learnt: str) -> tuple[str, tuple[Condition, ...]]:
+    why = f"the sweep ended because {stop.message}" + (f"; {rest}" if rest else "") + learnt
     if status.best is None:
         message = f"no trial succeeded; {why}"
         reason = stop.reason if stop.fails else "NoSuccessfulTrial"

@@ -7,13 +7,22 @@ from dataclasses import replace
 from decimal import Decimal
 
 from finetune_operator.decisions.actions import CreateTrial
-from finetune_operator.decisions.best import usable_score
+from finetune_operator.decisions.best import value_of
 from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.decisions.space import build_space, point_of
 from finetune_operator.decisions.starting import Defaults, first_proposals
 from finetune_operator.decisions.stopping import Stop, launched
+from finetune_operator.decisions.warm_start import prior_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
-from finetune_operator.search import Observation, Proposal, SearchSpace, SearchSpaceExhausted, propose
+from finetune_operator.resources.sweep import Objective
+from finetune_operator.search import (
+    Observation,
+    PriorObservation,
+    Proposal,
+    SearchSpace,
+    SearchSpaceExhausted,
+    propose,
+)
 
 
 def next_trials(
@@ -36,11 +45,11 @@ def next_trials(
     if free <= 0:
         return (), None
     space = build_space(sweep.spec)
-    history = [observe(trial) for trial in trials]
+    history = [observe(trial, sweep.spec.objective) for trial in trials]
     committed = ledger.committed
     creations: list[CreateTrial] = []
-    starts = first_proposals(sweep, space, defaults)[first:]
-    proposals = propose_after(sweep, space, history, starts=starts, count=free)
+    starts = first_proposals(sweep, space, defaults, costs)[first:]
+    proposals = propose_after(sweep, space, history, starts=starts, prior=prior_of(sweep, costs), count=free)
     for index, proposal in enumerate(proposals, start=first):
         cost = costs.estimate(proposal.point)
         stop = _over_budget(sweep, committed, cost, costs.currency)
@@ -55,13 +64,13 @@ def next_trials(
     return tuple(creations), None
 
 
-def observe(trial: FinetuneTrial) -> Observation:
-    """What the search may know of a trial."""
+def observe(trial: FinetuneTrial, objective: Objective) -> Observation:
+    """What the search may know of a trial: its score, with the cost counted in."""
     point = point_of(trial)
     if not trial.terminal:
         return Observation(point, "Pending")
-    score = usable_score(trial)
-    return Observation(point, "Failed") if score is None else Observation(point, "Finished", score)
+    value = value_of(objective, trial)
+    return Observation(point, "Failed") if value is None else Observation(point, "Finished", value)
 
 
 def propose_after(
@@ -70,6 +79,7 @@ def propose_after(
     history: Sequence[Observation],
     *,
     starts: Sequence[Proposal],
+    prior: Sequence[PriorObservation],
     count: int,
 ) -> tuple[Proposal, ...]:
     """Up to `count` points, `starts` first; fewer where the space has no more."""
@@ -83,6 +93,7 @@ def propose_after(
             history=history,
             direction=sweep.spec.objective.sense,
             initial_trials=search.initial_trials,
+            prior=prior,
             first_points=tuple(origins),
             count=count,
         )

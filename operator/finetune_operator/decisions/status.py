@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from finetune_operator.decisions import conditions
-from finetune_operator.decisions.best import best_trial
+from finetune_operator.decisions.best import best_trial, cost_of, value_of
 from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.errors import Problem
 from finetune_operator.resources import (
@@ -19,7 +19,7 @@ from finetune_operator.resources import (
     SweepStatus,
     TrialPhase,
 )
-from finetune_operator.resources.sweep import Baseline, SweepCost, TrialCounts
+from finetune_operator.resources.sweep import Baseline, Objective, SweepCost, TrialCounts
 from finetune_operator.resources.sweep_status import DatasetHashes
 
 BaselineKey = tuple[str, str]
@@ -63,7 +63,7 @@ def baselines_of(
     return tuple(known[key] for key in sorted(known))
 
 
-def summarise_best(trial: FinetuneTrial, baselines: Sequence[Baseline]) -> BestTrial:
+def summarise_best(objective: Objective, trial: FinetuneTrial, baselines: Sequence[Baseline]) -> BestTrial:
     """The best trial as the status shows it."""
     provider, base_model = trial.spec.provider_ref.name, trial.spec.base_model
     base = next(
@@ -77,6 +77,8 @@ def summarise_best(trial: FinetuneTrial, baselines: Sequence[Baseline]) -> BestT
         fine_tuned_model=trial.status.fine_tuned_model,
         score=trial.status.score if trial.status.score is not None else float("nan"),
         base_score=None if base is None else base.score,
+        value=value_of(objective, trial) if objective.cost_weight else None,
+        cost=cost_of(trial) if objective.cost_weight else None,
         hyperparameters=dict(trial.spec.hyperparameters),
     )
 
@@ -104,7 +106,7 @@ def derived_status(
     return SweepStatus(
         observed_generation=sweep.metadata.generation or 0,
         trials=count(trials),
-        best=None if best is None else summarise_best(best, baselines),
+        best=None if best is None else summarise_best(sweep.spec.objective, best, baselines),
         best_score=None if best is None else f"{best.status.score:.4g}",
         baselines=tuple(baselines),
         datasets=sweep.status.datasets or datasets,
@@ -112,6 +114,7 @@ def derived_status(
         cost=cost,
         spent=None if cost is None else f"{cost.spent:f} {cost.currency}",
         space_size="unbounded" if space_size is None else str(space_size),
+        warm_start=sweep.status.warm_start,
         last_index=last_index,
         started_at=started_at,
     )

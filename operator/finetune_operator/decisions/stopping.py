@@ -66,7 +66,8 @@ def launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> int:
 
 
 def _goal_reached(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:
-    objective = sweep.spec.objective
+    # The goal is one of the score alone, whatever a trial costs.
+    objective = sweep.spec.objective.model_copy(update={"cost_weight": 0.0})
     best = best_trial(objective, trials)
     if best is None or best.status.score is None or not meets_goal(objective, best.status.score):
         return None

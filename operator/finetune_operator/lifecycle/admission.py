@@ -24,6 +24,7 @@ from finetune_operator.lifecycle.legality import (
 )
 from finetune_operator.lifecycle.store import Key, NotFound, Store
 from finetune_operator.resources import REPORTED_METRICS, Candidate, DataSource, FinetuneSweep, SweepSpec
+from finetune_operator.resources.sweep_status import DatasetHashes
 from finetune_providers.errors import PermanentProviderError
 
 RECHECK_S = 30.0
@@ -52,6 +53,11 @@ class Admission:
     deletable: frozenset[str] = frozenset()
     checked_at: float = 0.0
     again_after_s: float = RECHECK_S
+
+    @property
+    def dataset_hashes(self) -> DatasetHashes:
+        """The datasets' content as it was checked."""
+        return DatasetHashes(**{name: each.content_hash for name, each in self.datasets.items()})
 
 
 class Admissions:
@@ -131,7 +137,7 @@ class Admissions:
             if account is not None:
                 accounts[candidate.provider_ref.name] = account
         defaults = stated_defaults(sweep.spec, accounts)
-        problems += space_problems(sweep.spec, accounts, defaults)
+        problems += space_problems(sweep, accounts, defaults)
         fetched = await self._check_datasets(namespace, sweep.spec, problems)
         datasets = {name: replace(each, scope=data_scope(sweep)) for name, each in fetched.items()}
         problems += [*_changed_datasets(sweep, datasets), *_changed_currency(sweep)]

@@ -9,7 +9,7 @@ from finetune_operator.decisions.costs import ModelPrice
 from finetune_operator.decisions.starting import Defaults, given_points
 from finetune_operator.errors import InvalidManifest, Problem
 from finetune_operator.lifecycle.accounts import Account
-from finetune_operator.resources import Candidate, ParameterSpec, SweepSpec
+from finetune_operator.resources import Candidate, FinetuneSweep, ParameterSpec, SweepSpec
 from finetune_operator.search import InvalidSpace, Values
 from finetune_providers.base import ModelRules, ParameterRule, ParameterValue, Provider
 
@@ -50,16 +50,23 @@ def _together(candidate: Candidate, rules: ModelRules, path: str, base_model: st
             yield Problem(f"{path}.parameters.{given[1]}", message)
 
 
-def space_problems(spec: SweepSpec, accounts: Mapping[str, Account], defaults: Defaults) -> list[Problem]:
-    """What is wrong with the search space, or with a point that is to be tried first."""
+def space_problems(
+    sweep: FinetuneSweep, accounts: Mapping[str, Account], defaults: Defaults
+) -> list[Problem]:
+    """What is wrong with the search space, or with what is to be tried first or learnt from."""
+    spec = sweep.spec
+    references = () if spec.warm_start is None else spec.warm_start.sweep_refs
+    own = next((index for index, each in enumerate(references) if each.name == sweep.name), None)
+    message = "is this sweep itself, which would wait for its own end; name earlier sweeps"
+    found = [] if own is None else [Problem(f"spec.warmStart.sweepRefs[{own}].name", message)]
     try:
         space = build_space(spec)
         # Of a provider that could not be opened no default is known, and that is said already.
         if all(each.provider_ref.name in accounts for each in spec.candidates):
             given_points(spec, space, defaults)
     except InvalidManifest as error:
-        return list(error.problems)
-    return []
+        found += error.problems
+    return found
 
 
 def stated_defaults(spec: SweepSpec, accounts: Mapping[str, Account]) -> Defaults:
