@@ -36,6 +36,7 @@ from finetune_operator.decisions.waiting import note_of_waiting, what_all_wait_f
 from finetune_operator.decisions.warm_start import note_of_learning
 from finetune_operator.resources import (
     REPORTED_METRICS,
+    BestTrial,
     Condition,
     FinetuneSweep,
     FinetuneTrial,
@@ -271,6 +272,13 @@ def _places_are_taken(sweep: FinetuneSweep, active: Sequence[FinetuneTrial]) -> 
     return len(active) >= sweep.spec.limits.parallel_trials
 
 
+def _worth(best: BestTrial) -> str:
+    """What the best trial is worth with its cost counted in; nothing where the cost does not count."""
+    if best.value is None:
+        return ""
+    return f" and is worth {best.value:.4g} with its cost of {best.cost:f} (objective.costWeight)"
+
+
 def _ended(status: SweepStatus, stop: Stop, rest: str, learnt: str) -> tuple[str, tuple[Condition, ...]]:
     why = f"the sweep ended because {stop.message}" + (f"; {rest}" if rest else "") + learnt
     if status.best is None:
@@ -279,7 +287,7 @@ def _ended(status: SweepStatus, stop: Stop, rest: str, learnt: str) -> tuple[str
         return "Failed", conditions.needs_a_person(reason, message)
     best = status.best
     base = "" if best.base_score is None else f" (its base model: {best.base_score:.4g})"
-    message = f"best trial {best.trial} scored {best.score:.4g}{base}; {why}"
+    message = f"best trial {best.trial} scored {best.score:.4g}{base}{_worth(best)}; {why}"
     if stop.fails:
         return "Failed", conditions.needs_a_person(stop.reason, message)
     return "Succeeded", conditions.ready(stop.reason, message)

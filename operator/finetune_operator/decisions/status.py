@@ -66,6 +66,7 @@ def baselines_of(
 def summarise_best(objective: Objective, trial: FinetuneTrial, baselines: Sequence[Baseline]) -> BestTrial:
     """The best trial as the status shows it."""
     provider, base_model = trial.spec.provider_ref.name, trial.spec.base_model
+    value = value_of(objective, trial)
     base = next(
         (each for each in baselines if (each.provider, each.base_model) == (provider, base_model)), None
     )
@@ -77,7 +78,7 @@ def summarise_best(objective: Objective, trial: FinetuneTrial, baselines: Sequen
         fine_tuned_model=trial.status.fine_tuned_model,
         score=trial.status.score if trial.status.score is not None else float("nan"),
         base_score=None if base is None else base.score,
-        value=value_of(objective, trial) if objective.cost_weight else None,
+        value=float(f"{value:.12g}") if objective.cost_weight and value is not None else None,
         cost=cost_of(trial) if objective.cost_weight else None,
         hyperparameters=dict(trial.spec.hyperparameters),
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from finetune_operator.decisions import build_space
+from finetune_operator.decisions import CostModel, build_space
 from finetune_operator.decisions.costs import ModelPrice
 from finetune_operator.decisions.starting import Defaults, given_points
 from finetune_operator.errors import InvalidManifest, Problem
+from finetune_operator.evaluation import FetchedDataset
 from finetune_operator.lifecycle.accounts import Account
-from finetune_operator.resources import Candidate, FinetuneSweep, ParameterSpec, SweepSpec
+from finetune_operator.resources import REPORTED_METRICS, Candidate, FinetuneSweep, ParameterSpec, SweepSpec
 from finetune_operator.search import InvalidSpace, Values
 from finetune_providers.base import ModelRules, ParameterRule, ParameterValue, Provider
 
@@ -99,6 +101,45 @@ def price_of(account: Account, base_model: str, currency: str) -> ModelPrice | N
         serving_per_hour=chosen.serving_per_hour,
         served=account.provider.capabilities.needs_deployment,
     )
+
+
+def cost_model(
+    spec: SweepSpec, accounts: Mapping[str, Account], training: FetchedDataset | None, problems: list[Problem]
+) -> CostModel:
+    """What trials are expected to cost; adds a problem for each price that is needed and not known."""
+    currency = spec.limits.currency
+    prices: dict[tuple[str, str], ModelPrice] = {}
+    for index, candidate in enumerate(spec.candidates):
+        account = accounts.get(candidate.provider_ref.name)
+        for base_model in candidate.base_models if account is not None else ():
+            price = price_of(account, base_model, currency) if account is not None else None
+            if price is not None and spec.objective.metric in REPORTED_METRICS:
+                price = replace(price, served=False)
+            if price is not None:
+                prices[candidate.name, base_model] = price
+            if unknown := _unknown_price(price):
+                what = f"the price of {unknown} {base_model} in {currency} is not known"
+                where = f"give it in spec.prices of FinetuneProvider {candidate.provider_ref.name}"
+                problems += _needs_price(spec, index, what, where)
+    return CostModel(training.estimated_tokens if training is not None else 0, prices, currency)
+
+
+def _needs_price(spec: SweepSpec, index: int, what: str, where: str) -> Iterator[Problem]:
+    if spec.limits.budget is not None:
+        message = f"{what}, so spec.limits.budget cannot be kept; {where}"
+        yield Problem(f"spec.candidates[{index}].baseModels", message)
+    if spec.objective.cost_weight:
+        message = (
+            f"{what}, so trials of candidate {spec.candidates[index].name} have no cost to weigh; {where}"
+        )
+        yield Problem("spec.objective.costWeight", message)
+
+
+def _unknown_price(price: ModelPrice | None) -> str:
+    """What of a price is missing; nothing where it is complete."""
+    if price is None:
+        return "training"
+    return "serving" if price.served and price.serving_per_hour is None else ""
 
 
 def _parameter_problems(
