@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from finetune_operator.cli.forecast import Estimator, Forecast, forecast
 from finetune_operator.cli.options import STATE_FOLDERS
 from finetune_operator.cli.seams import Seams
 from finetune_operator.decisions import CostModel, build_space
@@ -52,6 +53,7 @@ class Plan:
         first_trials: The first trials, which do not depend on any score.
         datasets: By the name of the field below `spec.dataset`.
         currency: Of all costs.
+        forecast: What it may come to; None where it is wrong.
         waits_for: What an earlier sweep that it is to learn from is missing; "" where there is nothing to wait for.
     """
 
@@ -61,21 +63,8 @@ class Plan:
     first_trials: tuple[PlannedTrial, ...] = ()
     datasets: Mapping[str, FetchedDataset] = field(default_factory=dict)
     currency: str = "USD"
+    forecast: Forecast | None = None
     waits_for: str = ""
-
-    @property
-    def trials(self) -> int:
-        """The most trials that would be launched."""
-        limit = self.sweep.spec.limits.max_trials
-        return limit if self.space_size is None else min(limit, self.space_size)
-
-    @property
-    def expected_cost(self) -> Decimal | None:
-        """Cost of all trials, if they cost what the first ones do on average; None where unknown."""
-        costs = [trial.cost for trial in self.first_trials if trial.cost is not None]
-        if not costs or len(costs) < len(self.first_trials):
-            return None
-        return (sum(costs, Decimal(0)) * self.trials / len(costs)).quantize(Decimal("0.01"))
 
 
 async def make_plan(manifests: Sequence[Any], seams: Seams) -> Plan:
@@ -100,12 +89,20 @@ async def make_plan(manifests: Sequence[Any], seams: Seams) -> Plan:
             sweep = await learn_from_earlier(store, store.sweep_key, sweep, trials=(), datasets=hashes)
         except WarmStartNotReady as error:
             waits_for = str(error)
+    space = build_space(sweep.spec)
+    first = _first_trials(sweep, admission.costs, admission.defaults)
     return Plan(
         sweep,
-        space_size=build_space(sweep.spec).size,
-        first_trials=_first_trials(sweep, admission.costs, admission.defaults),
+        space_size=space.size,
+        first_trials=first,
         datasets=admission.datasets,
         currency=admission.costs.currency,
+        forecast=forecast(
+            space,
+            sweep.spec.limits,
+            Estimator(admission.costs, admission.defaults),
+            first=[each.proposal.point for each in first],
+        ),
         waits_for=waits_for,
     )
 

@@ -72,16 +72,16 @@ def space_problems(
 
 
 def stated_defaults(spec: SweepSpec, accounts: Mapping[str, Account]) -> Defaults:
-    """What the providers say that they take for parameters of the space where a job does not give them."""
+    """What the providers say that they take for parameters where a job does not give them."""
     found: dict[tuple[str, str], dict[str, ParameterValue]] = {}
     for candidate in spec.candidates:
         account = accounts.get(candidate.provider_ref.name)
         for base_model in candidate.base_models if account is not None else ():
             rules = account.provider.model_rules(base_model) if account is not None else None
             stated = {} if rules is None else rules.parameters
-            named = {name: stated[name].default for name in candidate.parameters if name in stated}
-            own = {name: value for name, value in named.items() if value is not None}
-            found[candidate.name, base_model] = own
+            found[candidate.name, base_model] = {
+                name: rule.default for name, rule in stated.items() if rule.default is not None
+            }
     return found
 
 
