@@ -9,16 +9,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from finetune_operator.cli.forecast import Estimator, Forecast, forecast
+from finetune_operator.cli.options import STATE_FOLDERS
 from finetune_operator.cli.seams import Seams
 from finetune_operator.decisions import CostModel, build_space
 from finetune_operator.decisions.proposing import propose_after
 from finetune_operator.decisions.starting import Defaults, first_proposals
+from finetune_operator.decisions.warm_start import prior_of
 from finetune_operator.errors import Problem
 from finetune_operator.evaluation import FetchedDataset
 from finetune_operator.folder import FolderStore
 from finetune_operator.lifecycle.accounts import Accounts, ProviderFactory
 from finetune_operator.lifecycle.admission import Admission, Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
+from finetune_operator.lifecycle.warm_starting import WarmStartNotReady, learn_from_earlier
 from finetune_operator.resources import FinetuneSweep
 from finetune_operator.search import Proposal
 
@@ -49,6 +53,8 @@ class Plan:
         first_trials: The first trials, which do not depend on any score.
         datasets: By the name of the field below `spec.dataset`.
         currency: Of all costs.
+        forecast: What it may come to; None where it is wrong.
+        waits_for: What an earlier sweep that it is to learn from is missing; "" where there is nothing to wait for.
     """
 
     sweep: FinetuneSweep
@@ -57,20 +63,8 @@ class Plan:
     first_trials: tuple[PlannedTrial, ...] = ()
     datasets: Mapping[str, FetchedDataset] = field(default_factory=dict)
     currency: str = "USD"
-
-    @property
-    def trials(self) -> int:
-        """The most trials that would be launched."""
-        limit = self.sweep.spec.limits.max_trials
-        return limit if self.space_size is None else min(limit, self.space_size)
-
-    @property
-    def expected_cost(self) -> Decimal | None:
-        """Cost of all trials, if they cost what the first ones do on average; None where unknown."""
-        costs = [trial.cost for trial in self.first_trials if trial.cost is not None]
-        if not costs or len(costs) < len(self.first_trials):
-            return None
-        return (sum(costs, Decimal(0)) * self.trials / len(costs)).quantize(Decimal("0.01"))
+    forecast: Forecast | None = None
+    waits_for: str = ""
 
 
 async def make_plan(manifests: Sequence[Any], seams: Seams) -> Plan:
@@ -84,16 +78,32 @@ async def make_plan(manifests: Sequence[Any], seams: Seams) -> Plan:
         tempfile.TemporaryDirectory(prefix="finetune-plan-") as folder,
         FolderStore.open(Path(folder) / "state", manifests, clock=seams.clock) as store,
     ):
+        store.beside = STATE_FOLDERS
         sweep = store.sweep
         admission = await _check(store, seams.make_provider)
-    if admission.problems:
-        return Plan(sweep, problems=admission.problems)
+        if admission.problems:
+            return Plan(sweep, problems=admission.problems)
+        waits_for = ""
+        try:
+            hashes = admission.dataset_hashes
+            sweep = await learn_from_earlier(store, store.sweep_key, sweep, trials=(), datasets=hashes)
+        except WarmStartNotReady as error:
+            waits_for = str(error)
+    space = build_space(sweep.spec)
+    first = _first_trials(sweep, admission.costs, admission.defaults)
     return Plan(
         sweep,
-        space_size=build_space(sweep.spec).size,
-        first_trials=_first_trials(sweep, admission.costs, admission.defaults),
+        space_size=space.size,
+        first_trials=first,
         datasets=admission.datasets,
         currency=admission.costs.currency,
+        forecast=forecast(
+            space,
+            sweep.spec.limits,
+            Estimator(admission.costs, admission.defaults),
+            first=[each.proposal.point for each in first],
+        ),
+        waits_for=waits_for,
     )
 
 
@@ -112,10 +122,10 @@ async def _check(store: FolderStore, make_provider: ProviderFactory) -> Admissio
 
 def _first_trials(sweep: FinetuneSweep, costs: CostModel, defaults: Defaults) -> tuple[PlannedTrial, ...]:
     search, space = sweep.spec.search, build_space(sweep.spec)
-    starts = first_proposals(sweep, space, defaults)
+    starts = first_proposals(sweep, space, defaults, costs)
     wanted = min(FIRST_TRIALS, sweep.spec.limits.max_trials)
     if search.method == "Bayesian" and search.initial_trials is not None:
         # What comes after them depends on their scores.
         wanted = min(wanted, max(search.initial_trials, len(starts)))
-    proposals = propose_after(sweep, space, (), starts=starts, count=wanted)
+    proposals = propose_after(sweep, space, (), starts=starts, prior=prior_of(sweep, costs), count=wanted)
     return tuple(PlannedTrial(proposal, costs.estimate(proposal.point)) for proposal in proposals)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from statistics import fmean
 
 from finetune_operator.resources import FinetuneTrial, TrialPhase
@@ -20,37 +20,57 @@ def usable_score(trial: FinetuneTrial) -> float | None:
     return score
 
 
+def worth(objective: Objective, score: float, cost: Decimal) -> float:
+    """What is maximised or minimised: the score with `objective.costWeight` times the cost counted against it."""
+    against = objective.cost_weight * float(cost)
+    return score - against if objective.sense == "Maximize" else score + against
+
+
+def cost_of(trial: FinetuneTrial) -> Decimal:
+    """What a trial cost; until that is known, what it was expected to. Without any price it counts as free."""
+    known = trial.spec.estimated_cost if trial.status.cost is None else trial.status.cost
+    return Decimal(0) if known is None else known
+
+
+def value_of(objective: Objective, trial: FinetuneTrial) -> float | None:
+    """The trial's score with its cost counted in, where the score counts."""
+    score = usable_score(trial)
+    return None if score is None else worth(objective, score, cost_of(trial))
+
+
 @dataclass(frozen=True, slots=True)
 class Confirmed:
     """What is known of a point that was trained more than once.
 
     Attributes:
         mean: Mean of the scores of the trial and its repeats.
+        value: The same with their costs counted in.
         repeats: How many repeats have a score.
     """
 
     mean: float
+    value: float
     repeats: int
 
 
 def ranked_trials(objective: Objective, trials: Sequence[FinetuneTrial]) -> list[FinetuneTrial]:
-    """Trials by their own score, the best first; of equal ones the one that was proposed first.
+    """Trials by their own value (score, less cost), the best first; of equal ones the one proposed first.
 
     A trial that failed, was cancelled, or has no finite score is left out.
     """
     sign = -1.0 if objective.sense == "Maximize" else 1.0
-    scored = [(score, trial) for trial in trials if (score := usable_score(trial)) is not None]
-    return [trial for _, trial in sorted(scored, key=lambda pair: (sign * pair[0], pair[1].spec.index))]
+    valued = [(value, trial) for trial in trials if (value := value_of(objective, trial)) is not None]
+    return [trial for _, trial in sorted(valued, key=lambda pair: (sign * pair[0], pair[1].spec.index))]
 
 
 def best_trial(objective: Objective, trials: Sequence[FinetuneTrial]) -> FinetuneTrial | None:
-    """The succeeded trial with the best finite score; of equal ones the one that was proposed first.
+    """The succeeded trial with the best value (its score, less its cost); of equal ones the one proposed first.
 
     Once trials were repeated, only those count: the best mean of a trial and its repeats wins, and of these the one
-    with the best score is named.
+    with the best value is named.
     """
     ranked = ranked_trials(objective, trials)
-    means = {group: each.mean for group, each in confirmed_groups(trials).items()}
+    means = {group: each.value for group, each in confirmed_groups(objective, trials).items()}
     if not means:
         return ranked[0] if ranked else None
     sign = -1.0 if objective.sense == "Maximize" else 1.0
@@ -63,16 +83,20 @@ def group_of(trial: FinetuneTrial) -> int:
     return trial.spec.index if trial.spec.repeat_of is None else trial.spec.repeat_of
 
 
-def confirmed_groups(trials: Sequence[FinetuneTrial]) -> dict[int, Confirmed]:
+def confirmed_groups(objective: Objective, trials: Sequence[FinetuneTrial]) -> dict[int, Confirmed]:
     """What is known of each trial that has a repeat with a score, by the trial's index."""
-    scores: dict[int, list[float]] = {}
-    repeats: Counter[int] = Counter()
-    for trial in trials:
-        score = usable_score(trial)
-        if score is not None:
-            scores.setdefault(group_of(trial), []).append(score)
-            repeats[group_of(trial)] += trial.spec.repeat_of is not None
-    return {group: Confirmed(fmean(scores[group]), count) for group, count in repeats.items() if count}
+    groups: dict[int, list[FinetuneTrial]] = {}
+    for trial in ranked_trials(objective, trials):
+        groups.setdefault(group_of(trial), []).append(trial)
+    return {
+        group: Confirmed(
+            fmean(each.status.score or 0.0 for each in members),
+            fmean(value_of(objective, each) or 0.0 for each in members),
+            repeats,
+        )
+        for group, members in groups.items()
+        if (repeats := sum(each.spec.repeat_of is not None for each in members))
+    }
 
 
 def meets_goal(objective: Objective, score: float) -> bool:

@@ -9,7 +9,9 @@ from finetune_operator.decisions.aftermath import what_became, what_becomes
 from finetune_operator.decisions.confirming import Repeats, progress_of
 from finetune_operator.decisions.stopping import Stop
 from finetune_operator.decisions.waiting import note_of_waiting, what_all_wait_for
+from finetune_operator.decisions.warm_start import note_of_learning
 from finetune_operator.resources import (
+    BestTrial,
     Condition,
     FinetuneSweep,
     FinetuneTrial,
@@ -44,7 +46,12 @@ def outcome(
     if finished and stop is not None and output_problem:
         return "Finishing", conditions.needs_a_person("OutputRefused", output_problem)
     if finished and stop is not None:
-        return _ended(status, stop, "; ".join(filter(None, (what_became(stop, trials), repeats.note))))
+        return _ended(
+            status,
+            stop,
+            "; ".join(filter(None, (what_became(stop, trials), repeats.note))),
+            note_of_learning(sweep),
+        )
     if stalled and len(stalled) == len(active) and (stop is not None or _places_are_taken(sweep, active)):
         message = f"trial {stalled[0].name} needs a person: {stalled[0].status.message}"
         return ("Finishing" if stop else "Searching"), conditions.needs_a_person("TrialStalled", message)
@@ -69,7 +76,7 @@ def outcome(
     message = (
         f"{counts.done} of {sweep.spec.limits.max_trials} trials have ended; "
         f"up to {sweep.spec.limits.parallel_trials} go on at a time (limits.parallelTrials)"
-        f"{note_of_waiting(active)}"
+        f"{note_of_waiting(active)}{note_of_learning(sweep)}"
     )
     return "Searching", conditions.in_progress("Searching", message)
 
@@ -78,8 +85,15 @@ def _places_are_taken(sweep: FinetuneSweep, active: Sequence[FinetuneTrial]) -> 
     return len(active) >= sweep.spec.limits.parallel_trials
 
 
-def _ended(status: SweepStatus, stop: Stop, rest: str) -> tuple[str, tuple[Condition, ...]]:
-    why = f"the sweep ended because {stop.message}" + (f"; {rest}" if rest else "")
+def _worth(best: BestTrial) -> str:
+    """What the best trial is worth with its cost counted in; nothing where the cost does not count."""
+    if best.value is None:
+        return ""
+    return f" and is worth {best.value:.4g} with its cost of {best.cost:f} (objective.costWeight)"
+
+
+def _ended(status: SweepStatus, stop: Stop, rest: str, learnt: str) -> tuple[str, tuple[Condition, ...]]:
+    why = f"the sweep ended because {stop.message}" + (f"; {rest}" if rest else "") + learnt
     if status.best is None:
         message = f"no trial succeeded; {why}"
         reason = stop.reason if stop.fails else "NoSuccessfulTrial"
@@ -89,7 +103,7 @@ def _ended(status: SweepStatus, stop: Stop, rest: str) -> tuple[str, tuple[Condi
     mean = (
         "" if best.mean_score is None else f", {best.mean_score:.4g} on average with {best.repeats} repeats"
     )
-    message = f"best trial {best.trial} scored {best.score:.4g}{mean}{base}; {why}"
+    message = f"best trial {best.trial} scored {best.score:.4g}{mean}{base}{_worth(best)}; {why}"
     if stop.fails:
         return "Failed", conditions.needs_a_person(stop.reason, message)
     return "Succeeded", conditions.ready(stop.reason, message)

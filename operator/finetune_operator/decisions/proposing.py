@@ -7,13 +7,22 @@ from dataclasses import replace
 from decimal import Decimal
 
 from finetune_operator.decisions.actions import CreateTrial
-from finetune_operator.decisions.best import usable_score
+from finetune_operator.decisions.best import value_of
 from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.decisions.space import build_space, point_of
 from finetune_operator.decisions.starting import Defaults, first_proposals
 from finetune_operator.decisions.stopping import Stop, launched, trials_to_propose
+from finetune_operator.decisions.warm_start import prior_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
-from finetune_operator.search import Observation, Proposal, SearchSpace, SearchSpaceExhausted, propose
+from finetune_operator.resources.sweep import Objective
+from finetune_operator.search import (
+    Observation,
+    PriorObservation,
+    Proposal,
+    SearchSpace,
+    SearchSpaceExhausted,
+    propose,
+)
 
 
 def next_trials(
@@ -39,8 +48,8 @@ def next_trials(
     history = observations(sweep, trials)
     committed = ledger.committed
     creations: list[CreateTrial] = []
-    starts = first_proposals(sweep, space, defaults)[first:]
-    proposals = propose_after(sweep, space, history, starts=starts, count=free)
+    starts = first_proposals(sweep, space, defaults, costs)[first:]
+    proposals = propose_after(sweep, space, history, starts=starts, prior=prior_of(sweep, costs), count=free)
     for index, proposal in enumerate(proposals, start=first):
         cost = costs.estimate(proposal.point)
         stop = over_budget(sweep, committed, cost, costs.currency)
@@ -56,24 +65,25 @@ def next_trials(
 
 
 def observations(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> list[Observation]:
-    """What the search may know of all trials.
+    """What the search may know of all trials: their scores, with their costs counted in.
 
     One that was stopped early counts as a bad trial rather than a failed one: like the worse quarter of those that
     have a score.
     """
-    scores = sorted(score for trial in trials if (score := usable_score(trial)) is not None)
-    if sweep.spec.objective.sense == "Minimize":
-        scores.reverse()
-    poor = scores[len(scores) // 4] if scores else None
-    return [_observe(trial, poor) for trial in trials]
+    objective = sweep.spec.objective
+    values = sorted(value for trial in trials if (value := value_of(objective, trial)) is not None)
+    if objective.sense == "Minimize":
+        values.reverse()
+    poor = values[len(values) // 4] if values else None
+    return [_observe(trial, objective, poor) for trial in trials]
 
 
-def _observe(trial: FinetuneTrial, poor: float | None) -> Observation:
+def _observe(trial: FinetuneTrial, objective: Objective, poor: float | None) -> Observation:
     point = point_of(trial)
     if not trial.terminal:
         return Observation(point, "Pending")
-    score = poor if trial.phase is TrialPhase.EARLY_STOPPED else usable_score(trial)
-    return Observation(point, "Failed") if score is None else Observation(point, "Finished", score)
+    value = poor if trial.phase is TrialPhase.EARLY_STOPPED else value_of(objective, trial)
+    return Observation(point, "Failed") if value is None else Observation(point, "Finished", value)
 
 
 def propose_after(
@@ -82,6 +92,7 @@ def propose_after(
     history: Sequence[Observation],
     *,
     starts: Sequence[Proposal],
+    prior: Sequence[PriorObservation],
     count: int,
 ) -> tuple[Proposal, ...]:
     """Up to `count` points, `starts` first; fewer where the space has no more."""
@@ -95,6 +106,7 @@ def propose_after(
             history=history,
             direction=sweep.spec.objective.sense,
             initial_trials=search.initial_trials,
+            prior=prior,
             first_points=tuple(origins),
             count=count,
         )

@@ -1,4 +1,4 @@
-"""Where a search starts: at points that a person gives, else at what the provider takes by default.
+"""Where a search starts: at points that a person gives and at the best of earlier sweeps, else at the defaults.
 
 The trial with index k takes the k-th of these points, whatever has become of the earlier ones. So a restart, a
 deleted trial or a default that has changed since neither repeats a point nor moves the later ones.
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from finetune_operator.decisions.costs import CostModel
 from finetune_operator.decisions.space import value_in
+from finetune_operator.decisions.warm_start import best_earlier
 from finetune_operator.errors import InvalidManifest, Problem
 from finetune_operator.resources import Candidate, FinetuneSweep, ParameterSpec, SweepSpec
 from finetune_operator.resources.search_method import FirstPoint
@@ -19,17 +21,23 @@ Defaults: TypeAlias = Mapping[tuple[str, str], Mapping[str, ParameterValue]]
 """What a provider takes for a parameter that is not given, by (candidate, base model) and the parameter's name."""
 
 
-def first_proposals(sweep: FinetuneSweep, space: SearchSpace, defaults: Defaults) -> tuple[Proposal, ...]:
+def first_proposals(
+    sweep: FinetuneSweep, space: SearchSpace, defaults: Defaults, costs: CostModel
+) -> tuple[Proposal, ...]:
     """The points of the sweep's first trials, in the order of their indices; none where the method begins alone.
 
     Raises:
         InvalidManifest: As `given_points` does.
     """
     search = sweep.spec.search
-    if search.first_points:
-        return tuple(Proposal(each, "first point") for each in given_points(sweep.spec, space, defaults))
-    if search.method != "Bayesian":
-        return ()
+    given = given_points(sweep.spec, space, defaults)
+    earlier = (each for each in best_earlier(sweep, costs) if each not in given)
+    firsts = (
+        *(Proposal(each, "first point") for each in given),
+        *(Proposal(each, "warm start") for each in earlier),
+    )
+    if firsts or search.method != "Bayesian":
+        return firsts
     point = default_point(space, search.seed, defaults)
     return () if point is None else (Proposal(point, "provider default"),)
 

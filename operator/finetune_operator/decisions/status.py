@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from finetune_operator.decisions import conditions
-from finetune_operator.decisions.best import confirmed_groups, group_of
+from finetune_operator.decisions.best import confirmed_groups, cost_of, group_of, value_of
 from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.errors import Problem
 from finetune_operator.resources import (
@@ -20,7 +20,7 @@ from finetune_operator.resources import (
     SweepStatus,
     TrialPhase,
 )
-from finetune_operator.resources.sweep import Baseline, SweepCost, TrialCounts
+from finetune_operator.resources.sweep import Baseline, Objective, SweepCost, TrialCounts
 from finetune_operator.resources.sweep_status import DatasetHashes
 
 BaselineKey = tuple[str, str]
@@ -65,11 +65,15 @@ def baselines_of(
 
 
 def summarise_best(
-    trial: FinetuneTrial, baselines: Sequence[Baseline], trials: Sequence[FinetuneTrial] = ()
+    objective: Objective,
+    trial: FinetuneTrial,
+    baselines: Sequence[Baseline],
+    trials: Sequence[FinetuneTrial] = (),
 ) -> BestTrial:
     """The best trial as the status shows it; `trials` are all, its repeats among them."""
-    confirmed = confirmed_groups(trials).get(group_of(trial))
+    confirmed = confirmed_groups(objective, trials).get(group_of(trial))
     provider, base_model = trial.spec.provider_ref.name, trial.spec.base_model
+    value = value_of(objective, trial)
     base = next(
         (each for each in baselines if (each.provider, each.base_model) == (provider, base_model)), None
     )
@@ -83,6 +87,8 @@ def summarise_best(
         base_score=None if base is None else base.score,
         mean_score=None if confirmed is None else confirmed.mean,
         repeats=None if confirmed is None else confirmed.repeats,
+        value=float(f"{value:.12g}") if objective.cost_weight and value is not None else None,
+        cost=cost_of(trial) if objective.cost_weight else None,
         hyperparameters=dict(trial.spec.hyperparameters),
     )
 
@@ -110,7 +116,7 @@ def derived_status(  # noqa: PLR0913 - nearly all of them by keyword
     return SweepStatus(
         observed_generation=sweep.metadata.generation or 0,
         trials=count(trials),
-        best=None if best is None else summarise_best(best, baselines, trials),
+        best=None if best is None else summarise_best(sweep.spec.objective, best, baselines, trials),
         best_score=None if best is None else f"{best.status.score:.4g}",
         baselines=tuple(baselines),
         datasets=sweep.status.datasets or datasets,
@@ -118,6 +124,7 @@ def derived_status(  # noqa: PLR0913 - nearly all of them by keyword
         cost=cost,
         spent=None if cost is None else f"{cost.spent:f} {cost.currency}",
         space_size="unbounded" if space_size is None else str(space_size),
+        warm_start=sweep.status.warm_start,
         last_index=last_index,
         started_at=started_at,
     )

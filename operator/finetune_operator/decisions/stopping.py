@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from finetune_operator.decisions.best import best_trial, meets_goal, usable_score
+from finetune_operator.decisions.best import best_trial, meets_goal, usable_score, value_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import parse_duration
 
@@ -71,7 +71,8 @@ def launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> int:
 
 
 def _goal_reached(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:
-    objective = sweep.spec.objective
+    # The goal is one of the score alone, whatever a trial costs.
+    objective = sweep.spec.objective.model_copy(update={"cost_weight": 0.0})
     best = best_trial(objective, trials)
     if best is None or best.status.score is None or not meets_goal(objective, best.status.score):
         return None
@@ -116,13 +117,14 @@ def _plateau(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | No
         for trial in trials
         if _counts_for_plateau(trial) and trial.status.finished_at is not None
     )
-    sign = 1.0 if sweep.spec.objective.sense == "Maximize" else -1.0
+    objective = sweep.spec.objective
+    sign = 1.0 if objective.sense == "Maximize" else -1.0
     best: FinetuneTrial | None = None
     bar, since = -math.inf, 0
     for _, _, trial in ended:
-        score = usable_score(trial)
-        if score is not None and (best is None or sign * score > bar):
-            best, bar, since = trial, sign * score + rule.min_improvement, 0
+        value = value_of(objective, trial)
+        if value is not None and (best is None or sign * value > bar):
+            best, bar, since = trial, sign * value + rule.min_improvement, 0
         elif best is not None:
             since += 1
     if best is None or since < rule.trials:

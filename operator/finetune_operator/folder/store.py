@@ -24,6 +24,7 @@ from finetune_operator.errors import Problem
 from finetune_operator.folder.documents import Manifest, read_documents
 from finetune_operator.folder.events import EventLog
 from finetune_operator.folder.opening import Contents, open_contents
+from finetune_operator.folder.reading import read_sweep_of, read_trials_of
 from finetune_operator.folder.shelf import Shelf
 from finetune_operator.lifecycle.store import AlreadyExists, Conflict, Key, Listener, NotFound, Refused
 from finetune_operator.resources import (
@@ -50,6 +51,7 @@ class FolderStore:
     def __init__(self, contents: Contents, *, clock: Callable[[], datetime]) -> None:
         self._contents = contents
         self._clock = clock
+        self.beside = contents.state.absolute().parent  # other sweeps' state folders, by the sweeps' names
         self._listeners: list[Listener] = []
         self._events = EventLog(contents.state / "events.jsonl")
 
@@ -99,8 +101,9 @@ class FolderStore:
         self._listeners.append(listener)
 
     async def get_sweep(self, key: Key) -> FinetuneSweep | None:
-        """The sweep, or None where it is another one."""
-        return self._contents.sweeps.get(key.name) if self._is_here(key) else None
+        """The sweep, or another one that has a state folder of its name beside this one; None where there is none."""
+        own = self._contents.sweeps.get(key.name)
+        return (own or read_sweep_of(self.beside, key)) if self._is_here(key) else None
 
     async def get_trial(self, key: Key) -> FinetuneTrial | None:
         """The trial, or None where there is none."""
@@ -111,9 +114,11 @@ class FolderStore:
         return self._contents.providers.get(key.name) if self._is_here(key) else None
 
     async def list_trials(self, sweep: Key) -> tuple[FinetuneTrial, ...]:
-        """The trials of the sweep, in order of their index."""
+        """The trials of the sweep, or of another one beside it, in order of their index."""
         if not self._is_here(sweep):
             return ()
+        if sweep.name != self.sweep.name:
+            return read_trials_of(self.beside, sweep)
         own = (trial for trial in self._contents.trials.all() if trial.spec.sweep_ref.name == sweep.name)
         return tuple(sorted(own, key=lambda trial: trial.spec.index))
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from finetune_operator.decisions import CostModel
-from finetune_operator.decisions.costs import ModelPrice
 from finetune_operator.decisions.starting import Defaults
 from finetune_operator.errors import DatasetUnavailable, InvalidManifest, Problem
 from finetune_operator.evaluation import ANYWHERE, FetchedDataset, SourceRules, fetch
@@ -18,13 +17,14 @@ from finetune_operator.lifecycle.accounts import Account, Accounts
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.legality import (
     candidate_problems,
+    cost_model,
     median_problem,
-    price_of,
     space_problems,
     stated_defaults,
 )
 from finetune_operator.lifecycle.store import Key, NotFound, Store
 from finetune_operator.resources import REPORTED_METRICS, Candidate, DataSource, FinetuneSweep, SweepSpec
+from finetune_operator.resources.sweep_status import DatasetHashes
 from finetune_providers.errors import PermanentProviderError
 
 RECHECK_S = 30.0
@@ -53,6 +53,11 @@ class Admission:
     deletable: frozenset[str] = frozenset()
     checked_at: float = 0.0
     again_after_s: float = RECHECK_S
+
+    @property
+    def dataset_hashes(self) -> DatasetHashes:
+        """The datasets' content as it was checked."""
+        return DatasetHashes(**{name: each.content_hash for name, each in self.datasets.items()})
 
 
 class Admissions:
@@ -132,13 +137,13 @@ class Admissions:
             if account is not None:
                 accounts[candidate.provider_ref.name] = account
         defaults = stated_defaults(sweep.spec, accounts)
-        problems += space_problems(sweep.spec, accounts, defaults)
+        problems += space_problems(sweep, accounts, defaults)
         fetched = await self._check_datasets(namespace, sweep.spec, problems)
         datasets = {name: replace(each, scope=data_scope(sweep)) for name, each in fetched.items()}
         problems += [*_changed_datasets(sweep, datasets), *_changed_currency(sweep)]
         if not problems:
             problems += await _unfit_datasets(sweep.spec, accounts, datasets)
-        costs = _cost_model(sweep.spec, accounts, datasets.get("training"), problems)
+        costs = cost_model(sweep.spec, accounts, datasets.get("training"), problems)
         return Admission(
             problems=tuple(problems),
             datasets=datasets,
@@ -257,36 +262,6 @@ def _changed_currency(sweep: FinetuneSweep) -> list[Problem]:
         f"the budget in {cost.currency}, or make a new sweep under another name"
     )
     return [Problem("spec.limits.budget.currency", message)]
-
-
-def _cost_model(
-    spec: SweepSpec, accounts: Mapping[str, Account], training: FetchedDataset | None, problems: list[Problem]
-) -> CostModel:
-    currency = spec.limits.currency
-    prices: dict[tuple[str, str], ModelPrice] = {}
-    for index, candidate in enumerate(spec.candidates):
-        account = accounts.get(candidate.provider_ref.name)
-        for base_model in candidate.base_models if account is not None else ():
-            price = price_of(account, base_model, currency) if account is not None else None
-            if price is not None and spec.objective.metric in REPORTED_METRICS:
-                price = replace(price, served=False)
-            if price is not None:
-                prices[candidate.name, base_model] = price
-            unknown = _unknown_price(price)
-            if spec.limits.budget is not None and unknown:
-                message = (
-                    f"the price of {unknown} {base_model} in {currency} is not known, so spec.limits.budget "
-                    f"cannot be kept; give it in spec.prices of FinetuneProvider {candidate.provider_ref.name}"
-                )
-                problems.append(Problem(f"spec.candidates[{index}].baseModels", message))
-    return CostModel(training.estimated_tokens if training is not None else 0, prices, currency)
-
-
-def _unknown_price(price: ModelPrice | None) -> str:
-    """What of a price is missing; nothing where it is complete."""
-    if price is None:
-        return "training"
-    return "serving" if price.served and price.serving_per_hour is None else ""
 
 
 def _fingerprint(sweep: FinetuneSweep) -> str:

@@ -1,4 +1,7 @@
-"""Deployments that came to be after they were deleted: one operator asked late, while another had ended the trial."""
+"""Deployments that came to be after they were deleted: one operator asked late, while another had ended the trial.
+
+And models that nobody keeps.
+"""
 
 from __future__ import annotations
 
@@ -62,3 +65,17 @@ async def _account(context: Context, trial: FinetuneTrial) -> Account | None:
         return await context.accounts.get(namespace, name)
     except (NotFound, Refused, InvalidManifest, PermanentProviderError):
         return context.accounts.last_known(namespace, name)
+
+
+async def delete_model(context: Context, trial: FinetuneTrial) -> None:
+    """Delete a trial's model; one that the provider will not delete is told of and left there."""
+    account = await context.accounts.get(trial.metadata.namespace or "default", trial.spec.provider_ref.name)
+    model, deleted = trial.status.fine_tuned_model, True
+    try:
+        if model is not None:
+            await account.provider.delete_model(model)
+    except (PermanentProviderError, UnexpectedResponse) as error:
+        deleted = False
+        message = f"model {model} could not be deleted: {error}"
+        await context.store.record_event(trial, "ModelNotDeleted", message, warning=True)
+    await context.store.write_trial_status(trial, trial.status.model_copy(update={"model_deleted": deleted}))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from finetune_operator.decisions import build_space
+from finetune_operator.decisions import CostModel, build_space
 from finetune_operator.decisions.costs import ModelPrice
 from finetune_operator.decisions.starting import Defaults, given_points
 from finetune_operator.errors import InvalidManifest, Problem
+from finetune_operator.evaluation import FetchedDataset
 from finetune_operator.lifecycle.accounts import Account
-from finetune_operator.resources import Candidate, ParameterSpec, SweepSpec
+from finetune_operator.resources import REPORTED_METRICS, Candidate, FinetuneSweep, ParameterSpec, SweepSpec
 from finetune_operator.search import InvalidSpace, Values
 from finetune_providers.base import ModelRules, ParameterRule, ParameterValue, Provider
 
@@ -50,29 +52,36 @@ def _together(candidate: Candidate, rules: ModelRules, path: str, base_model: st
             yield Problem(f"{path}.parameters.{given[1]}", message)
 
 
-def space_problems(spec: SweepSpec, accounts: Mapping[str, Account], defaults: Defaults) -> list[Problem]:
-    """What is wrong with the search space, or with a point that is to be tried first."""
+def space_problems(
+    sweep: FinetuneSweep, accounts: Mapping[str, Account], defaults: Defaults
+) -> list[Problem]:
+    """What is wrong with the search space, or with what is to be tried first or learnt from."""
+    spec = sweep.spec
+    references = () if spec.warm_start is None else spec.warm_start.sweep_refs
+    own = next((index for index, each in enumerate(references) if each.name == sweep.name), None)
+    message = "is this sweep itself, which would wait for its own end; name earlier sweeps"
+    found = [] if own is None else [Problem(f"spec.warmStart.sweepRefs[{own}].name", message)]
     try:
         space = build_space(spec)
         # Of a provider that could not be opened no default is known, and that is said already.
         if all(each.provider_ref.name in accounts for each in spec.candidates):
             given_points(spec, space, defaults)
     except InvalidManifest as error:
-        return list(error.problems)
-    return []
+        found += error.problems
+    return found
 
 
 def stated_defaults(spec: SweepSpec, accounts: Mapping[str, Account]) -> Defaults:
-    """What the providers say that they take for parameters of the space where a job does not give them."""
+    """What the providers say that they take for parameters where a job does not give them."""
     found: dict[tuple[str, str], dict[str, ParameterValue]] = {}
     for candidate in spec.candidates:
         account = accounts.get(candidate.provider_ref.name)
         for base_model in candidate.base_models if account is not None else ():
             rules = account.provider.model_rules(base_model) if account is not None else None
             stated = {} if rules is None else rules.parameters
-            named = {name: stated[name].default for name in candidate.parameters if name in stated}
-            own = {name: value for name, value in named.items() if value is not None}
-            found[candidate.name, base_model] = own
+            found[candidate.name, base_model] = {
+                name: rule.default for name, rule in stated.items() if rule.default is not None
+            }
     return found
 
 
@@ -92,6 +101,45 @@ def price_of(account: Account, base_model: str, currency: str) -> ModelPrice | N
         serving_per_hour=chosen.serving_per_hour,
         served=account.provider.capabilities.needs_deployment,
     )
+
+
+def cost_model(
+    spec: SweepSpec, accounts: Mapping[str, Account], training: FetchedDataset | None, problems: list[Problem]
+) -> CostModel:
+    """What trials are expected to cost; adds a problem for each price that is needed and not known."""
+    currency = spec.limits.currency
+    prices: dict[tuple[str, str], ModelPrice] = {}
+    for index, candidate in enumerate(spec.candidates):
+        account = accounts.get(candidate.provider_ref.name)
+        for base_model in candidate.base_models if account is not None else ():
+            price = price_of(account, base_model, currency) if account is not None else None
+            if price is not None and spec.objective.metric in REPORTED_METRICS:
+                price = replace(price, served=False)
+            if price is not None:
+                prices[candidate.name, base_model] = price
+            if unknown := _unknown_price(price):
+                what = f"the price of {unknown} {base_model} in {currency} is not known"
+                where = f"give it in spec.prices of FinetuneProvider {candidate.provider_ref.name}"
+                problems += _needs_price(spec, index, what, where)
+    return CostModel(training.estimated_tokens if training is not None else 0, prices, currency)
+
+
+def _needs_price(spec: SweepSpec, index: int, what: str, where: str) -> Iterator[Problem]:
+    if spec.limits.budget is not None:
+        message = f"{what}, so spec.limits.budget cannot be kept; {where}"
+        yield Problem(f"spec.candidates[{index}].baseModels", message)
+    if spec.objective.cost_weight:
+        message = (
+            f"{what}, so trials of candidate {spec.candidates[index].name} have no cost to weigh; {where}"
+        )
+        yield Problem("spec.objective.costWeight", message)
+
+
+def _unknown_price(price: ModelPrice | None) -> str:
+    """What of a price is missing; nothing where it is complete."""
+    if price is None:
+        return "training"
+    return "serving" if price.served and price.serving_per_hour is None else ""
 
 
 def _parameter_problems(

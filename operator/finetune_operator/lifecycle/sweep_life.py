@@ -23,11 +23,16 @@ from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.data_life import delete_data, remember_scopes, scope_for_new_trials
 from finetune_operator.lifecycle.evaluating import BaselineName, baseline_outcome, measure_baseline
-from finetune_operator.lifecycle.leftovers import delete_leftovers
+from finetune_operator.lifecycle.leftovers import delete_leftovers, delete_model
 from finetune_operator.lifecycle.narration import output_data, sweep_events
 from finetune_operator.lifecycle.release import release_sweep
 from finetune_operator.lifecycle.store import AlreadyExists, Key, Refused
 from finetune_operator.lifecycle.unreadable import release_unreadable_sweep
+from finetune_operator.lifecycle.warm_starting import (
+    WARM_START_AGAIN_S,
+    WarmStartNotReady,
+    learn_from_earlier,
+)
 from finetune_operator.resources import (
     FinetuneSweep,
     FinetuneTrial,
@@ -37,9 +42,7 @@ from finetune_operator.resources import (
 )
 from finetune_operator.resources.common import NameRef
 from finetune_operator.resources.sweep import Baseline
-from finetune_operator.resources.sweep_status import DatasetHashes
 from finetune_operator.resources.trial import CancelRequest
-from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +85,14 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         return None
     if admission.problems:
         return await _refuse(context, key, sweep, admission)
+    try:
+        sweep = await learn_from_earlier(
+            context.store, key, sweep, trials=trials, datasets=admission.dataset_hashes
+        )
+    except WarmStartNotReady as error:
+        waits = validating_status(sweep, "WarmStartNotReady", str(error), now=context.now())
+        await _write(context, sweep, waits)
+        return WARM_START_AGAIN_S
     return await _decide_and_act(context, key, sweep, trials, admission)
 
 
@@ -125,7 +136,7 @@ async def _decide_and_act(
         baselines=_measured(context, key, sweep, trials),
         deletable=admission.deletable,
         defaults=admission.defaults,
-        datasets=DatasetHashes(**{name: each.content_hash for name, each in admission.datasets.items()}),
+        datasets=admission.dataset_hashes,
         output_problem=context.output_problems.pop(key, ""),
     )
     decision = await asyncio.to_thread(decide, sweep, trials, knowledge, now=context.now())
@@ -160,7 +171,7 @@ async def _act(
         elif isinstance(action, MeasureBaseline):
             await _start_baseline(context, key, sweep, action, admission)
         elif isinstance(action, DeleteModel):
-            await _delete_model(context, by_name[action.trial])
+            await delete_model(context, by_name[action.trial])
         elif not await _write_output(context, key, sweep, action, decision):
             return sweep, True
     return sweep, False
@@ -237,20 +248,6 @@ def _measured(
         elif outcome is not None:
             measured[each] = outcome
     return measured
-
-
-async def _delete_model(context: Context, trial: FinetuneTrial) -> None:
-    """Delete a trial's model; one that the provider will not delete is told of and left there."""
-    account = await context.accounts.get(trial.metadata.namespace or "default", trial.spec.provider_ref.name)
-    model, deleted = trial.status.fine_tuned_model, True
-    try:
-        if model is not None:
-            await account.provider.delete_model(model)
-    except (PermanentProviderError, UnexpectedResponse) as error:
-        deleted = False
-        message = f"model {model} could not be deleted: {error}"
-        await context.store.record_event(trial, "ModelNotDeleted", message, warning=True)
-    await context.store.write_trial_status(trial, trial.status.model_copy(update={"model_deleted": deleted}))
 
 
 async def _write_output(

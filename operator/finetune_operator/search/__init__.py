@@ -4,7 +4,6 @@ It does no I/O, keeps no state and knows neither resources nor providers.
 """
 
 from finetune_operator.search.errors import InvalidSpace, SearchError, SearchSpaceExhausted
-from finetune_operator.search.initial_design import default_point
 from finetune_operator.search.parameters import IntRange, LogUniformRange, Parameter, UniformRange, Values
 from finetune_operator.search.points import (
     Direction,
@@ -14,12 +13,20 @@ from finetune_operator.search.points import (
     Point,
     Proposal,
 )
-from finetune_operator.search.proposals import Method, check_method, propose, space_size
+from finetune_operator.search.prior import PriorObservation
+from finetune_operator.search.proposals import (
+    Method,
+    check_method,
+    default_point,
+    propose,
+    space_size,
+)
 from finetune_operator.search.recommendation import recommend
-from finetune_operator.search.space import Branch, SearchSpace
+from finetune_operator.search.space import Arm, Branch, SearchSpace
 from finetune_operator.search.values import ParameterValue
 
 __all__ = [
+    "Arm",
     "Branch",
     "Direction",
     "IntRange",
@@ -32,6 +39,7 @@ __all__ = [
     "Parameter",
     "ParameterValue",
     "Point",
+    "PriorObservation",
     "Proposal",
     "SearchError",
     "SearchSpace",

@@ -20,7 +20,9 @@ from finetune_operator.search.candidate_rows import Batch, candidate_batches
 from finetune_operator.search.encoding import Encoder, Matrix, point_of
 from finetune_operator.search.gaussian_process import ScoreModel
 from finetune_operator.search.initial_design import DEFAULT_TRIALS, initial_points
+from finetune_operator.search.other_tasks import FEWEST_OWN, OtherTasks
 from finetune_operator.search.points import History, Origin, Point, Proposal
+from finetune_operator.search.prior import NO_PRIOR, Prior
 from finetune_operator.search.random_search import next_random_point
 from finetune_operator.search.space import SearchSpace
 
@@ -41,17 +43,30 @@ class BayesianSearch:
         space: The space.
         seed: Seed of every random choice.
         history: What is finished and failed; pending trials are passed to `next`.
-        initial_trials: Trials before the model is asked; `DEFAULT_TRIALS` if None.
+        initial_trials: Trials before the model is asked; if None `DEFAULT_TRIALS`, less what `prior` tells.
+        prior: What is known from earlier searches.
     """
 
     def __init__(
-        self, space: SearchSpace, *, seed: int, history: History, initial_trials: int | None
+        self,
+        space: SearchSpace,
+        *,
+        seed: int,
+        history: History,
+        initial_trials: int | None,
+        prior: Prior = NO_PRIOR,
     ) -> None:
         self._space = space
         self._seed = seed
-        self._initial_trials = DEFAULT_TRIALS if initial_trials is None else initial_trials
+        spread = max(0, DEFAULT_TRIALS - len(prior.comparable))
+        self._initial_trials = spread if initial_trials is None else initial_trials
         self._encoder = Encoder(space)
-        finished = [(point, score) for point, score in history.finished if space.contains(point)]
+        own = [(point, score) for point, score in history.finished if space.contains(point)]
+        self._trials = len(own) + sum(space.contains(point) for point in history.failed)
+        # Too few scores of one's own do not tell on which scale other tasks' scores are to be read.
+        used = Prior(prior.comparable, prior.others if len(own) >= FEWEST_OWN else ())
+        self._tasks = OtherTasks(used, self._encoder)
+        finished = [*own, *prior.comparable]
         self._finished = [point for point, _ in finished]
         self._failed = [point for point in history.failed if space.contains(point)]
         self._scores = np.array([score for _, score in finished], dtype=float)
@@ -65,7 +80,7 @@ class BayesianSearch:
                 with more pending trials.
         """
         pending = [point for point in available.history.pending if self._space.contains(point)]
-        known = len(self._finished) + len(self._failed) + len(pending)
+        known = self._trials + len(pending)
         if known < self._initial_trials:
             design = self._from_design(available, known, "initial design")
         elif self._finished:
@@ -78,7 +93,7 @@ class BayesianSearch:
         """The expected noise-free score at each finished point of the space by its key, scaled; more is better."""
         if not self._finished:
             return {}
-        mean, _ = self._fitted().predict(self._encoder.encode(self._finished))
+        mean, _ = self._fitted().predict(self._rows(self._finished))
         return {point.key: float(value) for point, value in zip(self._finished, mean, strict=True)}
 
     def _from_design(self, available: Availability, known: int, origin: Origin) -> Proposal | None:
@@ -93,17 +108,18 @@ class BayesianSearch:
         return None if point is None else Proposal(point, "exploration")
 
     def _from_model(self, available: Availability, pending: list[Point]) -> Proposal | None:
-        model = self._fitted().with_pending(self._encoder.encode(pending))
-        expected, _ = self._fitted().predict(self._encoder.encode(self._finished))
+        model = self._fitted().with_pending(self._rows(pending))
+        expected, _ = self._fitted().predict(self._rows(self._finished))
         best = [self._finished[index] for index in np.argsort(-expected, kind="stable")]
         generator = np.random.default_rng(seed_for(self._seed, "candidates", available.history.length))
         batches = candidate_batches(self._encoder, list(dict.fromkeys(best))[:_BEST_POINTS], generator)
-        rows = np.concatenate([batch.rows for batch in batches])
-        improvement, deviation = _expected_improvement(model, rows)
+        rows = self._tasks.widened(np.concatenate([batch.rows for batch in batches]))
+        incumbents = self._rows([*self._finished, *self._failed, *pending])
+        improvement, deviation = _expected_improvement(model, incumbents, rows)
         # Where no improvement is expected anywhere, go where least is known.
         hopeful = float(improvement.max()) > 0.0
         order = np.argsort(-(improvement if hopeful else deviation), kind="stable")
-        near = self._encoder.closeness(_CLOSENESS)
+        near = self._tasks.widened(self._encoder.closeness(_CLOSENESS)[None])[0]
         for index in order[:_MOST_LOOKED_AT]:
             if (np.abs(model.rows - rows[index]) <= near).all(axis=1).any():
                 continue
@@ -123,9 +139,15 @@ class BayesianSearch:
         scores = self._scores / (float(np.abs(self._scores).max()) or 1.0)
         floor = _floor(scores)
         scores = np.concatenate([np.maximum(scores, floor), np.full(len(self._failed), floor)])
-        rows = self._encoder.encode([*self._finished, *self._failed])
+        rows = self._rows([*self._finished, *self._failed])
         kept = _most_telling(scores, seed_for(self._seed, "modelled", 0))
-        return ScoreModel.fitted(rows[kept], scores[kept])
+        targets = self._tasks.targets(scores[: len(self._finished)])
+        return ScoreModel.fitted(
+            np.concatenate([rows[kept], self._tasks.rows()]), np.concatenate([scores[kept], targets])
+        )
+
+    def _rows(self, points: list[Point]) -> Matrix:
+        return self._tasks.widened(self._encoder.encode(points))
 
 
 def expected_scores(space: SearchSpace, history: History) -> dict[str, float]:
@@ -133,12 +155,12 @@ def expected_scores(space: SearchSpace, history: History) -> dict[str, float]:
     return BayesianSearch(space, seed=0, history=history, initial_trials=None).expected()
 
 
-def _expected_improvement(model: ScoreModel, rows: Matrix) -> tuple[Matrix, Matrix]:
-    """Expected improvement on the best expected score, and the deviation, at rows; both shape (m,).
+def _expected_improvement(model: ScoreModel, incumbents: Matrix, rows: Matrix) -> tuple[Matrix, Matrix]:
+    """Expected improvement on the best expected score of incumbents, and the deviation, at rows; both shape (m,).
 
     The best *expected* score, since the best observed one owes part of its rank to luck.
     """
-    incumbent, _ = model.predict(model.rows)
+    incumbent, _ = model.predict(incumbents)
     mean, deviation = model.predict(rows)
     acquisition = ExpectedImprovement(xi=0.0)
     acquisition.y_max = float(incumbent.max())  # type: ignore[assignment]  # typed as None there

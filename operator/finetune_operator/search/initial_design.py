@@ -5,7 +5,7 @@ The first one is the centre of its space. The others are a scrambled Sobol seque
 order that the seed picks.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.stats import qmc
@@ -35,31 +35,6 @@ def initial_points(space: SearchSpace, seed: int, length: int) -> Iterator[Point
         arm = arms[turn % len(arms)]
         own = dict(zip(names, place, strict=False))
         yield arm.point([_value(parameter, own[name]) for name, parameter in arm.branch.parameters.items()])
-
-
-def default_point(
-    space: SearchSpace, seed: int, defaults: Mapping[tuple[str, str], Mapping[str, ParameterValue]]
-) -> Point | None:
-    """The first point of the design with what is stated in place of the centre.
-
-    Args:
-        space: The space.
-        seed: Seed of the search.
-        defaults: By (candidate, base model), values that parameters have where nobody gives one. A value that the
-            space does not have is not used.
-
-    Returns:
-        The point; None where no default of its parameters is stated, or none lies in the space.
-    """
-    centre = next(initial_points(space, seed, 1))
-    own = defaults.get((centre.candidate, centre.base_model), {})
-    branch = next(branch for branch in space.branches if branch.name == centre.candidate)
-    usable = {
-        name: own[name] for name, parameter in branch.parameters.items() if parameter.contains(own.get(name))
-    }
-    if not usable:
-        return None
-    return Point(centre.candidate, centre.base_model, {**centre.parameters, **usable})
 
 
 def _value(parameter: Parameter, place: float) -> ParameterValue:

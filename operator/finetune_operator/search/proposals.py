@@ -1,14 +1,16 @@
 """The one entry to the search: what should be tried next?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from finetune_operator.search.availability import Availability
 from finetune_operator.search.errors import InvalidSpace, SearchSpaceExhausted
 from finetune_operator.search.grid import next_grid_point
 from finetune_operator.search.points import Direction, History, Observation, Origin, Point, Proposal
+from finetune_operator.search.prior import Prior, PriorObservation
 from finetune_operator.search.random_search import next_random_point
 from finetune_operator.search.space import SearchSpace
+from finetune_operator.search.values import ParameterValue
 
 Method: TypeAlias = Literal["Grid", "Random", "Bayesian"]
 _Rule: TypeAlias = Callable[[Availability], Proposal | None]
@@ -22,6 +24,7 @@ def propose(  # noqa: PLR0913 - all of them by keyword, and a caller mostly need
     history: Sequence[Observation],
     direction: Direction = "Maximize",
     initial_trials: int | None = None,
+    prior: Sequence[PriorObservation] = (),
     first_points: Sequence[Point] = (),
     allow: Callable[[Point], bool] | None = None,
     count: int = 1,
@@ -40,7 +43,9 @@ def propose(  # noqa: PLR0913 - all of them by keyword, and a caller mostly need
         history: All trials so far, the pending and failed ones too.
         direction: Whether a higher or a lower score is better.
         initial_trials: How many trials `Bayesian` spreads over the space before it models the scores; 6 if
-            None.
+            None, and fewer where `prior` has scores that can be compared.
+        prior: Finished trials of earlier searches, which `Bayesian` learns from. They count neither as tried nor
+            towards `initial_trials`.
         first_points: Proposed before anything else, in this order: a known good configuration, for example.
         allow: Tells whether a point may be proposed, where the space's shape cannot say so: memory that a
             model needs at a batch size, for example. A search that meets only refused points gives up after
@@ -82,7 +87,9 @@ def propose(  # noqa: PLR0913 - all of them by keyword, and a caller mostly need
         if not space.contains(point):
             raise InvalidSpace(f"firstPoints[{position}]", f"{point} lies outside the search space")
     known = History.of(history, direction)
-    rule = _rule(space, method, seed, known, initial_trials)
+    rule = _rule(
+        space, method, seed, known, initial_trials=initial_trials, prior=Prior.of(prior, space, direction)
+    )
     proposals: list[Proposal] = []
     while len(proposals) < count:
         available = Availability(known, allow)
@@ -113,17 +120,48 @@ def check_method(space: SearchSpace, method: Method) -> None:
                     raise error.under(f"candidates[{branch.name}].parameters.{name}") from error
 
 
+def default_point(
+    space: SearchSpace, seed: int, defaults: Mapping[tuple[str, str], Mapping[str, ParameterValue]]
+) -> Point | None:
+    """Where a `Bayesian` search would begin, with what is stated in place of the centre.
+
+    Args:
+        space: The space.
+        seed: Seed of the search.
+        defaults: By (candidate, base model), values that parameters have where nobody gives one. A value that the
+            space does not have is not used.
+
+    Returns:
+        The point; None where no default of its parameters is stated, or none lies in the space.
+    """
+    from finetune_operator.search.initial_design import initial_points
+
+    centre = next(initial_points(space, seed, 1))
+    own = defaults.get((centre.candidate, centre.base_model), {})
+    branch = next(branch for branch in space.branches if branch.name == centre.candidate)
+    usable = {
+        name: own[name] for name, parameter in branch.parameters.items() if parameter.contains(own.get(name))
+    }
+    if not usable:
+        return None
+    return Point(centre.candidate, centre.base_model, {**centre.parameters, **usable})
+
+
 def space_size(space: SearchSpace) -> int | None:
     """Number of points of the space, None if a parameter is continuous."""
     return space.size
 
 
-def _rule(space: SearchSpace, method: Method, seed: int, known: History, initial_trials: int | None) -> _Rule:
+def _rule(
+    space: SearchSpace, method: Method, seed: int, known: History, *, initial_trials: int | None, prior: Prior
+) -> _Rule:
     if method == "Bayesian":
         # Numerical libraries take a second to load, which the other methods need not wait for.
         from finetune_operator.search.bayesian import BayesianSearch
 
-        return BayesianSearch(space, seed=seed, history=known, initial_trials=initial_trials).next
+        return BayesianSearch(
+            space, seed=seed, history=known, initial_trials=initial_trials, prior=prior
+        ).next
     if method == "Grid":
         return lambda available: _named(next_grid_point(space, available), "grid")
     return lambda available: _named(next_random_point(space, available, seed), "random")

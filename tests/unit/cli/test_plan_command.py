@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import json
 from collections.abc import Collection
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,18 @@ import pytest
 from tests.contract.store_contract import MANIFESTS, SECRET_VALUES
 from tests.unit.cli.conftest import Cli
 
-from finetune_operator.resources import dump_yaml
+from finetune_operator.folder import FolderStore
+from finetune_operator.resources import (
+    API_VERSION,
+    FinetuneTrial,
+    ObjectMeta,
+    SweepStatus,
+    TrialPhase,
+    TrialSpec,
+    TrialStatus,
+    dump_yaml,
+)
+from finetune_operator.resources.common import NameRef
 from finetune_providers.base import Capabilities, DatasetFile, ModelRules, ParameterRule, ProviderConfig
 from finetune_providers.errors import PermanentProviderError, TransientProviderError
 
@@ -91,7 +105,7 @@ def test_a_right_manifest_shows_what_it_would_do(cli: Cli, files: dict[str, Any]
     assert "Space:      unbounded (a parameter is continuous)" in shown
     assert "Trials:     up to 12, 1 at a time, ends after more than 3 failures" in shown
     assert any(line.startswith("Training:   20 examples, about ") for line in shown)
-    assert any("limited to 20.00 USD by limits.budget" in line for line in shown)
+    assert "Budget:     20.00 USD (limits.budget): enough for all trials" in shown
     assert sum(line.startswith("smollm2-") for line in shown) == 6
 
 
@@ -110,7 +124,8 @@ def test_json_has_the_documented_shape(cli: Cli, files: dict[str, Any]) -> None:
     files["sweep.yaml"]["spec"]["search"] = {"method": "Grid"}
     shown = json.loads(plan(cli, files, "-o", "json").stdout)
     assert list(shown) == [
-        "sweep", "valid", "problems", "method", "spaceSize", "trials", "datasets", "cost", "firstTrials",
+        "sweep", "valid", "problems", "method", "spaceSize", "trials", "datasets", "tokens", "cost",
+        "trialsWithinBudget", "time", "warmStart", "firstTrials",
     ]  # fmt: skip
     assert (shown["valid"], shown["problems"]) == (True, [])
     assert (shown["method"], shown["spaceSize"], shown["trials"]) == ("Grid", 8, 8)
@@ -139,6 +154,101 @@ def test_no_trial_is_shown_that_depends_on_scores(cli: Cli, files: dict[str, Any
     shown = json.loads(plan(cli, files, "-o", "json").stdout)
     assert len(shown["firstTrials"]) == 3
     assert all(trial["origin"] in {"provider default", "initial design"} for trial in shown["firstTrials"])
+
+
+def test_the_whole_sweep_is_forecast_from_the_cheapest_to_the_dearest_point(
+    cli: Cli, files: dict[str, Any]
+) -> None:
+    files["sweep.yaml"]["spec"]["candidates"][0]["parameters"]["epochs"] = {"int": {"min": 1, "max": 4}}
+    files["sweep.yaml"]["spec"]["limits"] |= {
+        "maxTrials": 10,
+        "parallelTrials": 4,
+        "budget": {"maxCost": "5000.00"},
+        "maxDuration": "48h",
+    }
+    files["provider.yaml"]["spec"]["prices"] = [price("1000000.00")]
+    shown = json.loads(plan(cli, files, "-o", "json").stdout)
+    tokens = shown["datasets"]["training"]["estimatedTokens"]
+    assert (shown["tokens"]["least"], shown["tokens"]["most"]) == (10 * tokens, 40 * tokens)
+    assert (shown["cost"]["least"], shown["cost"]["most"]) == (f"{10 * tokens}.00", f"{40 * tokens}.00")
+    epochs = [trial["hyperparameters"]["epochs"] for trial in shown["firstTrials"]]
+    assert float(shown["cost"]["expected"]) == pytest.approx(
+        10 * tokens * sum(epochs) / len(epochs), abs=0.01
+    )
+    within = shown["trialsWithinBudget"]
+    assert (within["fewest"], within["most"]) == (5000 // (4 * tokens), min(10, 5000 // tokens))
+    assert shown["time"] == {"rounds": 3, "perTrial": None, "maxDuration": "48h"}
+    text = plan(cli, files).stdout
+    line = " ".join(text.split())
+    assert f"; {10 * tokens}.00 if all are like smollm2-135m with epochs=1, {40 * tokens}.00 if like" in line
+    assert f"used up after about {within['expected']} of 10 trials ({within['fewest']} dear ones," in line
+    assert "Time: 3 rounds of trials; how long one takes no provider tells beforehand; at most 48h" in line
+
+
+def test_a_space_that_is_tried_whole_is_forecast_exactly(cli: Cli, files: dict[str, Any]) -> None:
+    files["sweep.yaml"]["spec"]["candidates"][0]["parameters"] = {"epochs": {"int": {"min": 1, "max": 4}}}
+    files["sweep.yaml"]["spec"]["search"] = {"method": "Grid"}
+    files["provider.yaml"]["spec"]["prices"] = [price("1000000.00")]
+    shown = json.loads(plan(cli, files, "-o", "json").stdout)
+    exact = 2 * (1 + 2 + 3 + 4) * shown["datasets"]["training"]["estimatedTokens"]
+    assert shown["tokens"] == {"least": exact, "expected": exact, "most": exact}
+    assert shown["cost"]["least"] == shown["cost"]["expected"] == shown["cost"]["most"] == f"{exact}.00"
+    assert "if all are like" not in plan(cli, files).stdout
+
+
+def test_tokens_are_forecast_without_prices_from_the_default_epochs(cli: Cli, files: dict[str, Any]) -> None:
+    rates = {"learningRate": {"logUniform": {"min": 1e-5, "max": 1e-3}}}
+    files["sweep.yaml"]["spec"]["candidates"][0]["parameters"] = rates
+    del files["provider.yaml"]["spec"]["prices"]
+    del files["sweep.yaml"]["spec"]["limits"]["budget"]
+    shown = json.loads(plan(cli, files, "-o", "json").stdout)
+    exact = 12 * 3 * shown["datasets"]["training"]["estimatedTokens"]
+    assert shown["tokens"] == {"least": exact, "expected": exact, "most": exact}
+    assert shown["cost"]["least"] is None
+
+
+def test_what_an_earlier_sweep_is_waited_for_is_said(cli: Cli, files: dict[str, Any]) -> None:
+    files["sweep.yaml"]["spec"]["warmStart"] = {"sweepRefs": [{"name": "last-week"}]}
+    assert "Warm start: it would wait: spec.warmStart.sweepRefs[0].name" in plan(cli, files).stdout
+    shown = json.loads(plan(cli, files, "-o", "json").stdout)
+    assert shown["warmStart"]["waitsFor"] == (
+        "spec.warmStart.sweepRefs[0].name: there is no FinetuneSweep last-week; it is waited for"
+    )
+
+
+async def finish_one(state: Path, files: dict[str, Any]) -> None:
+    """The state folder of a sweep of one trial that has ended."""
+    sweep = copy.deepcopy(files["sweep.yaml"])
+    sweep["metadata"]["name"] = state.name
+    documents = [sweep, files["provider.yaml"], files["secret.yaml"], files["data.yaml"]]
+    spec = TrialSpec(
+        sweep_ref=NameRef(name=state.name),
+        index=0,
+        candidate="small",
+        provider_ref=NameRef(name="local"),
+        base_model="smollm2-360m",
+        hyperparameters={"epochs": 2, "learningRate": 1.5e-4},
+        run_key="ft-00000000",
+    )
+    trial = FinetuneTrial(api_version=API_VERSION, metadata=ObjectMeta(name=f"{state.name}-0"), spec=spec)
+    with FolderStore.open(state, documents, clock=lambda: datetime(2026, 3, 1, tzinfo=UTC)) as store:
+        created = await store.create_trial(trial, owner=store.sweep)
+        await store.write_trial_status(created, TrialStatus(phase=TrialPhase.SUCCEEDED, score=0.5))
+        await store.write_sweep_status(store.sweep, SweepStatus(phase="Succeeded"))
+
+
+def test_a_plan_begins_with_the_best_point_of_an_earlier_sweep(cli: Cli, files: dict[str, Any]) -> None:
+    asyncio.run(finish_one(cli.folder / ".finetune" / "last-week", files))
+    files["sweep.yaml"]["spec"]["warmStart"] = {"sweepRefs": [{"name": "last-week"}]}
+    shown = json.loads(plan(cli, files, "-o", "json").stdout)
+    assert shown["warmStart"] == {
+        "waitsFor": None,
+        "sweeps": [{"sweep": "last-week", "sameData": False, "trials": 1}],
+    }
+    first = shown["firstTrials"][0]
+    assert (first["origin"], first["baseModel"]) == ("warm start", "smollm2-360m")
+    assert first["hyperparameters"] == {"epochs": 2, "learningRate": 1.5e-4}
+    assert "Warm start: 1 trials of last-week (other data)" in plan(cli, files).stdout
 
 
 def test_an_unknown_price_is_said(cli: Cli, files: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from finetune_operator.decisions import (
     decide,
 )
 from finetune_operator.decisions.costs import ModelPrice
+from finetune_operator.decisions.proposing import observations
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
 from finetune_operator.resources.trial import CancelRequest, ServingJournal
@@ -310,6 +311,37 @@ def test_a_suspended_sweep_says_so_and_goes_on_with_what_runs() -> None:
     assert decision.actions == ()
     assert decision.status.phase == "Suspended"
     assert "1 running trials go on" in message(decision)
+
+
+WEIGHED = {"metric": "accuracy", "costWeight": 0.01}
+
+
+def test_the_best_trial_is_told_with_its_cost_where_that_counts() -> None:
+    trials = [a_trial(0, score=0.9, cost=money("20.00")), a_trial(1, score=0.85, cost=money("2.00"))]
+    decision = look(a_sweep(objective=WEIGHED, limits={"maxTrials": 2}), trials)
+    best = decision.status.best
+    assert best is not None
+    assert (best.trial, best.score, best.cost, best.value) == ("s-1", 0.85, money("2.00"), 0.83)
+    assert "and is worth 0.83 with its cost of 2.00 (objective.costWeight)" in message(decision)
+    unweighed = look(a_sweep(limits={"maxTrials": 2}), trials).status.best
+    assert unweighed is not None
+    assert (unweighed.trial, unweighed.cost, unweighed.value) == ("s-0", None, None)
+
+
+def test_a_goal_is_one_of_the_score_whatever_it_cost() -> None:
+    sweep = a_sweep(objective={**WEIGHED, "goal": 0.88})
+    dear = a_trial(0, score=0.9, cost=money("20.00"))
+    decision = look(sweep, [dear, a_trial(1, score=0.85, cost=money("2.00"))])
+    assert reason(decision) == "GoalReached"
+    assert decision.status.best is not None
+    assert decision.status.best.trial == "s-1"
+
+
+def test_the_search_learns_of_scores_with_the_cost_counted_in() -> None:
+    trial = a_trial(0, score=0.9, cost=money("20.00"))
+    (weighed,) = observations(a_sweep(objective=WEIGHED), [trial])
+    (plain,) = observations(a_sweep(), [trial])
+    assert (weighed.score, plain.score) == (pytest.approx(0.7), 0.9)
 
 
 def test_a_condition_keeps_its_time_while_its_status_stays() -> None:

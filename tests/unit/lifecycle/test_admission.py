@@ -7,6 +7,7 @@ from decimal import Decimal
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.admission import LONGEST_RECHECK_S, RECHECK_S
+from finetune_operator.resources import TrialPhase
 
 
 async def test_a_new_price_counts_for_sweeps_that_run(make_bench: MakeBench) -> None:
@@ -64,3 +65,32 @@ async def test_a_sweep_that_stays_wrong_is_checked_less_and_less_often(make_benc
     assert waits[0] == RECHECK_S + 1
     assert waits[1] == 2 * RECHECK_S + 1
     assert waits[-1] == LONGEST_RECHECK_S + 1
+
+
+async def test_a_cost_weight_needs_the_price_of_every_base_model(make_bench: MakeBench) -> None:
+    bench = await make_bench(objective={"metric": "accuracy", "costWeight": 0.1})
+    bench.edit_price(base_model="tiny-1")
+
+    def refused() -> bool:
+        condition = bench.store.sweep.status.condition("Accepted")
+        return condition is not None and condition.reason == "InvalidSpec"
+
+    await bench.until(bench.sweep_key, refused)
+    condition = bench.store.sweep.status.condition("Accepted")
+    assert condition is not None
+    assert condition.message == (
+        "spec.objective.costWeight: the price of training tiny-2 in USD is not known, so trials of candidate "
+        "small have no cost to weigh; give it in spec.prices of FinetuneProvider acme"
+    )
+
+
+async def test_a_cheap_model_is_the_best_where_the_cost_counts_enough(make_bench: MakeBench) -> None:
+    limits = {"maxTrials": 2, "parallelTrials": 2}
+    bench = await make_bench(objective={"metric": "accuracy", "costWeight": 0.1}, limits=limits)
+    await bench.launched()
+    await bench.edit_trial(0, phase=TrialPhase.SUCCEEDED, score=0.9, cost=Decimal("5.00"))
+    await bench.edit_trial(1, phase=TrialPhase.SUCCEEDED, score=0.8, cost=Decimal("1.00"))
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.best is not None)
+    best = bench.store.sweep.status.best
+    assert best is not None
+    assert (best.trial, best.value) == (bench.trial_key(1).name, 0.7)

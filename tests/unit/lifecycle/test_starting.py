@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.scenario_contract import sweep_with
+from tests.unit.lifecycle.bench import Bench, manifests
 from tests.unit.lifecycle.conftest import MakeBench
 
-from finetune_operator.resources import Condition
+from finetune_operator.resources import Condition, SweepStatus, TrialPhase
 
 
 async def test_the_first_trials_are_the_points_that_were_given(make_bench: MakeBench) -> None:
@@ -46,4 +54,133 @@ async def test_a_given_point_outside_the_space_is_refused_with_its_path(make_ben
     assert condition.message == (
         "spec.search.firstPoints[0].parameters.epochs: 9 lies outside the search space; "
         "give a whole number from 1 to 4"
+    )
+
+
+MakePair = Callable[..., Awaitable[tuple[Bench, Bench]]]
+
+
+@pytest.fixture
+async def make_pair(tmp_path: Path) -> AsyncIterator[MakePair]:
+    """Makes a sweep `earlier` and one that wants to learn from it, in folders side by side."""
+    made: list[Bench] = []
+
+    def bench(name: str, **changes: Any) -> Bench:
+        sweep = sweep_with(**changes)
+        sweep["metadata"]["name"] = name
+        made.append(Bench(tmp_path / name, *manifests(sweep)))
+        return made[-1]
+
+    async def make(**changes: Any) -> tuple[Bench, Bench]:
+        wants = {"sweepRefs": [{"name": "earlier"}]}
+        limits = {"maxTrials": 12, "parallelTrials": 2}
+        return bench("earlier"), bench("later", warmStart=wants, **{"limits": limits, **changes})
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+async def finish(bench: Bench, *scores: float) -> None:
+    """The sweep's first trials end with these scores, and so does the sweep."""
+    await bench.launched()
+    for index, score in enumerate(scores):
+        await bench.edit_trial(index, phase=TrialPhase.SUCCEEDED, score=score)
+    sweep = bench.store.sweep
+    await bench.store.write_sweep_status(sweep, sweep.status.model_copy(update={"phase": "Succeeded"}))
+
+
+def condition(bench: Bench) -> tuple[str, str, str]:
+    found = bench.store.sweep.status.condition("Accepted")
+    assert found is not None
+    return found.status, found.reason, found.message
+
+
+async def until_it_waits(bench: Bench) -> None:
+    await bench.until(bench.sweep_key, lambda: condition(bench)[1] == "WarmStartNotReady")
+
+
+async def test_a_sweep_begins_with_the_best_point_of_an_earlier_one(make_pair: MakePair) -> None:
+    earlier, later = await make_pair()
+    await finish(earlier, 0.5, 0.75)
+    await later.launched()
+    best, trial = (await earlier.trial(1)).spec, (await later.trial(0)).spec
+    assert trial.origin == "warm start"
+    assert (trial.base_model, trial.hyperparameters) == (best.base_model, best.hyperparameters)
+    (known,) = later.store.sweep.status.warm_start
+    assert (known.sweep, known.uid, known.same_data) == ("earlier", earlier.store.sweep.metadata.uid, True)
+    assert [seen.score for seen in known.observations] == [0.75, 0.5]
+
+
+async def test_a_sweep_waits_for_the_end_of_an_earlier_one(make_pair: MakePair) -> None:
+    earlier, later = await make_pair()
+    await earlier.launched()
+    await until_it_waits(later)
+    assert condition(later) == (
+        "False",
+        "WarmStartNotReady",
+        "spec.warmStart.sweepRefs[0].name: FinetuneSweep earlier is Searching; its end is waited for",
+    )
+    assert await later.store.list_trials(later.sweep_key) == ()
+    assert await later.look(later.sweep_key) == 30.0
+    await finish(earlier, 0.5)
+    await later.launched()
+    assert condition(later)[0] == "True"
+
+
+async def test_an_earlier_sweep_that_is_not_there_is_waited_for(make_bench: MakeBench) -> None:
+    bench = await make_bench(warmStart={"sweepRefs": [{"name": "no-such"}]})
+    await until_it_waits(bench)
+    assert condition(bench)[2] == (
+        "spec.warmStart.sweepRefs[0].name: there is no FinetuneSweep no-such; it is waited for"
+    )
+
+
+async def test_a_state_folder_that_cannot_be_read_is_waited_for(
+    make_bench: MakeBench, tmp_path: Path
+) -> None:
+    (tmp_path / "broken" / "trials").mkdir(parents=True)
+    (tmp_path / "broken" / "sweep.yaml").write_text("kind: [\n")
+    bench = await make_bench(warmStart={"sweepRefs": [{"name": "broken"}]})
+    await until_it_waits(bench)
+    assert "FinetuneSweep broken cannot be read" in condition(bench)[2]
+
+
+async def test_an_earlier_sweep_may_go_once_it_was_learnt_from(make_pair: MakePair, tmp_path: Path) -> None:
+    earlier, later = await make_pair()
+    await finish(earlier, 0.5, 0.75)
+    await later.launched()
+    before = later.store.sweep.status.warm_start
+    shutil.rmtree(tmp_path / "earlier" / "trials")
+    (tmp_path / "earlier" / "sweep.yaml").unlink()
+    later.restart()
+    await later.edit_trial(0, phase=TrialPhase.SUCCEEDED, score=0.5)
+
+    async def goes_on() -> bool:
+        return len(await later.store.list_trials(later.sweep_key)) == 3
+
+    await later.until(later.sweep_key, goes_on)
+    assert later.store.sweep.status.warm_start == before
+
+
+async def test_a_sweep_whose_status_was_lost_goes_on_without_an_earlier_one_that_is_gone(
+    make_pair: MakePair, tmp_path: Path
+) -> None:
+    earlier, later = await make_pair()
+    await finish(earlier, 0.5, 0.75)
+    await later.launched()
+    shutil.rmtree(tmp_path / "earlier" / "trials")
+    (tmp_path / "earlier" / "sweep.yaml").unlink()
+    await later.store.write_sweep_status(later.store.sweep, SweepStatus())
+    later.restart()
+    await later.until(later.sweep_key, lambda: later.store.sweep.status.phase == "Searching")
+    assert [each.sweep for each in later.store.sweep.status.warm_start] == ["earlier"]
+
+
+async def test_a_sweep_that_names_itself_is_refused(make_bench: MakeBench) -> None:
+    bench = await make_bench(warmStart={"sweepRefs": [{"name": "other"}, {"name": "intents"}]})
+    await bench.until(bench.sweep_key, lambda: condition(bench)[1] == "InvalidSpec")
+    assert condition(bench)[2] == (
+        "spec.warmStart.sweepRefs[1].name: is this sweep itself, which would wait for its own end; "
+        "name earlier sweeps"
     )
