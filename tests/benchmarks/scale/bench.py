@@ -3,8 +3,8 @@
 Sweeps are created on a real API server, served by the operator's real process, and trained by a company that trains at
 once or slowly. Counted are requests, latencies, CPU and memory; see `docs/benchmarks.md`.
 
-`SIZES` says how many sweeps (`1 100 1000`), `CASES` picks cases by a part of their name, `SAMPLED=1` has the operator
-write where its time goes.
+`SIZES` says how many sweeps (`1 100 1000`), `CASES` picks cases by a part of their name. The operator's process id is
+printed, so that a profiler can be led to it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.scale.cases import cases
+from tests.benchmarks.scale.cases import Case, cases
 from tests.benchmarks.scale.measuring import measure
 from tests.benchmarks.scale.world import ROOT, World
 
@@ -30,7 +30,6 @@ def main() -> int:
     """Run the benchmark."""
     sizes = [int(each) for each in os.environ.get("SIZES", "1 100 1000").split()]
     wanted = os.environ.get("CASES", "")
-    sampled = os.environ.get("SAMPLED") == "1"
     binaries = ensure_binaries(notify=lambda text: print(text, flush=True))
     RESULTS.mkdir(parents=True, exist_ok=True)
     for case in cases(sizes):
@@ -41,14 +40,17 @@ def main() -> int:
             plane = ControlPlane.create(Path(name) / "plane", binaries)
             plane.start(CRDS, guarded=True)
             try:
-                with World(plane, Path(name) / "world", case, sampled=sampled) as world:
+                with World(plane, Path(name) / "world", case) as world:
                     figures = measure(world)
             finally:
                 plane.stop()
         print(json.dumps(figures, indent=1), flush=True)
-        file = RESULTS / f"{case.name.replace(' ', '-').replace(',', '')}.json"
-        file.write_text(json.dumps(figures, indent=1), "utf-8")
+        (RESULTS / f"{_file_name(case)}.json").write_text(json.dumps(figures, indent=1), "utf-8")
     return 0
+
+
+def _file_name(case: Case) -> str:
+    return case.name.replace(" ", "-").replace(",", "")
 
 
 if __name__ == "__main__":

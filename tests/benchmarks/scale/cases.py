@@ -43,7 +43,7 @@ class Case:
     grid: int = 0
     accounts: int = 1
     training_s: float = AT_ONCE_S
-    poll_s: float = 0.5
+    poll_s: float = 1.0
     rests: bool = False
     within_s: float = 3600.0
 

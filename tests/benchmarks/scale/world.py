@@ -27,8 +27,7 @@ from finetune_operator.cluster.client import SWEEPS, TRIALS
 ROOT = Path(__file__).parents[3]
 READY_WITHIN_S, ENDS_WITHIN_S = 300.0, 60.0
 _LOOK_S = 0.02
-_SAMPLED = "from tests.benchmarks.scale.sampling import main; main()"
-_PLAIN = "from finetune_operator.cli import main; main(prog_name='finetune')"
+_COMMAND = "from finetune_operator.cli import main; main(prog_name='finetune')"
 
 Ask = tuple[int, float, str, str]
 """Account, time, operation and trial of a call to the company."""
@@ -111,9 +110,9 @@ class World:
         log: What the operator wrote.
     """
 
-    def __init__(self, plane: ControlPlane, folder: Path, case: Case, *, sampled: bool = False) -> None:
+    def __init__(self, plane: ControlPlane, folder: Path, case: Case) -> None:
         self.plane, self.case = plane, case
-        self._folder, self._sampled = folder, sampled
+        self._folder = folder
         self._namespace = create_namespace(plane, "bench")
         self.api = CountingApi(plane, self._namespace)
         self.company = Company(case)
@@ -153,7 +152,7 @@ class World:
         began = time.monotonic()
         with self.log.open("ab") as log:
             self._operator = subprocess.Popen(
-                [sys.executable, "-c", _SAMPLED if self._sampled else _PLAIN, *command],
+                [sys.executable, "-c", _COMMAND, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -165,6 +164,7 @@ class World:
                 },
                 start_new_session=True,
             )
+        print(f"the operator is process {self._operator.pid}", flush=True)
         while not _answers(f"http://127.0.0.1:{port}/readyz"):
             assert self._operator.poll() is None, self.log.read_text("utf-8")[-2000:]
             assert time.monotonic() - began < READY_WITHIN_S
