@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.benchmarks.scale.cases import Case, cases
 from tests.benchmarks.scale.measuring import measure
+from tests.benchmarks.scale.report import write_report
 from tests.benchmarks.scale.world import ROOT, World
 
 from controlplane.binaries import ensure_binaries
@@ -45,12 +46,15 @@ def main() -> int:
             finally:
                 plane.stop()
         print(json.dumps(figures, indent=1), flush=True)
-        (RESULTS / f"{_file_name(case)}.json").write_text(json.dumps(figures, indent=1), "utf-8")
+        _file(case).write_text(json.dumps(figures, indent=1), "utf-8")
+    # With what was measured before, so that a case may be measured anew alone.
+    known = [_file(case) for case in cases(sizes) if _file(case).exists()]
+    write_report([json.loads(file.read_text("utf-8")) for file in known])
     return 0
 
 
-def _file_name(case: Case) -> str:
-    return case.name.replace(" ", "-").replace(",", "")
+def _file(case: Case) -> Path:
+    return RESULTS / f"{case.name.replace(' ', '-').replace(',', '')}.json"
 
 
 if __name__ == "__main__":

@@ -58,9 +58,7 @@ def cases(sizes: Sequence[int]) -> list[Case]:
     found = []
     for size in sizes:
         accounts = max(1, min(10, size // 10))
-        found.append(
-            Case(f"{size} x 10, instant", size, accounts=accounts, rests=size == max(sizes))
-        )
+        found.append(Case(f"{size} x 10, instant", size, accounts=accounts, rests=size == max(sizes)))
         if size <= 100:
             found.append(Case(f"{size} x 10, slow", size, accounts=accounts, training_s=20.0, poll_s=1.0))
     return [

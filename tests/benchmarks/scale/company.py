@@ -105,7 +105,9 @@ class ScaleServer(OpenAIServer):
         key = request.one(f"metadata[{KEY}]")
         if key:
             found = [self._by_key[key]] if key in self._by_key else []
-            return Answer({"object": "list", "data": [self.shown_job(job) for job in found], "has_more": False})
+            return Answer(
+                {"object": "list", "data": [self.shown_job(job) for job in found], "has_more": False}
+            )
         after = request.one("after")
         end = self.jobs[after].number - 1 if after else len(self._newest)
         page = [self.shown_job(job) for job in self._newest[max(0, end - size) : end][::-1]]
@@ -115,7 +117,9 @@ class ScaleServer(OpenAIServer):
 def _quality(hyperparameters: Mapping[str, Any]) -> float:
     """Something to search for: best at 3 epochs and a multiplier of 1."""
     epochs = abs(int(hyperparameters.get("n_epochs", 3)) - 3)
-    return max(0.0, 1.0 - 0.1 * epochs - 0.05 * abs(float(hyperparameters.get("learning_rate_multiplier", 1)) - 1))
+    return max(
+        0.0, 1.0 - 0.1 * epochs - 0.05 * abs(float(hyperparameters.get("learning_rate_multiplier", 1)) - 1)
+    )
 
 
 def _taken(servers: Sequence[ScaleServer]) -> Iterator[tuple[int, float, str, str]]:

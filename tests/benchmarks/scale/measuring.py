@@ -6,17 +6,15 @@ import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import UTC, datetime
 
 from tests.benchmarks.scale.cases import Case
-from tests.benchmarks.scale.meters import Calls, load, quantile, total, trial_ends
+from tests.benchmarks.scale.meters import Calls, Figures, load, quantile, total, trial_ends
 from tests.benchmarks.scale.world import Ask, World
 
 REST_S = 60.0
 SETTLE_S = 8.0
 _LOOK_S = 1.0
-
-Figures = dict[str, Any]
 
 
 def measure(world: World) -> Figures:
@@ -36,6 +34,7 @@ def measure(world: World) -> Figures:
     after, used = world.calls(), world.usage()
     figures = {
         "case": case.name,
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "sweeps": case.sweeps,
         "trials": case.jobs,
         "took_s": took_s,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -18,6 +19,9 @@ _ALSO = frozenset({"events", "configmaps", "secrets"})
 _WRITES = {"POST", "PUT", "PATCH", "DELETE", "APPLY"}
 _SAMPLE = re.compile(r"^apiserver_request_total\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+Figures = dict[str, Any]
+"""What one case came to."""
 
 Calls = Counter[tuple[str, str]]
 """Requests by verb (`WRITE`, `READ`) and resource, with its part, such as `finetunetrials/status`."""

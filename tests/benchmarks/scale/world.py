@@ -16,8 +16,8 @@ from tests.benchmarks.scale.cases import Case, common_manifests, sweep_manifest
 from tests.benchmarks.scale.meters import Calls, Usage, calls_of, usage_of
 from tests.cluster.operator_account import rbac_for
 from tests.contract.finetune_process import _packages, kill_below
-from tests.faults.cluster_api import ClusterApi
 from tests.fakes.hosted import HostedCompany
+from tests.faults.cluster_api import ClusterApi
 
 from controlplane.access import create_namespace, delete_namespace
 from controlplane.kubeconfig import write_token_kubeconfig
@@ -91,7 +91,10 @@ class Company:
         assert self._process.stdout is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        self.asked += [(number, at, what, trial) for number, at, what, trial in json.loads(self._process.stdout.readline())]
+        self.asked += [
+            (number, at, what, trial)
+            for number, at, what, trial in json.loads(self._process.stdout.readline())
+        ]
         return self.asked
 
     def close(self) -> None:
