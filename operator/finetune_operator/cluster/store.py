@@ -48,6 +48,9 @@ from finetune_operator.resources.remains import Remains
 
 _logger = logging.getLogger(__name__)
 
+ROUTINE = frozenset({"Submitting", "Training", "Evaluating", "Succeeded"})
+"""Of a trial these are not posted: its status and conditions tell the same, and for longer than an hour."""
+
 
 class KubeStore:
     """A `Store` over the API server.
@@ -244,7 +247,12 @@ class KubeStore:
         *,
         warning: bool = False,
     ) -> None:
-        """Post an Event, the same one at most once an hour; what comes of it is only logged."""
+        """Post an Event, the same one at most once an hour; what comes of it is only logged.
+
+        Each is a write; of a trial where all goes well none is posted.
+        """
+        if isinstance(resource, FinetuneTrial) and reason in ROUTINE and not warning:
+            return
         key = key_to(resource)
         told = (str(resource.metadata.uid), reason, message)
         if not self._events.is_news(told):
