@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,10 +50,12 @@ class CountingApi(ClusterApi):
 
     def metrics(self) -> str:
         """What the API server counts."""
-        assert self._connection is not None
         with self._lock:
-            self._connection.request("GET", "/metrics")
-            return self._connection.getresponse().read().decode()
+            self.close()  # the server may have closed a connection that was at rest
+            connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._context, timeout=60.0)
+            with closing(connection):
+                connection.request("GET", "/metrics")
+                return connection.getresponse().read().decode()
 
     def items(self, resource: str) -> list[dict[str, Any]]:
         """All objects of a kind, in chunks."""
