@@ -107,9 +107,13 @@ class ObjectCache:
         return None if entry is None else entry.fact(of, lambda: self._parsed(key))
 
     def _parsed(self, key: Key) -> Parsed:
-        resource: Parsed | None = self.read(key, _KINDS[key.kind])
-        assert resource is not None, "it is there"
-        return resource
+        """An object that is read for a fact alone, and not kept as it was read."""
+        entry = self._entries[key]
+        found = entry.parsed or _parse(_KINDS[key.kind], entry.raw, key=key)
+        if isinstance(found, InvalidManifest):
+            entry.parsed = found
+            raise InvalidManifest(found.problems)
+        return found
 
     def _pack(self, key: Key) -> None:
         if (entry := self._entries.get(key)) is not None:
@@ -177,11 +181,7 @@ class ObjectCache:
             return False
         if known is not None:
             self._unindex(key, known)
-        entry = Entry(
-            raw,
-            sweep=_named(key, raw, "sweepRef", "FinetuneSweep"),
-            account=_named(key, raw, "providerRef", "FinetuneProvider"),
-        )
+        entry = Entry(key, raw)
         self._entries[key] = entry
         self._whole.use(key)
         for index, owner in self._indices(entry):
@@ -290,12 +290,3 @@ def _parse(kind: type[T], raw: Raw, *, key: Key) -> Parsed | InvalidManifest:
     except InvalidManifest as error:
         _logger.warning("%s cannot be read: %s", key, error)
         return InvalidManifest(error.problems)
-
-
-def _named(key: Key, raw: Raw, reference: str, kind: Kind) -> Key | None:
-    """What a trial refers to; None for other kinds and for a trial that names none."""
-    if key.kind != "FinetuneTrial":
-        return None
-    found = raw.get("spec", {}).get(reference)
-    name = found.get("name") if isinstance(found, dict) else None
-    return key.sibling(kind, name) if isinstance(name, str) else None

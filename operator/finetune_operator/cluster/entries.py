@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from finetune_operator.cluster.client import Raw
 from finetune_operator.errors import InvalidManifest
-from finetune_operator.lifecycle.store import Key
+from finetune_operator.lifecycle.store import Key, Kind
 from finetune_operator.resources import FinetuneProvider, FinetuneSweep, FinetuneTrial
 
 Parsed = FinetuneSweep | FinetuneTrial | FinetuneProvider
@@ -61,13 +61,14 @@ class Entry:
 
     __slots__ = ("_facts", "_packed", "_raw", "account", "parsed", "sweep", "uid", "version")
 
-    def __init__(self, raw: Raw, *, sweep: Key | None, account: Key | None) -> None:
+    def __init__(self, key: Key, raw: Raw) -> None:
         """Remember an object as the API server has it."""
         self._raw: Raw | None = slim(raw)
         self._packed: bytes | None = None
         self.version = version_of(raw)
         self.uid = str(raw["metadata"]["uid"])
-        self.sweep, self.account = sweep, account
+        self.sweep = _named(key, raw, "sweepRef", "FinetuneSweep")
+        self.account = _named(key, raw, "providerRef", "FinetuneProvider")
         self.parsed: Parsed | InvalidManifest | None = None
         self._facts: dict[Callable[..., Any], Any] | None = None
 
@@ -98,6 +99,15 @@ class Entry:
             self._facts[of] = of(read())
         found: F = self._facts[of]
         return found
+
+
+def _named(key: Key, raw: Raw, reference: str, kind: Kind) -> Key | None:
+    """What a trial refers to; None for other kinds and for a trial that names none."""
+    if key.kind != "FinetuneTrial":
+        return None
+    found = raw.get("spec", {}).get(reference)
+    name = found.get("name") if isinstance(found, dict) else None
+    return key.sibling(kind, name) if isinstance(name, str) else None
 
 
 class Recent:
