@@ -12,7 +12,7 @@ SEED ?= 1
 # A tool of its own, in an environment of its own.
 SBOM = $(BIN)/python -m uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible
 
-.PHONY: help install demo test check lint types imports unit cluster-tests browser-tests fault-tests controlplane test-faults test-guards bench-faults bench-manifests cluster-up cluster-down chart lock image-locks sbom format clean
+.PHONY: help install demo test check lint types imports unit cluster-tests browser-tests fault-tests controlplane test-faults test-guards bench-faults bench-manifests bench-search bench-search-lock cluster-up cluster-down chart lock image-locks sbom format clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -73,6 +73,20 @@ test-guards: controlplane ## Take each guard against paying twice away, and see 
 
 bench-faults: controlplane ## Kill operators KILLS times (1000) at random; writes docs/reliability.md
 	PYTHONPATH=.:operator:providers:tests KILLS=$(KILLS) SEED=$(SEED) $(BIN)/python -m tests.faults.bench
+
+# An environment of its own, one for each state of its lock.
+BENCH_SEARCH_LOCK := tests/benchmarks/search/requirements.lock
+BENCH_SEARCH_VENV = .cache/bench-search-venv-$(shell cksum < $(BENCH_SEARCH_LOCK) | cut -d' ' -f1)
+
+bench-search: install ## Compare the search with random search, Optuna, hyperopt, scikit-optimize; writes docs/benchmarks.md
+	test -e $(BENCH_SEARCH_VENV)/.installed || { $(BIN)/python -m uv venv --quiet --clear --python $(BIN)/python $(BENCH_SEARCH_VENV) && \
+	  $(BIN)/python -m uv pip sync --quiet --python $(BENCH_SEARCH_VENV)/bin/python --require-hashes $(BENCH_SEARCH_LOCK) && \
+	  touch $(BENCH_SEARCH_VENV)/.installed; }
+	PYTHONPATH=.:operator OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BENCH_SEARCH_VENV)/bin/python -W ignore -m tests.benchmarks.search
+
+bench-search-lock: install ## Resolve the bench's packages anew
+	$(BIN)/python -m uv pip compile tests/benchmarks/search/requirements.in -c requirements.lock --python-version 3.11 --universal \
+	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make bench-search-lock" -o $(BENCH_SEARCH_LOCK)
 
 cluster-up: controlplane ## Start a real API server; kubeconfig in .cache/cluster/kubeconfig
 	PYTHONPATH=tests $(BIN)/python -m controlplane up

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import Protocol, TypedDict, runtime_checkable
 
 ParameterValue = int | float | str
 
@@ -265,6 +265,8 @@ class Capabilities:
         needs_deployment: A fine-tuned model answers only through `deploy`.
         native_states: The provider's own words for a job's state that are understood; a person is told of any other.
             Empty where there can be no other.
+        live_metrics: Names that may be told of a job while it runs, by its snapshot or by `RunningMetrics`. Empty where
+            nothing is told before the end.
     """
 
     finds_by_key: bool
@@ -276,6 +278,20 @@ class Capabilities:
     appears_within_s: float = 0.0
     needs_deployment: bool = False
     native_states: frozenset[str] = frozenset()
+    live_metrics: frozenset[str] = frozenset()
+
+
+@runtime_checkable
+class RunningMetrics(Protocol):
+    """A provider that tells a running job's metrics only when it is asked for each job."""
+
+    async def running_series(self, job_id: str) -> tuple[MetricPoint, ...]:
+        """The metrics of a job so far, in order of steps, at most 100 points; empty where there are none yet.
+
+        Raises:
+            ProviderError: They could not be read now.
+        """
+        ...
 
 
 class InferenceSession(Protocol):

@@ -108,6 +108,7 @@ def _capabilities(options: Mapping[str, object]) -> Capabilities:
         poll_interval_s=poll_interval_s(options),
         deletes_models=True,
         native_states=NATIVE_STATES,
+        live_metrics=METRICS,
         appears_within_s=300.0,
     )
 

@@ -19,6 +19,7 @@ class Case:
         at: When it has fired.
         summary: What it says then.
         labels: Its labels beside the severity.
+        alert: Its name, where that is not the case's.
         quiet: Series by which it does not fire.
         later: When it has ended by itself, with the same series.
     """
@@ -29,6 +30,7 @@ class Case:
     quiet: Mapping[str, str]
     labels: Mapping[str, str] = field(default_factory=dict)
     severity: str = "warning"
+    alert: str = ""
     later: str | None = None
 
 
@@ -57,6 +59,32 @@ CASES: Mapping[str, Case] = {
         summary="No finetune-operator is scraped.",
         severity="critical",
         quiet={f'{P}build_info{{version="1"}}': "1x30"},
+    ),
+    "FinetuneOperatorDown of one of several": Case(
+        alert="FinetuneOperatorDown",
+        fires={
+            f'{P}build_info{{version="1",namespace="a",job="ops"}}': "1x10 stale",
+            f'{P}build_info{{version="1",namespace="b",job="ops"}}': "1x3000",
+        },
+        at="20m",
+        summary="The operator a/ops is no longer scraped.",
+        labels={"namespace": "a", "job": "ops"},
+        severity="critical",
+        quiet={
+            # It was replaced, by another version.
+            f'{P}build_info{{version="1",pod="old",namespace="a",job="ops"}}': "1x10 stale",
+            f'{P}build_info{{version="2",pod="new",namespace="a",job="ops"}}': "_x12 1x30",
+        },
+        later="25h",
+    ),
+    "FinetuneOperatorDown of the only one": Case(
+        alert="FinetuneOperatorDown",
+        fires={f'{P}build_info{{version="1",job="ops"}}': "1x10 stale"},
+        at="20m",
+        summary="The operator ops is no longer scraped.",
+        labels={"job": "ops"},
+        severity="critical",
+        quiet={f'{P}build_info{{version="1",job="ops"}}': "1x10 _x3 1x30"},
     ),
     "FinetuneOperatorNotReady": Case(
         fires={f"{P}ready": "0x30"},

@@ -18,21 +18,26 @@ from controlplane.binaries import Binaries
 from controlplane.plane import ControlPlane
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.cluster.client import KubeClient
-from gotools.fixtures import helm
+from gotools.fixtures import helm, monitoring_crds
 from gotools.helm_command import CHART, Helm
 
-__all__ = ["helm"]
+__all__ = ["helm", "monitoring_crds"]
 
 CRDS = {
     f"{plural}.finetune-operator.dev" for plural in ("finetuneproviders", "finetunesweeps", "finetunetrials")
 }
 
+MONITORING = ("servicemonitors", "prometheusrules")
+
 
 @pytest.fixture(scope="module")
 def cluster(
-    control_plane_binaries: Binaries, helm: Helm, tmp_path_factory: pytest.TempPathFactory
+    control_plane_binaries: Binaries,
+    helm: Helm,
+    monitoring_crds: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
-    """A cluster of this file's own, since the chart is to bring the CRDs."""
+    """A cluster of this file's own, since the chart is to bring the CRDs; the Prometheus Operator's are there."""
     plane = ControlPlane.create(tmp_path_factory.mktemp("chart-plane"), control_plane_binaries)
     plane.start(guarded=True)
     for name in ("finetune", "team-a", "team-b"):
@@ -41,6 +46,9 @@ def cluster(
         labels = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")]
         plane.kubectl("label", "namespace", name, *labels)
     plane.kubectl("create", "--filename=-", stdin=json.dumps(RUNTIME_CLASS))
+    files = [f"--filename={monitoring_crds}/monitoring.coreos.com_{name}.yaml" for name in MONITORING]
+    plane.kubectl("create", *files)
+    plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *files)
     yield Cluster(plane, helm)
     plane.stop()
 
@@ -98,13 +106,43 @@ def test_the_api_server_accepts_every_object(cluster: Cluster, name: str) -> Non
         "spec": pod["spec"],
     }
     pod["metadata"]["namespace"] = "team-b"
-    # The Prometheus Operator's CRDs are not the project's to install.
-    known = [each for each in objects if not each["apiVersion"].startswith("monitoring.coreos.com/")]
-    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": [*known, pod]})
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": [*objects, pod]})
     flags = ("--dry-run=server", "--validate=strict", "--filename=-")
     said = cluster.plane.kubectl("create", *flags, stdin=listed, check=False)
     assert (said.returncode, said.stderr) == (0, "")
-    assert said.stdout.count("created") == len(known) + 1
+    assert said.stdout.count("created") == len(objects) + 1
+
+
+MONITORED = {
+    "metrics": {"enabled": True},
+    "serviceMonitor": {"enabled": True},
+    "prometheusRule": {"enabled": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value", "said"),
+    [
+        ("ServiceMonitor", "spec.endpoints.0.honourLabels", True, "honourLabels"),
+        ("ServiceMonitor", "spec.endpoints.0.interval", "soon", "spec.endpoints[0].interval"),
+        ("ServiceMonitor", "spec.selector", None, "spec.selector: Required value"),
+        ("PrometheusRule", "spec.groups.0.rules.0.within", "5m", "within"),
+        ("PrometheusRule", "spec.groups.0.rules.0.for", "a while", "spec.groups[0].rules[0].for"),
+    ],
+)
+def test_what_the_prometheus_operator_would_not_take_is_refused_here(
+    cluster: Cluster, kind: str, path: str, value: Any, said: str
+) -> None:
+    (found,) = [each for each in cluster.helm.render(MONITORED) if each["kind"] == kind]
+    *parents, last = path.split(".")
+    place: Any = found
+    for name in parents:
+        place = place[int(name) if name.isdigit() else name]
+    place[last] = value
+    flags = ("--dry-run=server", "--validate=strict", "--filename=-")
+    refused = cluster.plane.kubectl("apply", *flags, stdin=json.dumps(found), check=False)
+    assert refused.returncode != 0
+    assert said in refused.stderr
 
 
 async def test_a_sweep_goes_through_an_upgrade_under_exactly_the_chart_s_account(
@@ -152,6 +190,16 @@ async def test_a_cluster_wide_release_serves_a_namespace_that_it_was_never_told_
     assert ended.status.phase == "Succeeded"
     assert refusals(cluster.plane) == []
     cluster.uninstall("finetune")
+
+
+def test_the_prometheus_operator_gets_a_monitor_and_rules_of_its_kinds(cluster: Cluster) -> None:
+    cluster.install(CHART, "team-a", "--take-ownership", values=MONITORED)
+    (monitor,) = cluster.get("servicemonitor", "team-a")["items"]
+    (rules,) = cluster.get("prometheusrule", "team-a")["items"]
+    assert [each["port"] for each in monitor["spec"]["endpoints"]] == ["metrics"]
+    assert len(rules["spec"]["groups"][0]["rules"]) > 10
+    cluster.uninstall("team-a")
+    assert cluster.names("servicemonitor", "team-a") | cluster.names("prometheusrule", "team-a") == set()
 
 
 def refusals(plane: ControlPlane) -> list[str]:

@@ -34,6 +34,7 @@ from finetune_providers.base import (
     JobState,
     ParameterValue,
     Provider,
+    RunningMetrics,
 )
 from finetune_providers.errors import (
     AmbiguousProviderError,
@@ -109,6 +110,29 @@ class HostedContract(HostileAnswersContract, ProviderContract):
             return active.model
 
         return serve
+
+    # -- metrics on the way ---------------------------------------------------------------------------------------
+
+    async def test_a_running_job_tells_its_metrics_where_the_provider_says_so(
+        self, server: HostedCompany, provider: Provider, request_quick: JobRequest
+    ) -> None:
+        live = provider.capabilities.live_metrics
+        assert live <= provider.capabilities.metrics
+        job = await provider.submit(request_quick)
+        server.clock.advance(server.training_s * 0.9)
+        running = (await provider.observe([job.job_id]))[job.job_id]
+        assert running.state is JobState.RUNNING
+        series = running.series
+        if isinstance(provider, RunningMetrics):
+            assert live
+            series = await provider.running_series(job.job_id)
+        assert {name for point in series for name in point.values} == live
+        steps = [point.step for point in series]
+        assert steps == sorted(set(steps))
+        server.finish_training()
+        done = (await provider.observe([job.job_id]))[job.job_id]
+        assert done.state is JobState.SUCCEEDED
+        assert not steps or done.series[-1].step >= steps[-1]
 
     # -- the create call: once, and every outcome told apart ------------------------------------------------
 

@@ -18,6 +18,7 @@ from tests.fakes.company import CAPABILITIES, Company
 from finetune_operator.decisions import CreateTrial, Knowledge, decide
 from finetune_operator.lifecycle.engine import utc_now
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_providers.base import JobRequest
 from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, QuotaExceeded
 
 Manifest = dict[str, Any]
@@ -161,6 +162,77 @@ class ScenarioContract:
         assert ready(sweep)[:2] == ("True", "TrialsCompleted")
         points = {(t.spec.base_model, json.dumps(t.spec.hyperparameters, sort_keys=True)) for t in trials}
         assert len(trials) == len(points) == len(world.company.purchases) == 8
+
+    async def test_a_job_that_trains_worse_than_the_median_is_cancelled_and_the_saving_shown(
+        self, world: World
+    ) -> None:
+        company = world.company
+        company.capabilities = replace(CAPABILITIES, live_metrics=frozenset({"validationLoss"}))
+        company.polls = 6
+        # The first three learn; the fourth does not, and would go on for long.
+        company.losses = lambda request: (
+            (2.0, *[9.0] * 500) if company.purchases.index(request) == 3 else (2.0, 1.5, 1.2, 1.0)
+        )
+        company.on_submit = lambda: setattr(company, "polls", 6 if len(company.purchases) < 3 else 500)
+        manifest = sweep_with(
+            candidates=[{**GRID, "parameters": {"epochs": {"int": {"min": 1, "max": 9}}}}],
+            dataset__validation=SOURCE,
+            earlyStopping={"median": {"minTrials": 3, "minSteps": 20}},
+            limits={"maxTrials": 4, "parallelTrials": 1},
+        )
+        await world.apply(DATA, PROVIDER, manifest)
+        await world.start()
+        sweep = await until_finished(world)
+        last = (await world.trials())[3]
+        assert (last.phase, last.status.reason) == (TrialPhase.EARLY_STOPPED, "WorseThanMedian")
+        assert "(earlyStopping.median)" in (last.status.message or "")
+        assert set(company.cancelled) == {"job-4"}
+        assert (sweep.status.phase, sweep.status.trials.failed) == ("Succeeded", 0)
+        assert sweep.status.cost is not None
+        assert last.spec.estimated_cost is not None
+        assert last.status.cost is not None
+        assert sweep.status.cost.saved == last.spec.estimated_cost - last.status.cost > 0
+
+    async def test_median_stopping_is_refused_where_a_provider_tells_nothing_of_running_jobs(
+        self, world: World
+    ) -> None:
+        await world.apply(DATA, PROVIDER, sweep_with(earlyStopping={"median": {}}))
+        await world.start()
+        sweep = await until(world, lambda sweep, _: sweep.status.condition("Stalled") is not None)
+        accepted = sweep.status.condition("Accepted")
+        assert accepted is not None
+        assert accepted.message == (
+            "spec.earlyStopping.median: provider acme tells no metrics of a job while it runs: leave median out, "
+            "or the candidate"
+        )
+        assert world.company.purchases == []
+
+    async def test_the_best_trials_are_trained_again_before_the_best_is_named(self, world: World) -> None:
+        scores = {1: [0.5], 2: [1.0, 0.5, 0.25], 3: [0.875, 0.875, 0.75]}
+        company = world.company
+
+        def quality(request: JobRequest) -> float:
+            same = [each for each in company.purchases if each.hyperparameters == request.hyperparameters]
+            return scores[int(request.hyperparameters["epochs"])][same.index(request)]
+
+        company.quality = quality
+        manifest = sweep_with(
+            candidates=[GRID],
+            search={"method": "Grid"},
+            confirm={"top": 2, "repeats": 2},
+            limits={"maxTrials": 7, "parallelTrials": 2},
+        )
+        await world.apply(DATA, PROVIDER, manifest)
+        await world.start()
+        sweep = await until_finished(world)
+        best = sweep.status.best
+        assert best is not None
+        assert (best.hyperparameters, best.score, best.repeats) == ({"epochs": 3}, 0.875, 2)
+        assert best.mean_score == pytest.approx(2.5 / 3)
+        repeats = [trial for trial in await world.trials() if trial.spec.repeat_of is not None]
+        assert [trial.spec.origin for trial in repeats] == ["confirmation"] * 4
+        assert len({trial.spec.seed for trial in repeats}) == 4
+        assert len(company.purchases) == 7
 
     async def test_finished_trials_and_sweeps_keep_no_finalizer(self, world: World) -> None:
         await world.apply(DATA, PROVIDER, SWEEP)

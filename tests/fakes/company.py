@@ -68,7 +68,8 @@ class Company:
         on_submit: Called when a create call arrives.
         on_upload: Called with each dataset that arrives.
         fails: Says why a job fails, or None.
-        losses: Validation losses that a job reports at its end, step 0 first.
+        losses: Validation losses that a job reports at its end, step 0 first. Where there are live metrics it reports
+            one more at each look while it runs.
         files: Uploads by their scope.
         deployments: Looks at each deployment that is there; it is active after `deploy_looks` of them.
         deployed: Every call of `deploy`, by name.
@@ -129,7 +130,11 @@ class Company:
             return job
         looks = self._looks[job_id] = self._looks.get(job_id, 0) + 1
         job = replace(
-            job, state=JobState.RUNNING, native_state="running", progress=min(1.0, looks / self.polls)
+            job,
+            state=JobState.RUNNING,
+            native_state="running",
+            progress=min(1.0, looks / self.polls),
+            series=self._series(job)[:looks] if self.capabilities.live_metrics else (),
         )
         if looks >= self.polls:
             job = self._ended(job)
@@ -141,18 +146,19 @@ class Company:
         reason = self.fails(request)
         if reason is not None:
             return replace(job, state=JobState.FAILED, native_state="failed", message=reason)
-        series = tuple(
-            MetricPoint(step * 10, {"validationLoss": loss}) for step, loss in enumerate(self.losses(request))
-        )
         return replace(
             job,
             state=JobState.SUCCEEDED,
             native_state="succeeded",
             fine_tuned_model=f"ft:{request.base_model}:{job.job_id}",
-            series=series,
+            series=self._series(job),
             trained_tokens=1000 * int(request.hyperparameters.get("epochs", 1)),
             finished_at=datetime.now(UTC),
         )
+
+    def _series(self, job: JobSnapshot) -> tuple[MetricPoint, ...]:
+        losses = self.losses(self.request_of(job.job_id))
+        return tuple(MetricPoint(step * 10, {"validationLoss": loss}) for step, loss in enumerate(losses))
 
 
 class CompanyProvider:
@@ -224,7 +230,10 @@ class CompanyProvider:
             raise JobNotFound(f"there is no job {job_id}")
         self._company.cancelled.append(job_id)
         if not job.state.terminal:
-            cancelled = replace(job, state=JobState.CANCELLED, native_state="cancelled")
+            tokens = 10 if self._company.capabilities.live_metrics else None
+            cancelled = replace(
+                job, state=JobState.CANCELLED, native_state="cancelled", trained_tokens=tokens
+            )
             self._company.jobs[job_id] = cancelled
 
     async def deploy(self, model: str, *, name: str) -> Deployment:

@@ -1,8 +1,10 @@
 """Tools that are written in Go and that tests need as they are: each built once from its pinned module.
 
 A folder here holds `go.mod` and `go.sum`, and either names a tool (`helm`) or has its own `main.go` (`kstatus`, the
-library by which Flux tells whether something is ready). Builds lie outside the clone, in the cache that the control
-plane uses too, keyed by what goes into them: a changed version is a new build, and a fresh clone builds nothing.
+library by which Flux tells whether something is ready). `controller-gen` makes at once, beside itself, the CRDs of the
+Prometheus Operator out of its Go types, as that project does. Builds lie outside the clone, in the cache that the
+control plane uses too, keyed by what goes into them: a changed version is a new build, and a fresh clone builds
+nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +24,18 @@ from filelock import FileLock
 from controlplane.binaries import Toolchain, cache_root, find_toolchain
 from controlplane.errors import BinariesUnavailableError, BuildError
 
-__all__ = ["TOOLS", "build_key", "ensure_tool"]
+__all__ = ["MONITORING_CRDS", "TOOLS", "build_key", "ensure_tool"]
 
 TOOLS = Path(__file__).parent
 _PACKAGES = {
+    "controller-gen": "sigs.k8s.io/controller-tools/cmd/controller-gen",
     "helm": "helm.sh/helm/v3/cmd/helm",
     "kstatus": ".",
     "promtool": "github.com/prometheus/prometheus/cmd/promtool",
 }
+MONITORING_CRDS = "crds"
+"""The folder of CRDs beside controller-gen."""
+_MONITORING = "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 _SOURCES = ("*.go", "go.mod", "go.sum")
 
 
@@ -107,13 +113,19 @@ def _build(tool: str, toolchain: Toolchain, *, final: Path, environment: Mapping
         built = Path(folder) / "built"
         command = [str(toolchain.command), "build", *_flags(tool), "-o", str(built / tool), _PACKAGES[tool]]
         settings = {**environment, "CGO_ENABLED": "0", "GOWORK": "off"}
-        done = subprocess.run(
-            command, cwd=TOOLS / tool, env=settings, capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            tail = "\n".join(done.stderr.splitlines()[-20:])
-            raise BuildError(
-                f"`{' '.join(command)}` in {TOOLS / tool} failed with {done.returncode}:\n{tail}"
-            )
+        _call(command, cwd=TOOLS / tool, environment=settings)
+        if tool == "controller-gen":
+            # It reads the types' sources with the `go` command.
+            settings["PATH"] = f"{toolchain.command.parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+            out = f"output:crd:dir={built / MONITORING_CRDS}"
+            making = [str(built / tool), "crd:crdVersions=v1", f"paths={_MONITORING}", out]
+            _call(making, cwd=TOOLS / tool, environment=settings)
         shutil.rmtree(final, ignore_errors=True)
         built.rename(final)
+
+
+def _call(command: list[str], *, cwd: Path, environment: Mapping[str, str]) -> None:
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        tail = "\n".join(done.stderr.splitlines()[-20:])
+        raise BuildError(f"`{' '.join(command)}` in {cwd} failed with {done.returncode}:\n{tail}")

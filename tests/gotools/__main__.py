@@ -9,7 +9,7 @@ from gotools import ensure_tool
 def main() -> int:
     """Builds each tool unless it is there; 1 if one cannot be had."""
     try:
-        for tool in ("helm", "kstatus", "promtool"):
+        for tool in ("helm", "kstatus", "promtool", "controller-gen"):
             print(ensure_tool(tool, notify=lambda message: print(message, flush=True)))
     except ControlPlaneError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.errors import BinariesUnavailableError
-from gotools import ensure_tool
+from gotools import MONITORING_CRDS, ensure_tool
 from gotools.helm_command import Helm
 from gotools.kstatus_command import KStatus
 from gotools.promtool_command import Promtool
@@ -40,3 +40,9 @@ def kstatus() -> KStatus:
 def promtool() -> Promtool:
     """What Prometheus says of metrics and rules."""
     return Promtool(_tool("promtool"))
+
+
+@pytest.fixture(scope="session")
+def monitoring_crds() -> Path:
+    """A folder with the CRDs of the Prometheus Operator, `monitoring.coreos.com_servicemonitors.yaml` among them."""
+    return _tool("controller-gen").parent / MONITORING_CRDS

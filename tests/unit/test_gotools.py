@@ -12,7 +12,8 @@ from gotools import TOOLS, build_key, ensure_tool
 
 
 @pytest.mark.parametrize(
-    ("tool", "file"), [("helm", "go.sum"), ("kstatus", "go.mod"), ("kstatus", "main.go")]
+    ("tool", "file"),
+    [("helm", "go.sum"), ("kstatus", "go.mod"), ("kstatus", "main.go"), ("controller-gen", "kinds.go")],
 )
 def test_another_version_or_source_is_another_build(tmp_path: Path, tool: str, file: str) -> None:
     tools = shutil.copytree(TOOLS, tmp_path / "tools")

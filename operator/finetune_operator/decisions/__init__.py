@@ -12,6 +12,7 @@ from finetune_operator.decisions.actions import (
 from finetune_operator.decisions.best import best_trial, usable_score
 from finetune_operator.decisions.costs import CostModel
 from finetune_operator.decisions.decide import Knowledge, decide
+from finetune_operator.decisions.median import MEDIAN_STOPPED
 from finetune_operator.decisions.space import build_space, point_of
 from finetune_operator.decisions.status import (
     data_scopes,
@@ -21,6 +22,7 @@ from finetune_operator.decisions.status import (
 )
 
 __all__ = [
+    "MEDIAN_STOPPED",
     "Action",
     "CancelTrial",
     "CostModel",

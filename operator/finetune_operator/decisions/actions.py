@@ -12,11 +12,19 @@ from finetune_operator.search import Proposal
 
 @dataclass(frozen=True, slots=True)
 class CreateTrial:
-    """Create the trial of an index for a proposal; `estimated_cost` is reserved from the budget."""
+    """Create the trial of an index for a proposal.
+
+    Attributes:
+        index: The trial's.
+        proposal: Its point, and how that came about.
+        estimated_cost: What is reserved from the budget; None where it is unknown.
+        repeat_of: The index of the trial that is trained again.
+    """
 
     index: int
     proposal: Proposal
     estimated_cost: Decimal | None
+    repeat_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,13 +43,18 @@ def what_became(stop: Stop, trials: Sequence[FinetuneTrial]) -> str:
         parts.append(
             named(waited_for, "that still went on was waited for", "that still went on were waited for")
         )
-    if not parts and stop.reason == "BudgetExhausted":
+    if not parts and stop.reason == "BudgetExhausted" and not stop.cancels:
         parts.append("trials that still went on were waited for, none was cancelled")
     return "; ".join(parts)
 
 
 def is_cancelled_by(stop: Stop, trial: FinetuneTrial) -> bool:
-    """Whether a trial that goes on is cancelled: a model that is trained is paid for, and may be the best."""
+    """Whether a trial that goes on is cancelled: a model that is trained is paid for, and may be the best.
+
+    The repeats that follow upon a reached goal are wanted.
+    """
+    if stop.reason == "GoalReached" and trial.spec.repeat_of is not None:
+        return False
     return stop.cancels and (trial.status.cancel is not None or trial.phase is not TrialPhase.EVALUATING)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+from statistics import fmean
 
 from finetune_operator.resources import FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Objective
@@ -36,15 +39,64 @@ def value_of(objective: Objective, trial: FinetuneTrial) -> float | None:
     return None if score is None else worth(objective, score, cost_of(trial))
 
 
-def best_trial(objective: Objective, trials: Sequence[FinetuneTrial]) -> FinetuneTrial | None:
-    """The succeeded trial with the best value (its score, less its cost); of equal ones the one proposed first.
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What is known of a point that was trained more than once.
 
-    A trial that failed, was cancelled, or has no finite score is never the best.
+    Attributes:
+        mean: Mean of the scores of the trial and its repeats.
+        repeats: How many repeats have a score.
+    """
+
+    mean: float
+    repeats: int
+
+
+def ranked_trials(objective: Objective, trials: Sequence[FinetuneTrial]) -> list[FinetuneTrial]:
+    """Trials by their own value (the score, less the cost), the best first; of equal ones the one proposed first.
+
+    A trial that failed, was cancelled, or has no finite score is left out.
     """
     sign = -1.0 if objective.sense == "Maximize" else 1.0
     scored = [(value, trial) for trial in trials if (value := value_of(objective, trial)) is not None]
-    ranked = sorted(scored, key=lambda pair: (sign * pair[0], pair[1].spec.index))
-    return ranked[0][1] if ranked else None
+    return [trial for _, trial in sorted(scored, key=lambda pair: (sign * pair[0], pair[1].spec.index))]
+
+
+def best_trial(objective: Objective, trials: Sequence[FinetuneTrial]) -> FinetuneTrial | None:
+    """The succeeded trial with the best value (its score, less its cost); of equal ones the one proposed first.
+
+    Once trials were repeated, only those count: the best mean of a trial and its repeats wins, and of these the one
+    with the best value is named.
+    """
+    ranked = ranked_trials(objective, trials)
+    means = {group: _mean_value(objective, ranked, group) for group in confirmed_groups(trials)}
+    if not means:
+        return ranked[0] if ranked else None
+    sign = -1.0 if objective.sense == "Maximize" else 1.0
+    group = min(means, key=lambda each: (sign * means[each], each))
+    return next(trial for trial in ranked if group_of(trial) == group)
+
+
+def _mean_value(objective: Objective, scored: Sequence[FinetuneTrial], group: int) -> float:
+    own = (value_of(objective, trial) for trial in scored if group_of(trial) == group)
+    return fmean(value for value in own if value is not None)
+
+
+def group_of(trial: FinetuneTrial) -> int:
+    """The index of the trial that this one repeats, or its own."""
+    return trial.spec.index if trial.spec.repeat_of is None else trial.spec.repeat_of
+
+
+def confirmed_groups(trials: Sequence[FinetuneTrial]) -> dict[int, Confirmed]:
+    """What is known of each trial that has a repeat with a score, by the trial's index."""
+    scores: dict[int, list[float]] = {}
+    repeats: Counter[int] = Counter()
+    for trial in trials:
+        score = usable_score(trial)
+        if score is not None:
+            scores.setdefault(group_of(trial), []).append(score)
+            repeats[group_of(trial)] += trial.spec.repeat_of is not None
+    return {group: Confirmed(fmean(scores[group]), count) for group, count in repeats.items() if count}
 
 
 def meets_goal(objective: Objective, score: float) -> bool:

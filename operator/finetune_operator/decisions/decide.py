@@ -17,10 +17,13 @@ from finetune_operator.decisions.actions import (
     MeasureBaseline,
     WriteOutput,
 )
-from finetune_operator.decisions.aftermath import is_cancelled_by, what_became, what_becomes
+from finetune_operator.decisions.aftermath import is_cancelled_by
 from finetune_operator.decisions.best import best_trial
+from finetune_operator.decisions.confirming import Repeats, next_repeats
 from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour
-from finetune_operator.decisions.proposing import next_trials
+from finetune_operator.decisions.median import early_stops
+from finetune_operator.decisions.outcome import outcome
+from finetune_operator.decisions.proposing import next_trials, overspent
 from finetune_operator.decisions.space import build_space
 from finetune_operator.decisions.starting import Defaults
 from finetune_operator.decisions.status import BaselineKey, baselines_of, derived_status, money_of
@@ -32,15 +35,11 @@ from finetune_operator.decisions.stopping import (
     launched,
     stop_reason,
 )
-from finetune_operator.decisions.waiting import note_of_waiting, what_all_wait_for
-from finetune_operator.decisions.warm_start import note_of_learning
 from finetune_operator.resources import (
     REPORTED_METRICS,
-    BestTrial,
     Condition,
     FinetuneSweep,
     FinetuneTrial,
-    SweepStatus,
     TrialPhase,
 )
 from finetune_operator.resources.sweep import Baseline
@@ -86,16 +85,21 @@ def decide(
     started_at = _started_at(sweep, trials, now)
     deadline = deadline_of(sweep, started_at)
     stop = stop_reason(sweep, trials, deadline, now=now)
-    creations: tuple[CreateTrial, ...] = ()
     ledger = ledger_of(sweep, trials, costs=knowledge.costs, now=now)
+    stop = overspent(sweep, ledger) or stop
+    active = [trial for trial in trials if not trial.terminal]
+    creations: tuple[CreateTrial, ...] = ()
+    repeats = Repeats()
     if stop is None and not sweep.spec.suspend:
         creations, stop = next_trials(
             sweep, trials, costs=knowledge.costs, ledger=ledger, defaults=knowledge.defaults
         )
-    active = [trial for trial in trials if not trial.terminal]
+    if stop is not None and not creations and (deadline is None or now < deadline):
+        repeats = next_repeats(sweep, trials, stop, costs=knowledge.costs, ledger=ledger)
+        creations = repeats.creations
     baselines = baselines_of(sweep, trials, knowledge.baselines)
     measuring = _baseline_to_measure(sweep, trials, baselines)
-    ended = stop is not None and not active and not creations
+    ended = stop is not None and not active and not creations and not repeats.held_back
     final = _final_actions(sweep, trials, knowledge) if ended and not measuring else ()
     finished = ended and not measuring and all(isinstance(action, WriteOutput) for action in final)
 
@@ -104,13 +108,19 @@ def decide(
         trials,
         baselines=baselines,
         datasets=knowledge.datasets,
-        cost=money_of(_with(ledger, creations), knowledge.costs),
+        cost=money_of(_with(ledger, creations), knowledge.costs, trials),
         started_at=started_at,
         last_index=max([launched(sweep, trials) - 1, *(each.index for each in creations)]),
         space_size=build_space(sweep.spec).size,
     )
-    phase, wanted = _outcome(
-        sweep, status, stop, trials=trials, active=active, finished=finished, knowledge=knowledge
+    phase, wanted = outcome(
+        sweep,
+        status,
+        stop,
+        trials=trials,
+        finished=finished,
+        repeats=repeats,
+        output_problem=knowledge.output_problem,
     )
     status = status.model_copy(
         update={
@@ -127,6 +137,7 @@ def decide(
     actions: tuple[Action, ...] = (
         *creations,
         *_cancellations(stop, active),
+        *(early_stops(sweep, trials) if stop is None or not stop.cancels else ()),
         *_overdue(active, deadline, now),
         *measuring,
         *final,
@@ -225,69 +236,3 @@ def _final_actions(
             and trial.spec.provider_ref.name in knowledge.deletable
         ]
     return tuple(actions)
-
-
-def _outcome(
-    sweep: FinetuneSweep,
-    status: SweepStatus,
-    stop: Stop | None,
-    *,
-    trials: Sequence[FinetuneTrial],
-    active: Sequence[FinetuneTrial],
-    finished: bool,
-    knowledge: Knowledge,
-) -> tuple[str, tuple[Condition, ...]]:
-    stalled = [trial for trial in active if trial.phase is TrialPhase.STALLED]
-    if finished and stop is not None and knowledge.output_problem:
-        return "Finishing", conditions.needs_a_person("OutputRefused", knowledge.output_problem)
-    if finished and stop is not None:
-        return _ended(status, stop, what_became(stop, trials), note_of_learning(sweep))
-    if stalled and len(stalled) == len(active) and (stop is not None or _places_are_taken(sweep, active)):
-        message = f"trial {stalled[0].name} needs a person: {stalled[0].status.message}"
-        return ("Finishing" if stop else "Searching"), conditions.needs_a_person("TrialStalled", message)
-    waiting = [trial for trial in active if trial.phase is TrialPhase.PENDING]
-    if sweep.spec.suspend and (stop is None or waiting):
-        message = (
-            f"spec.suspend is true: no trial is launched, {len(active) - len(waiting)} running trials go on"
-        )
-        return "Suspended", conditions.in_progress("Suspended", message)
-    waits = None if stop is not None and stop.cancels else what_all_wait_for(active)
-    if waits is not None and (stop is not None or _places_are_taken(sweep, active)):
-        message = waits[1] if stop is None else f"{stop.message}; {waits[1]}"
-        return ("Finishing" if stop else "Searching"), conditions.in_progress(waits[0], message)
-    if stop is not None:
-        rest = what_becomes(stop, active) if active else "finishing: base model, models and output"
-        message = f"{stop.message}; {rest}{note_of_waiting(active)}"
-        return "Finishing", conditions.in_progress(stop.reason, message)
-    counts = status.trials
-    message = (
-        f"{counts.done} of {sweep.spec.limits.max_trials} trials have ended; "
-        f"up to {sweep.spec.limits.parallel_trials} go on at a time (limits.parallelTrials)"
-        f"{note_of_waiting(active)}{note_of_learning(sweep)}"
-    )
-    return "Searching", conditions.in_progress("Searching", message)
-
-
-def _places_are_taken(sweep: FinetuneSweep, active: Sequence[FinetuneTrial]) -> bool:
-    return len(active) >= sweep.spec.limits.parallel_trials
-
-
-def _worth(best: BestTrial) -> str:
-    """What the best trial is worth with its cost counted in; nothing where the cost does not count."""
-    if best.value is None:
-        return ""
-    return f" and is worth {best.value:.4g} with its cost of {best.cost:f} (objective.costWeight)"
-
-
-def _ended(status: SweepStatus, stop: Stop, rest: str, learnt: str) -> tuple[str, tuple[Condition, ...]]:
-    why = f"the sweep ended because {stop.message}" + (f"; {rest}" if rest else "") + learnt
-    if status.best is None:
-        message = f"no trial succeeded; {why}"
-        reason = stop.reason if stop.fails else "NoSuccessfulTrial"
-        return "Failed", conditions.needs_a_person(reason, message)
-    best = status.best
-    base = "" if best.base_score is None else f" (its base model: {best.base_score:.4g})"
-    message = f"best trial {best.trial} scored {best.score:.4g}{base}{_worth(best)}; {why}"
-    if stop.fails:
-        return "Failed", conditions.needs_a_person(stop.reason, message)
-    return "Succeeded", conditions.ready(stop.reason, message)

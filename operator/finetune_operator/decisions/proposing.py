@@ -11,9 +11,9 @@ from finetune_operator.decisions.best import value_of
 from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.decisions.space import build_space, point_of
 from finetune_operator.decisions.starting import Defaults, first_proposals
-from finetune_operator.decisions.stopping import Stop, launched
+from finetune_operator.decisions.stopping import Stop, launched, trials_to_propose
 from finetune_operator.decisions.warm_start import prior_of
-from finetune_operator.resources import FinetuneSweep, FinetuneTrial
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Objective
 from finetune_operator.search import (
     Observation,
@@ -41,18 +41,18 @@ def next_trials(
     limits = sweep.spec.limits
     active = sum(not trial.terminal for trial in trials)
     first = launched(sweep, trials)
-    free = min(limits.parallel_trials - active, limits.max_trials - first)
+    free = min(limits.parallel_trials - active, trials_to_propose(sweep, trials))
     if free <= 0:
         return (), None
     space = build_space(sweep.spec)
-    history = [observe(trial, sweep.spec.objective) for trial in trials]
+    history = observations(sweep, trials)
     committed = ledger.committed
     creations: list[CreateTrial] = []
     starts = first_proposals(sweep, space, defaults, costs)[first:]
     proposals = propose_after(sweep, space, history, starts=starts, prior=prior_of(sweep, costs), count=free)
     for index, proposal in enumerate(proposals, start=first):
         cost = costs.estimate(proposal.point)
-        stop = _over_budget(sweep, committed, cost, costs.currency)
+        stop = over_budget(sweep, committed, cost, costs.currency)
         if stop is not None:
             return tuple(creations), stop
         committed += cost or Decimal(0)
@@ -64,12 +64,25 @@ def next_trials(
     return tuple(creations), None
 
 
-def observe(trial: FinetuneTrial, objective: Objective) -> Observation:
-    """What the search may know of a trial: its score, with the cost counted in."""
+def observations(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> list[Observation]:
+    """What the search may know of all trials: their scores with the costs counted in.
+
+    One that was stopped early counts as a bad trial rather than a failed one: like the worse quarter of those that
+    have a score.
+    """
+    objective = sweep.spec.objective
+    values = sorted(value for trial in trials if (value := value_of(objective, trial)) is not None)
+    if objective.sense == "Minimize":
+        values.reverse()
+    poor = values[len(values) // 4] if values else None
+    return [_observe(trial, objective, poor) for trial in trials]
+
+
+def _observe(trial: FinetuneTrial, objective: Objective, poor: float | None) -> Observation:
     point = point_of(trial)
     if not trial.terminal:
         return Observation(point, "Pending")
-    value = value_of(objective, trial)
+    value = poor if trial.phase is TrialPhase.EARLY_STOPPED else value_of(objective, trial)
     return Observation(point, "Failed") if value is None else Observation(point, "Finished", value)
 
 
@@ -109,9 +122,20 @@ def _exhausted(space: SearchSpace, tried: int) -> str:
     return f"the search space has no further point (its size is {space.size}, {tried} were launched)"
 
 
-def _over_budget(
-    sweep: FinetuneSweep, committed: Decimal, cost: Decimal | None, currency: str
-) -> Stop | None:
+def overspent(sweep: FinetuneSweep, ledger: Ledger) -> Stop | None:
+    """Why trials that run are cancelled although the search did not end so: they cost more than was reserved."""
+    budget = sweep.spec.limits.budget
+    if budget is None or budget.at_limit != "CancelRunning" or ledger.committed <= budget.max_cost:
+        return None
+    message = (
+        f"{ledger.committed} {budget.currency} are spent or reserved, more than limits.budget.maxCost of "
+        f"{budget.max_cost} {budget.currency} (limits.budget.atLimit: CancelRunning)"
+    )
+    return Stop("BudgetExhausted", message, cancels=True)
+
+
+def over_budget(sweep: FinetuneSweep, committed: Decimal, cost: Decimal | None, currency: str) -> Stop | None:
+    """Why a trial of this cost may not be launched; None where it may."""
     budget = sweep.spec.limits.budget
     if budget is None or cost is None or committed + cost <= budget.max_cost:
         return None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from finetune_operator.decisions import conditions
-from finetune_operator.decisions.best import best_trial, cost_of, value_of
+from finetune_operator.decisions.best import best_trial, confirmed_groups, cost_of, group_of, value_of
 from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.errors import Problem
 from finetune_operator.resources import (
@@ -63,8 +64,14 @@ def baselines_of(
     return tuple(known[key] for key in sorted(known))
 
 
-def summarise_best(objective: Objective, trial: FinetuneTrial, baselines: Sequence[Baseline]) -> BestTrial:
-    """The best trial as the status shows it."""
+def summarise_best(
+    objective: Objective,
+    trial: FinetuneTrial,
+    baselines: Sequence[Baseline],
+    trials: Sequence[FinetuneTrial] = (),
+) -> BestTrial:
+    """The best trial as the status shows it; `trials` are all, its repeats among them."""
+    confirmed = confirmed_groups(trials).get(group_of(trial))
     provider, base_model = trial.spec.provider_ref.name, trial.spec.base_model
     value = value_of(objective, trial)
     base = next(
@@ -80,6 +87,8 @@ def summarise_best(objective: Objective, trial: FinetuneTrial, baselines: Sequen
         base_score=None if base is None else base.score,
         value=float(f"{value:.12g}") if objective.cost_weight and value is not None else None,
         cost=cost_of(trial) if objective.cost_weight else None,
+        mean_score=None if confirmed is None else confirmed.mean,
+        repeats=None if confirmed is None else confirmed.repeats,
         hyperparameters=dict(trial.spec.hyperparameters),
     )
 
@@ -107,7 +116,7 @@ def derived_status(
     return SweepStatus(
         observed_generation=sweep.metadata.generation or 0,
         trials=count(trials),
-        best=None if best is None else summarise_best(sweep.spec.objective, best, baselines),
+        best=None if best is None else summarise_best(sweep.spec.objective, best, baselines, trials),
         best_score=None if best is None else f"{best.status.score:.4g}",
         baselines=tuple(baselines),
         datasets=sweep.status.datasets or datasets,
@@ -121,13 +130,28 @@ def derived_status(
     )
 
 
-def money_of(ledger: Ledger, costs: CostModel) -> SweepCost | None:
-    """The ledger as the status shows it; None where nothing has a price."""
+def money_of(ledger: Ledger, costs: CostModel, trials: Sequence[FinetuneTrial] = ()) -> SweepCost | None:
+    """The ledger as the status shows it, with what stopping `trials` early saved; None where nothing has a price."""
     if not costs.prices and ledger.committed == 0:
         return None
     return SweepCost(
-        reserved=ledger.reserved, spent=ledger.spent, currency=costs.currency, per_trial=ledger.per_trial
+        reserved=ledger.reserved,
+        spent=ledger.spent,
+        currency=costs.currency,
+        per_trial=ledger.per_trial,
+        saved=_saved(trials),
     )
+
+
+def _saved(trials: Sequence[FinetuneTrial]) -> Decimal | None:
+    left = [
+        max(Decimal(0), trial.spec.estimated_cost - trial.status.cost)
+        for trial in trials
+        if trial.phase is TrialPhase.EARLY_STOPPED
+        and trial.spec.estimated_cost is not None
+        and trial.status.cost is not None
+    ]
+    return sum(left, Decimal(0)) if left else None
 
 
 def refused_status(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from finetune_operator.decisions.best import best_trial, meets_goal, usable_score
+from finetune_operator.decisions.best import best_trial, meets_goal, usable_score, value_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import parse_duration
 
@@ -41,10 +42,14 @@ def stop_reason(
     sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], deadline: datetime | None, *, now: datetime
 ) -> Stop | None:
     """The first rule that ends the search, or None while it goes on."""
+    late = _deadline_passed(sweep, deadline, now)
+    if late is not None and any(trial.spec.repeat_of is not None and not trial.terminal for trial in trials):
+        return late  # whatever had ended the search, its repeats have no more time
     return (
         _goal_reached(sweep, trials)
         or _too_many_failures(sweep, trials)
-        or _deadline_passed(sweep, deadline, now)
+        or late
+        or _plateau(sweep, trials)
         or _all_trials_launched(sweep, trials)
     )
 
@@ -103,8 +108,52 @@ def _deadline_passed(sweep: FinetuneSweep, deadline: datetime | None, now: datet
     return Stop("DeadlineExceeded", message, cancels=True, at=deadline)
 
 
-def _all_trials_launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:
-    limit = sweep.spec.limits.max_trials
-    if launched(sweep, trials) < limit:
+def _plateau(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:
+    rule = None if sweep.spec.early_stopping is None else sweep.spec.early_stopping.plateau
+    if rule is None:
         return None
-    return Stop("TrialsCompleted", f"all {limit} trials of limits.maxTrials were launched")
+    ended = sorted(
+        (trial.status.finished_at, trial.spec.index, trial)
+        for trial in trials
+        if _counts_for_plateau(trial) and trial.status.finished_at is not None
+    )
+    sign = 1.0 if sweep.spec.objective.sense == "Maximize" else -1.0
+    best: FinetuneTrial | None = None
+    bar, since = -math.inf, 0
+    for _, _, trial in ended:
+        value = value_of(sweep.spec.objective, trial)
+        if value is not None and (best is None or sign * value > bar):
+            best, bar, since = trial, sign * value + rule.min_improvement, 0
+        elif best is not None:
+            since += 1
+    if best is None or since < rule.trials:
+        return None
+    than = f" by more than {rule.min_improvement:g}" if rule.min_improvement else ""
+    message = (
+        f"{since} trials in a row were not better than trial {best.name} ({best.status.score:.4g}){than} "
+        "(earlyStopping.plateau)"
+    )
+    return Stop("Plateau", message, at=ended[rule.trials - since - 1][0])
+
+
+def _counts_for_plateau(trial: FinetuneTrial) -> bool:
+    """A trial that a person or the sweep cancelled says nothing about the search, and a repeat is none of it."""
+    return trial.terminal and trial.phase is not TrialPhase.CANCELLED and trial.spec.repeat_of is None
+
+
+def trials_to_propose(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> int:
+    """How many more trials the search may launch; those that `confirm` will repeat are kept back."""
+    repeats = sum(trial.spec.repeat_of is not None for trial in trials)
+    confirm = sweep.spec.confirm
+    kept_back = 0 if confirm is None else max(0, confirm.top * confirm.repeats - repeats)
+    return sweep.spec.limits.max_trials - kept_back - launched(sweep, trials)
+
+
+def _all_trials_launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:
+    if trials_to_propose(sweep, trials) > 0:
+        return None
+    limit = sweep.spec.limits.max_trials
+    if sweep.spec.confirm is None:
+        return Stop("TrialsCompleted", f"all {limit} trials of limits.maxTrials were launched")
+    message = f"all trials that limits.maxTrials ({limit}) and confirm leave to the search were launched"
+    return Stop("TrialsCompleted", message)

@@ -18,6 +18,7 @@ from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.legality import (
     candidate_problems,
     cost_model,
+    median_problem,
     space_problems,
     stated_defaults,
 )
@@ -169,6 +170,8 @@ class Admissions:
         if metric in REPORTED_METRICS and metric not in account.provider.capabilities.metrics:
             message = f"provider {candidate.provider_ref.name} does not report {metric}"
             found.append(Problem("spec.objective.metric", message))
+        if (unjudged := median_problem(spec, account, candidate.provider_ref.name)) is not None:
+            found.append(unjudged)
         problems += found
         if not found:
             try:
@@ -266,4 +269,5 @@ def _fingerprint(sweep: FinetuneSweep) -> str:
     spec = sweep.spec
     budget = None if spec.limits.budget is None else spec.limits.budget.currency
     parts = [each.to_dict() for each in (spec.objective, spec.dataset, spec.search, *spec.candidates)]
-    return json.dumps([sweep.metadata.uid, parts, budget], sort_keys=True)
+    median = spec.early_stopping is not None and spec.early_stopping.median is not None
+    return json.dumps([sweep.metadata.uid, parts, budget, median], sort_keys=True)

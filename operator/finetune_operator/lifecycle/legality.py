@@ -178,3 +178,20 @@ def _extremes(spec: ParameterSpec, rule: ParameterRule) -> list[tuple[str, Param
         # A real range proposes values between whole numbers and between listed ones.
         return [(form, (real.min + real.max) / 2 + 0.123)]
     return [(f"{form}.min", real.min), (f"{form}.max", real.max)]
+
+
+def median_problem(spec: SweepSpec, account: Account, provider: str) -> Problem | None:
+    """Why trials at a provider cannot be judged while they train; None where they can, or need not."""
+    if spec.early_stopping is None or spec.early_stopping.median is None:
+        return None
+    live = account.provider.capabilities.live_metrics
+    usable = live if spec.dataset.validation is not None else live & {"trainingLoss"}
+    if usable:
+        return None
+    if live:
+        message = f"provider {provider} tells {', '.join(sorted(live))} of a running job, which need dataset.validation"
+    else:
+        message = (
+            f"provider {provider} tells no metrics of a job while it runs: leave median out, or the candidate"
+        )
+    return Problem("spec.earlyStopping.median", message)

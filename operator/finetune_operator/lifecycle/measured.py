@@ -17,9 +17,11 @@ from finetune_providers.base import (
     InferenceSession,
     JobRequest,
     JobSnapshot,
+    MetricPoint,
     ModelRules,
     Offer,
     Provider,
+    RunningMetrics,
 )
 from finetune_providers.errors import (
     AmbiguousProviderError,
@@ -137,6 +139,13 @@ class MeasuredProvider:
     async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
         with self._measure.call("observe"):
             return await self._provider.observe(job_ids)
+
+    async def running_series(self, job_id: str) -> tuple[MetricPoint, ...]:
+        """The metrics of a running job; none where its provider is not asked for them."""
+        if not isinstance(self._provider, RunningMetrics):
+            return ()
+        with self._measure.call("running_series"):
+            return await self._provider.running_series(job_id)
 
     async def cancel(self, job_id: str) -> None:
         with self._measure.call("cancel"):

@@ -28,11 +28,7 @@ from finetune_operator.lifecycle.narration import output_data, sweep_events
 from finetune_operator.lifecycle.release import release_sweep
 from finetune_operator.lifecycle.store import AlreadyExists, Key, Refused
 from finetune_operator.lifecycle.unreadable import release_unreadable_sweep
-from finetune_operator.lifecycle.warm_starting import (
-    WARM_START_AGAIN_S,
-    WarmStartNotReady,
-    learn_from_earlier,
-)
+from finetune_operator.lifecycle.warm_starting import WarmStartNotReady, learn_from_earlier
 from finetune_operator.resources import (
     FinetuneSweep,
     FinetuneTrial,
@@ -92,7 +88,7 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
     except WarmStartNotReady as error:
         waits = validating_status(sweep, "WarmStartNotReady", str(error), now=context.now())
         await _write(context, sweep, waits)
-        return WARM_START_AGAIN_S
+        return error.again_after_s
     return await _decide_and_act(context, key, sweep, trials, admission)
 
 
@@ -193,7 +189,9 @@ async def _create_trial(
             base_model=point.base_model,
             hyperparameters=dict(point.parameters),
             run_key=f"ft-{secrets.token_hex(10)}",
-            seed=sweep.spec.search.seed,
+            # A repeat is another training of the same point: with the same seed it would be the same one.
+            seed=sweep.spec.search.seed if action.repeat_of is None else _other_seed(sweep, action.index),
+            repeat_of=action.repeat_of,
             origin=action.proposal.origin,
             estimated_cost=action.estimated_cost,
             data_scope=scope_for_new_trials(sweep, trials),
@@ -208,6 +206,10 @@ async def _create_trial(
     message = f"trial {created.name}: {point.base_model} with {values} ({action.proposal.origin})"
     await context.store.record_event(sweep, "TrialLaunched", message)
     return True
+
+
+def _other_seed(sweep: FinetuneSweep, index: int) -> int:
+    return (sweep.spec.search.seed + 1 + index) % 2_147_483_648
 
 
 async def _cancel(context: Context, trial: FinetuneTrial, action: CancelTrial) -> None:

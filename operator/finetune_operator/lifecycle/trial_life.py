@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from finetune_operator.decisions.costs import token_cost
-from finetune_operator.lifecycle import doubt, leftovers, patience, purchase, serving
+from finetune_operator.lifecycle import doubt, early_stopping, leftovers, patience, purchase, serving
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
@@ -181,7 +181,8 @@ async def _train(
     if job_id is None:
         await doubt.stall(context, trial, "the status has no job id")
         return None
-    account.watcher.watch(job_id, key_of(trial))
+    live = early_stopping.is_wanted(sweep)
+    account.watcher.watch(job_id, key_of(trial), live=live)
     snapshot = account.watcher.latest(job_id)
     if snapshot is not None and snapshot.state.terminal:
         account.watcher.unwatch(job_id)
@@ -202,6 +203,8 @@ async def _train(
         except JobNotFound:
             return None  # the watcher will say so, too
         return CANCEL_AGAIN_S
+    if live and snapshot is not None:
+        await early_stopping.write_metrics(context, trial, series_of(snapshot))
     return None
 
 
@@ -212,7 +215,7 @@ async def _job_ended(
         "job_state": job.native_state,
         "fine_tuned_model": job.fine_tuned_model,
         "trained_tokens": job.trained_tokens,
-        "series": tuple(SeriesPoint(step=each.step, values=_finite(each.values)) for each in job.series),
+        "series": series_of(job) or trial.status.series,
         "cost": _cost(trial, sweep, account, job),
     }
     if job.state is JobState.FAILED:
@@ -224,18 +227,18 @@ async def _job_ended(
         message = f"job {job.job_id} was cancelled" + (" at the provider" if cancel is None else "")
         if cancel is not None:
             message = f"{message}: {cancel.message}"
-        await end(context, trial, TrialPhase.CANCELLED, reason=reason, message=message, **facts)
+        phase = early_stopping.phase_of(cancel)
+        await end(context, trial, phase, reason=reason, message=message, **facts)
     elif sweep.spec.objective.metric in REPORTED_METRICS:
         await finish_reported(context, trial, sweep, job, facts)
     elif trial.status.cancel is not None and account.provider.capabilities.needs_deployment:
-        # The search has ended: nobody pays for machines by the hour to score a model that it does not need.
+        # Nobody pays for machines by the hour to score a model that the search does not need.
         message = (
             f"job {job.job_id} succeeded before it could be cancelled; its model {job.fine_tuned_model} is not "
             f"deployed, and has no score: {trial.status.cancel.message}"
         )
-        await end(
-            context, trial, TrialPhase.CANCELLED, reason=trial.status.cancel.reason, message=message, **facts
-        )
+        phase = early_stopping.phase_of(trial.status.cancel)
+        await end(context, trial, phase, reason=trial.status.cancel.reason, message=message, **facts)
     else:
         message = f"the fine-tuned model answers the evaluation set ({sweep.spec.objective.metric})"
         evaluating = await advance(
@@ -249,6 +252,11 @@ async def _job_ended(
         )
         context.enqueue(key_of(evaluating))
     return None
+
+
+def series_of(job: JobSnapshot) -> tuple[SeriesPoint, ...]:
+    """A job's metrics as a trial's status holds them."""
+    return tuple(SeriesPoint(step=each.step, values=_finite(each.values)) for each in job.series)
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:

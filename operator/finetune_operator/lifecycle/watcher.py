@@ -7,11 +7,11 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from finetune_operator.lifecycle.scene import only_about
 from finetune_operator.lifecycle.store import Key
-from finetune_providers.base import JobSnapshot, Provider
+from finetune_providers.base import JobSnapshot, JobState, Provider, RunningMetrics
 from finetune_providers.errors import ProviderError, TransientProviderError
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ class _Watched:
     misses: int = 0
     strange_state: str = ""
     told: set[str] = field(default_factory=lambda: {""})
+    live: bool = False
 
 
 class JobWatcher:
@@ -53,12 +54,12 @@ class JobWatcher:
         self._failures = 0
         self._closed = False
 
-    def watch(self, job_id: str, trial: Key) -> None:
-        """Watch a job for a trial, from now until `unwatch`."""
+    def watch(self, job_id: str, trial: Key, *, live: bool = False) -> None:
+        """Watch a job for a trial, from now until `unwatch`; `live` also tells of metrics while it runs."""
         if self._closed:
             self._changed(trial)  # its account was opened anew: there it is watched
             return
-        self._jobs.setdefault(job_id, _Watched(trial))
+        self._jobs.setdefault(job_id, _Watched(trial)).live = live
         if self._task is None or self._task.done():
             self._polled_at = time.monotonic()
             self._task = asyncio.ensure_future(self._poll())
@@ -133,8 +134,23 @@ class JobWatcher:
         for job_id in wanted:
             watched = self._jobs.get(job_id)
             if watched is not None:
-                self._note(watched, seen.get(job_id))
+                self._note(watched, await self._with_metrics(watched, seen.get(job_id)))
         return interval
+
+    async def _with_metrics(self, watched: _Watched, snapshot: JobSnapshot | None) -> JobSnapshot | None:
+        """A running job with its metrics, where somebody wants them and its provider tells them only if asked."""
+        if snapshot is None or not watched.live or snapshot.state is not JobState.RUNNING or snapshot.series:
+            return snapshot
+        if not isinstance(self._provider, RunningMetrics):
+            return snapshot
+        try:
+            return replace(snapshot, series=await self._provider.running_series(snapshot.job_id))
+        except ProviderError as error:
+            log.warning("metrics of job %s could not be read: %s", snapshot.job_id, error)
+            return snapshot
+        except Exception:  # as with `observe`: no job's metrics are worth that none is looked at any more
+            log.exception("metrics of job %s could not be read: unexpected error", snapshot.job_id)
+            return snapshot
 
     def _backoff_s(self, interval: float) -> float:
         self._failures += 1
@@ -148,6 +164,10 @@ class JobWatcher:
                 self._changed(watched.trial)
             return
         watched.misses = 0
+        before_series = () if watched.snapshot is None else watched.snapshot.series
+        if not snapshot.series and not snapshot.state.terminal:
+            snapshot = replace(snapshot, series=before_series)  # what was told stays told
+        news = watched.live and len(snapshot.series) > 0 and snapshot.series[-1:] != before_series[-1:]
         ended = snapshot.state.terminal and (watched.snapshot is None or not watched.snapshot.state.terminal)
         watched.snapshot = snapshot
         known = self._provider.capabilities.native_states
@@ -155,5 +175,5 @@ class JobWatcher:
         watched.strange_state = snapshot.native_state if known and snapshot.native_state not in known else ""
         if ended:
             self._ended(snapshot)
-        if ended or (watched.strange_state and watched.strange_state != before):
+        if ended or news or (watched.strange_state and watched.strange_state != before):
             self._changed(watched.trial)

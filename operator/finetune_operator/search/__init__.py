@@ -21,6 +21,7 @@ from finetune_operator.search.proposals import (
     propose,
     space_size,
 )
+from finetune_operator.search.recommendation import recommend
 from finetune_operator.search.space import Arm, Branch, SearchSpace
 from finetune_operator.search.values import ParameterValue
 
@@ -48,5 +49,6 @@ __all__ = [
     "check_method",
     "default_point",
     "propose",
+    "recommend",
     "space_size",
 ]

@@ -89,6 +89,13 @@ class BayesianSearch:
             design = self._from_design(available, known, "exploration")
         return design or self._from_anywhere(available)
 
+    def expected(self) -> dict[str, float]:
+        """The expected noise-free score at each finished point of the space by its key, scaled; more is better."""
+        if not self._finished:
+            return {}
+        mean, _ = self._fitted().predict(self._rows(self._finished))
+        return {point.key: float(value) for point, value in zip(self._finished, mean, strict=True)}
+
     def _from_design(self, available: Availability, known: int, origin: Origin) -> Proposal | None:
         # A few more than are known, since in a small space some come up twice.
         points = initial_points(self._space, self._seed, known + DEFAULT_TRIALS)
@@ -141,6 +148,11 @@ class BayesianSearch:
 
     def _rows(self, points: list[Point]) -> Matrix:
         return self._tasks.widened(self._encoder.encode(points))
+
+
+def expected_scores(space: SearchSpace, history: History) -> dict[str, float]:
+    """What the model expects at each finished point of the space by its key, scaled; more is better."""
+    return BayesianSearch(space, seed=0, history=history, initial_trials=None).expected()
 
 
 def _expected_improvement(model: ScoreModel, incumbents: Matrix, rows: Matrix) -> tuple[Matrix, Matrix]:

@@ -19,6 +19,7 @@ Origin: TypeAlias = Literal[
     "initial design",
     "expected improvement",
     "exploration",
+    "confirmation",
 ]
 
 

@@ -217,6 +217,7 @@ def _capabilities(config: ProviderConfig) -> Capabilities:
         poll_interval_s=poll_interval_s(config.options),
         deletes_models=True,
         native_states=NATIVE_STATES,
+        live_metrics=METRICS,
         appears_within_s=APPEARS_WITHIN_S,
         needs_deployment=True,
     )

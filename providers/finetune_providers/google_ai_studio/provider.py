@@ -124,6 +124,7 @@ class GoogleAIStudio(FromCatalog):
             poll_interval_s=self._poll_interval_s,
             deletes_models=True,
             native_states=frozenset({"CREATING", "ACTIVE", "FAILED", "DELETED"}),
+            live_metrics=frozenset({"trainingLoss"}),
             appears_within_s=300.0,
         )
 

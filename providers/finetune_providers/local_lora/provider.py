@@ -87,6 +87,7 @@ class LocalProvider:
             metrics=frozenset({"trainingLoss", "validationLoss", "validationTokenAccuracy"}),
             poll_interval_s=2.0,
             deletes_models=True,
+            live_metrics=frozenset({"trainingLoss", "validationLoss", "validationTokenAccuracy"}),
         )
 
     @property

@@ -296,6 +296,17 @@ class OpenAIProtocol(FromCatalog, ABC):
                 self._series.pop(next(iter(self._series)))
         return replace(job, series=self._series[job.job_id])
 
+    async def running_series(self, job_id: str) -> tuple[MetricPoint, ...]:
+        """The metrics of a running job, from its newest events; checkpoints come at its end."""
+        events: list[Any] = []
+        async for page in self._pages(
+            lambda: self._client.fine_tuning.jobs.list_events(job_id, limit=_PAGE), most=_MOST_EVENT_PAGES
+        ):
+            events += page
+            if len(events) >= _EVENTS and is_newest_first(events):
+                break
+        return series_of(events, ())
+
     async def _read_series(self, job_id: str) -> tuple[MetricPoint, ...] | None:
         """A job's metrics; None while they cannot be read. What a service does not have or show is left out."""
         jobs = self._client.fine_tuning.jobs

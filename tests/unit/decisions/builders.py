@@ -57,9 +57,10 @@ def a_trial(
     *,
     epochs: int | None = None,
     estimated: str | None = None,
+    repeat_of: int | None = None,
     **status: Any,
 ) -> FinetuneTrial:
-    """A trial in a phase; its epochs are its index + 1 unless given."""
+    """A trial in a phase; its epochs are its index + 1 unless given. `status` are further fields of it."""
     bought = phase is not TrialPhase.PENDING
     trial = parse_resource(
         FinetuneTrial,
@@ -76,6 +77,7 @@ def a_trial(
                 "hyperparameters": {"epochs": epochs or index + 1},
                 "runKey": f"key-000{index}",
                 **({"estimatedCost": estimated} if estimated else {}),
+                **({} if repeat_of is None else {"repeatOf": repeat_of}),
             },
         },
     )

@@ -22,7 +22,7 @@ from finetune_operator.decisions import (
     decide,
 )
 from finetune_operator.decisions.costs import ModelPrice
-from finetune_operator.decisions.proposing import observe
+from finetune_operator.decisions.proposing import observations
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
 from finetune_operator.resources.trial import CancelRequest, ServingJournal
@@ -338,9 +338,9 @@ def test_a_goal_is_one_of_the_score_whatever_it_cost() -> None:
 
 
 def test_the_search_learns_of_scores_with_the_cost_counted_in() -> None:
-    objective = a_sweep(objective=WEIGHED).spec.objective
-    assert observe(a_trial(0, score=0.9, cost=money("20.00")), objective).score == pytest.approx(0.7)
-    assert observe(a_trial(0, score=0.9, cost=money("20.00")), a_sweep().spec.objective).score == 0.9
+    trials = [a_trial(0, score=0.9, cost=money("20.00"))]
+    assert [each.score for each in observations(a_sweep(), trials)] == [0.9]
+    assert [each.score for each in observations(a_sweep(objective=WEIGHED), trials)] == [pytest.approx(0.7)]
 
 
 def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
@@ -409,3 +409,32 @@ def test_a_finished_status_has_its_time(phase: str) -> None:
     decision = look(a_sweep(), trials)
     assert decision.status.phase == phase
     assert decision.status.finished_at == NOW
+
+
+@pytest.mark.parametrize(("at_limit", "cancelled"), [("StopNew", []), ("CancelRunning", ["s-1"])])
+def test_money_that_is_overdrawn_cancels_running_trials_only_where_that_is_wanted(
+    at_limit: str, cancelled: list[str]
+) -> None:
+    budget = {"maxCost": "5.00", "atLimit": at_limit}
+    trials = [
+        a_trial(0, score=0.5, estimated="2.00", cost="4.50"),
+        a_trial(1, TrialPhase.TRAINING, estimated="2.00"),
+    ]
+    decision = decide(a_sweep(limits={"budget": budget}), trials, Knowledge(), now=NOW)
+    actions = [each for each in decision.actions if isinstance(each, CancelTrial)]
+    assert [each.trial for each in actions] == cancelled
+    if cancelled:
+        assert (
+            "6.50 USD are spent or reserved, more than limits.budget.maxCost of 5.00 USD"
+            in actions[0].message
+        )
+
+
+def test_money_that_is_only_used_up_cancels_nobody() -> None:
+    budget = {"maxCost": "4.00", "atLimit": "CancelRunning"}
+    trials = [
+        a_trial(0, score=0.5, estimated="2.00", cost="2.00"),
+        a_trial(1, TrialPhase.TRAINING, estimated="2.00"),
+    ]
+    decision = decide(a_sweep(limits={"budget": budget}), trials, Knowledge(), now=NOW)
+    assert not [each for each in decision.actions if isinstance(each, CancelTrial)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.lifecycle.watcher import MISSES_UNTIL_GONE, JobWatcher
-from finetune_providers.base import JobSnapshot, JobState
+from finetune_providers.base import JobSnapshot, JobState, MetricPoint
 from finetune_providers.errors import TransientProviderError
 
 A, B = (Key("FinetuneTrial", "default", name) for name in "ab")
@@ -158,3 +159,60 @@ async def test_a_closed_watcher_watches_nothing_and_has_the_trial_looked_at_agai
     await harness.pass_time(3)
     assert harness.provider.asked == []
     assert harness.changed == [A]
+
+
+def told(*losses: float) -> tuple[MetricPoint, ...]:
+    return tuple(MetricPoint(step, {"trainingLoss": loss}) for step, loss in enumerate(losses))
+
+
+def running(*losses: float) -> JobSnapshot:
+    return replace(job("1"), series=told(*losses))
+
+
+async def test_metrics_of_a_running_job_are_told_when_they_are_new_to_who_wants_them() -> None:
+    harness = Harness([running()], [running(2.0)], [running(2.0)], [running(2.0, 1.0)])
+    harness.watcher.watch("1", A, live=True)
+    await harness.pass_time(6)
+    assert harness.changed == [A, A]
+    await harness.watcher.close()
+
+
+async def test_nobody_is_told_of_metrics_who_does_not_want_them() -> None:
+    harness = Harness([running(2.0)], [running(2.0, 1.0)])
+    harness.watcher.watch("1", A)
+    await harness.pass_time(3)
+    assert harness.changed == []
+    await harness.watcher.close()
+
+
+class AskedProvider(Provider):
+    """Tells metrics of a running job only when it is asked for that job."""
+
+    def __init__(self, *answers: Any) -> None:
+        super().__init__([job("1"), job("2")])
+        self.series = list(answers)
+        self.series_of: list[str] = []
+
+    async def running_series(self, job_id: str) -> tuple[MetricPoint, ...]:
+        self.series_of.append(job_id)
+        answer = self.series.pop(0) if len(self.series) > 1 else self.series[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return told(*answer)
+
+
+@pytest.mark.parametrize("trouble", [TransientProviderError("later"), ValueError("a defect")])
+async def test_a_provider_is_asked_for_wanted_metrics_alone_and_its_trouble_ends_no_watch(
+    trouble: Exception,
+) -> None:
+    harness = Harness()
+    provider = harness.watcher._provider = harness.provider = AskedProvider([2.0], trouble, [2.0, 1.0])  # type: ignore[assignment]
+    harness.watcher.watch("1", A, live=True)
+    harness.watcher.watch("2", B)
+    await harness.pass_time(4)
+    latest = harness.watcher.latest("1")
+    assert latest is not None
+    assert latest.series == told(2.0, 1.0)
+    assert harness.changed == [A, A]
+    assert set(provider.series_of) == {"1"}
+    await harness.watcher.close()

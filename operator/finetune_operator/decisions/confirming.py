@@ -1,0 +1,85 @@
+"""Repeats: the best trials are trained again before the best is named, since a good score may be luck."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from finetune_operator.decisions.actions import CreateTrial
+from finetune_operator.decisions.best import ranked_trials
+from finetune_operator.decisions.costs import CostModel, Ledger
+from finetune_operator.decisions.proposing import over_budget
+from finetune_operator.decisions.space import point_of
+from finetune_operator.decisions.stopping import Stop, launched
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial
+from finetune_operator.search import Proposal
+
+_CONFIRMABLE = frozenset({"TrialsCompleted", "SearchSpaceExhausted", "Plateau", "GoalReached"})
+"""Ends of a search after which there may be money, time and reason for repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """What is to be done about repeats.
+
+    Attributes:
+        creations: Those to launch now.
+        held_back: Some are wanted that cannot be launched yet: the sweep is not finished.
+        note: Why some will not be launched at all; "" where all will.
+    """
+
+    creations: tuple[CreateTrial, ...] = ()
+    held_back: bool = False
+    note: str = ""
+
+
+def next_repeats(
+    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], stop: Stop, *, costs: CostModel, ledger: Ledger
+) -> Repeats:
+    """The repeats to launch once the search has ended, and the trials that it launched, too."""
+    wanted = _missing(sweep, trials) if stop.reason in _CONFIRMABLE else []
+    first = launched(sweep, trials)
+    left = sweep.spec.limits.max_trials - first
+    if not wanted:
+        return Repeats()
+    if left <= 0:
+        return Repeats(note="limits.maxTrials leaves no trial for further repeats (confirm)")
+    active = [trial for trial in trials if not trial.terminal]
+    if sweep.spec.suspend or any(trial.spec.repeat_of is None for trial in active):
+        return Repeats(held_back=True)
+    free = min(sweep.spec.limits.parallel_trials - len(active), left)
+    committed = ledger.committed
+    creations: list[CreateTrial] = []
+    for index, trial in enumerate(wanted[: max(0, free)], start=first):
+        point = point_of(trial)
+        cost = costs.estimate(point)
+        if over_budget(sweep, committed, cost, costs.currency) is not None:
+            note = "limits.budget.maxCost leaves no money for further repeats (confirm)"
+            return Repeats(tuple(creations), note=note)
+        committed += cost or Decimal(0)
+        creations.append(
+            CreateTrial(index, Proposal(point, "confirmation"), cost, repeat_of=trial.spec.index)
+        )
+    return Repeats(tuple(creations), held_back=True)
+
+
+def progress_of(trials: Sequence[FinetuneTrial]) -> str:
+    """How far the repeats are, in words."""
+    repeats = [trial for trial in trials if trial.spec.repeat_of is not None]
+    ended = sum(trial.terminal for trial in repeats)
+    return f"the best trials are trained again (confirm): {ended} of {len(repeats)} repeats launched so far have ended"
+
+
+def _missing(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> list[FinetuneTrial]:
+    """The trials to repeat, once for each repeat that was never launched; the best first, round by round."""
+    confirm = sweep.spec.confirm
+    if confirm is None:
+        return []
+    # By the trials' own scores, which repeats do not change: else each repeat could call for others.
+    top = ranked_trials(sweep.spec.objective, [each for each in trials if each.spec.repeat_of is None])[
+        : confirm.top
+    ]
+    made = [each.spec.repeat_of for each in trials]
+    rounds = range(confirm.repeats)
+    return [trial for done in rounds for trial in top if made.count(trial.spec.index) <= done]

@@ -1,0 +1,109 @@
+"""What a sweep's phase and conditions are, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from finetune_operator.decisions import conditions
+from finetune_operator.decisions.aftermath import what_became, what_becomes
+from finetune_operator.decisions.confirming import Repeats, progress_of
+from finetune_operator.decisions.stopping import Stop
+from finetune_operator.decisions.waiting import note_of_waiting, what_all_wait_for
+from finetune_operator.decisions.warm_start import note_of_learning
+from finetune_operator.resources import (
+    BestTrial,
+    Condition,
+    FinetuneSweep,
+    FinetuneTrial,
+    SweepStatus,
+    TrialPhase,
+)
+
+
+def outcome(
+    sweep: FinetuneSweep,
+    status: SweepStatus,
+    stop: Stop | None,
+    *,
+    trials: Sequence[FinetuneTrial],
+    finished: bool,
+    repeats: Repeats,
+    output_problem: str,
+) -> tuple[str, tuple[Condition, ...]]:
+    """The phase, and the conditions that say why.
+
+    Args:
+        sweep: The sweep as it was read.
+        status: Its status as it will be, without these.
+        stop: Why the search has ended; None while it goes on.
+        trials: All its trials.
+        finished: Nothing is left to do.
+        repeats: What is to be done about repeats.
+        output_problem: Why the output could not be written; "" where it could.
+    """
+    active = [trial for trial in trials if not trial.terminal]
+    stalled = [trial for trial in active if trial.phase is TrialPhase.STALLED]
+    if finished and stop is not None and output_problem:
+        return "Finishing", conditions.needs_a_person("OutputRefused", output_problem)
+    if finished and stop is not None:
+        return _ended(
+            status,
+            stop,
+            "; ".join(filter(None, (what_became(stop, trials), repeats.note))),
+            note_of_learning(sweep),
+        )
+    if stalled and len(stalled) == len(active) and (stop is not None or _places_are_taken(sweep, active)):
+        message = f"trial {stalled[0].name} needs a person: {stalled[0].status.message}"
+        return ("Finishing" if stop else "Searching"), conditions.needs_a_person("TrialStalled", message)
+    waiting = [trial for trial in active if trial.phase is TrialPhase.PENDING]
+    if sweep.spec.suspend and (stop is None or waiting or repeats.held_back):
+        message = (
+            f"spec.suspend is true: no trial is launched, {len(active) - len(waiting)} running trials go on"
+        )
+        return "Suspended", conditions.in_progress("Suspended", message)
+    waits = None if stop is not None and stop.cancels else what_all_wait_for(active)
+    if waits is not None and (stop is not None or _places_are_taken(sweep, active)):
+        message = waits[1] if stop is None else f"{stop.message}; {waits[1]}"
+        return ("Finishing" if stop else "Searching"), conditions.in_progress(waits[0], message)
+    if stop is not None and (repeats.creations or any(trial.spec.repeat_of is not None for trial in active)):
+        message = f"{stop.message}; {progress_of(trials)}{note_of_waiting(active)}"
+        return "Finishing", conditions.in_progress("Confirming", message)
+    if stop is not None:
+        rest = what_becomes(stop, active) if active else "finishing: base model, models and output"
+        message = f"{stop.message}; {rest}{note_of_waiting(active)}"
+        return "Finishing", conditions.in_progress(stop.reason, message)
+    counts = status.trials
+    message = (
+        f"{counts.done} of {sweep.spec.limits.max_trials} trials have ended; "
+        f"up to {sweep.spec.limits.parallel_trials} go on at a time (limits.parallelTrials)"
+        f"{note_of_waiting(active)}{note_of_learning(sweep)}"
+    )
+    return "Searching", conditions.in_progress("Searching", message)
+
+
+def _places_are_taken(sweep: FinetuneSweep, active: Sequence[FinetuneTrial]) -> bool:
+    return len(active) >= sweep.spec.limits.parallel_trials
+
+
+def _worth(best: BestTrial) -> str:
+    """What the best trial is worth with its cost counted in; nothing where the cost does not count."""
+    if best.value is None:
+        return ""
+    return f" and is worth {best.value:.4g} with its cost of {best.cost:f} (objective.costWeight)"
+
+
+def _ended(status: SweepStatus, stop: Stop, rest: str, learnt: str) -> tuple[str, tuple[Condition, ...]]:
+    why = f"the sweep ended because {stop.message}" + (f"; {rest}" if rest else "") + learnt
+    if status.best is None:
+        message = f"no trial succeeded; {why}"
+        reason = stop.reason if stop.fails else "NoSuccessfulTrial"
+        return "Failed", conditions.needs_a_person(reason, message)
+    best = status.best
+    base = "" if best.base_score is None else f" (its base model: {best.base_score:.4g})"
+    mean = (
+        "" if best.mean_score is None else f", {best.mean_score:.4g} on average with {best.repeats} repeats"
+    )
+    message = f"best trial {best.trial} scored {best.score:.4g}{mean}{base}{_worth(best)}; {why}"
+    if stop.fails:
+        return "Failed", conditions.needs_a_person(stop.reason, message)
+    return "Succeeded", conditions.ready(stop.reason, message)

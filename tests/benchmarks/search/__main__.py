@@ -1,0 +1,91 @@
+"""`make bench-search`: what is missing is computed, then the tables are printed and docs/benchmarks.md is written.
+
+From the environment: SEEDS (20), SLOW_SEEDS (5, of the methods that take minutes a sweep), METHODS and PROBLEMS
+(names with commas between them, or prefixes of problems' names; all), SPLIT (`held-out`, `development` or `all`),
+PAGE (0 leaves the page alone).
+"""
+
+import os
+import time
+import warnings
+from collections.abc import Iterator
+
+from tests.benchmarks.search import page, problems, speed
+from tests.benchmarks.search.arena import PARALLEL, Sweep, sweep
+from tests.benchmarks.search.methods import METHODS, SEQUENTIAL_ONLY, SLOW
+from tests.benchmarks.search.problem import Problem
+from tests.benchmarks.search.store import Store
+
+_TIMED = "branches/joined"
+
+
+def _listed(name: str, default: list[str]) -> list[str]:
+    wanted = [entry for entry in os.environ.get(name, "").split(",") if entry]
+    return (
+        [entry for entry in default if any(entry.startswith(prefix) for prefix in wanted)]
+        if wanted
+        else default
+    )
+
+
+def _methods() -> list[str]:
+    wanted = [entry for entry in os.environ.get("METHODS", "").split(",") if entry]
+    return [method for method in METHODS if method in wanted] if wanted else list(METHODS)
+
+
+def work(chosen: list[Problem], seeds: int, slow_seeds: int) -> Iterator[tuple[Problem, str, str, int]]:
+    """All sweeps; after each seed the comparison is complete for the seeds so far."""
+    for seed in range(max(seeds, slow_seeds)):
+        for problem in chosen:
+            for method in _methods():
+                if seed < (slow_seeds if method in SLOW else seeds):
+                    for mode in PARALLEL:
+                        if mode == "sequential" or method not in SEQUENTIAL_ONLY:
+                            yield problem, method, mode, seed
+
+
+def main() -> None:
+    """Compute and report."""
+    warnings.simplefilter("ignore")
+    split = os.environ.get("SPLIT", "held-out")
+    chosen = [problems.make(name) for name in _listed("PROBLEMS", problems.available())]
+    chosen = [problem for problem in chosen if split in ("all", problem.split)]
+    stores = {problem.name: Store(problem) for problem in chosen}
+    results: dict[tuple[str, str, str, int], Sweep] = {}
+    began, computed = time.monotonic(), 0
+    for problem, method, mode, seed in work(
+        chosen, int(os.environ.get("SEEDS", "20")), int(os.environ.get("SLOW_SEEDS", "5"))
+    ):
+        found = stores[problem.name].get(method, mode, seed)
+        if found is None:
+            found = sweep(problem, method, mode, seed)
+            stores[problem.name].put(method, mode, seed, found)
+            computed += 1
+            if computed % 50 == 0:
+                print(
+                    f"{computed} sweeps, {time.monotonic() - began:.0f} s: {problem.name}, seed {seed}",
+                    flush=True,
+                )
+        results[problem.name, method, mode, seed] = found
+    groups: dict[str, list[str]] = {}
+    for problem in chosen:
+        groups.setdefault(problem.group, []).append(problem.name)
+    repeats = sum(found.repeats for (_, method, _, _), found in results.items() if method == "ours")
+    write = os.environ.get("PAGE", "1") == "1"
+    text = page.section(results, groups, _speeds() if write else {}, repeats)
+    print(text)
+    if write:
+        page.rewrite(text)
+        page.draw(results, [problem.name for problem in chosen])
+
+
+def _speeds() -> dict[str, dict[int, float]]:
+    problem = problems.make(_TIMED)
+    table = {"ours": {size: speed.own_seconds(problem, size) for size in speed.SIZES}}
+    for method in ("optuna-tpe", "optuna-gp"):
+        table[method] = {size: speed.optuna_seconds(problem, method, size) for size in speed.SIZES}
+    return table
+
+
+if __name__ == "__main__":
+    main()

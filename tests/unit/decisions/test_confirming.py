@@ -1,0 +1,178 @@
+"""The best trials are trained again before the best is named."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune_operator.decisions import CancelTrial, CostModel, CreateTrial, Decision, Knowledge, decide
+from finetune_operator.decisions.costs import ModelPrice
+from finetune_operator.resources import FinetuneTrial, TrialPhase
+from finetune_operator.resources.sweep import Baseline
+from unit.decisions.builders import NOW, SPEC, a_sweep, a_trial, money
+
+CONFIRM = {"top": 2, "repeats": 2}
+
+
+def looked(*trials: FinetuneTrial, knowledge: Knowledge | None = None, **spec: Any) -> Decision:
+    limits = {"maxTrials": 8, "parallelTrials": 3, **spec.pop("limits", {})}
+    sweep = a_sweep(limits=limits, **{"confirm": CONFIRM, **spec})
+    return decide(sweep, trials, knowledge or measured(), now=NOW)
+
+
+def measured(**known: Any) -> Knowledge:
+    return Knowledge(
+        baselines={("acme", "tiny"): Baseline(provider="acme", base_model="tiny", score=0.1)}, **known
+    )
+
+
+def launched(decision: Decision) -> list[tuple[int, int | None]]:
+    return [(each.index, each.repeat_of) for each in decision.actions if isinstance(each, CreateTrial)]
+
+
+SEARCHED = [a_trial(index, score=score) for index, score in enumerate((0.5, 0.9, 0.8, 0.7))]
+
+
+def test_the_search_leaves_trials_for_the_repeats() -> None:
+    decision = looked(*SEARCHED[:3])
+    assert launched(decision) == [(3, None)]
+
+
+def test_the_best_are_repeated_in_rounds_as_many_at_a_time_as_allowed() -> None:
+    decision = looked(*SEARCHED)
+    assert launched(decision) == [(4, 1), (5, 2), (6, 1)]
+    assert decision.status.phase == "Finishing"
+    reconciling = decision.status.condition("Reconciling")
+    assert reconciling is not None
+    assert reconciling.reason == "Confirming"
+    points = [
+        each.proposal.point.parameters["epochs"] for each in decision.actions if isinstance(each, CreateTrial)
+    ]
+    assert points == [2, 3, 2]
+
+
+def test_repeats_wait_until_the_search_has_ended() -> None:
+    decision = looked(*SEARCHED[:3], a_trial(3, TrialPhase.TRAINING))
+    assert launched(decision) == []
+    assert decision.status.phase == "Finishing"
+
+
+REPEATED = [
+    *SEARCHED,
+    a_trial(4, score=0.6, epochs=2, repeat_of=1),
+    a_trial(5, score=0.82, epochs=3, repeat_of=2),
+    a_trial(6, score=0.6, epochs=2, repeat_of=1),
+    a_trial(7, score=0.84, epochs=3, repeat_of=2),
+]
+
+
+def test_the_best_mean_wins_and_its_best_model_is_named() -> None:
+    decision = looked(*REPEATED)
+    best = decision.status.best
+    assert best is not None
+    assert (best.trial, best.score, best.repeats) == ("s-7", 0.84, 2)
+    assert best.mean_score == pytest.approx(0.82)
+    assert decision.status.phase == "Succeeded"
+    ready = decision.status.condition("Ready")
+    assert ready is not None
+    assert "best trial s-7 scored 0.84, 0.82 on average with 2 repeats" in ready.message
+
+
+def test_no_repeat_is_launched_twice_even_where_one_failed() -> None:
+    failed = [*REPEATED[:-1], a_trial(7, TrialPhase.FAILED, epochs=3, repeat_of=2)]
+    decision = looked(*failed)
+    assert launched(decision) == []
+    assert decision.status.phase == "Succeeded"
+
+
+def test_without_confirm_the_best_score_wins_at_once() -> None:
+    decision = looked(*SEARCHED, confirm=None, limits={"maxTrials": 4})
+    best = decision.status.best
+    assert best is not None
+    assert (best.trial, best.mean_score, decision.status.phase) == ("s-1", None, "Succeeded")
+
+
+def test_the_best_of_a_space_without_further_points_are_repeated_too() -> None:
+    small = {**SPEC["candidates"][0], "parameters": {"epochs": {"int": {"min": 1, "max": 4}}}}
+    decision = looked(*SEARCHED, candidates=[small], limits={"maxTrials": 50})
+    assert launched(decision) == [(4, 1), (5, 2), (6, 1)]
+    assert decision.status.phase == "Finishing"
+
+
+def test_a_suspended_sweep_launches_no_repeat_and_does_not_end() -> None:
+    decision = looked(*SEARCHED, suspend=True)
+    assert launched(decision) == []
+    assert decision.status.phase == "Suspended"
+
+
+def test_a_goal_is_confirmed_and_the_repeats_are_not_cancelled_for_it() -> None:
+    spec: dict[str, Any] = {"objective": {"metric": "accuracy", "goal": 0.9}}
+    assert launched(looked(*SEARCHED[:3], **spec)) == [(3, 1), (4, 2), (5, 1)]
+    decision = looked(*SEARCHED[:3], a_trial(3, TrialPhase.TRAINING, epochs=2, repeat_of=1), **spec)
+    assert not [each for each in decision.actions if isinstance(each, CancelTrial)]
+
+
+def test_a_deadline_ends_the_repeats_too() -> None:
+    late = {"maxDuration": "1h"}
+    started = {"startedAt": (NOW - timedelta(hours=2)).isoformat()}
+    goal = {"metric": "accuracy", "goal": 0.9}
+    repeat = a_trial(4, TrialPhase.TRAINING, epochs=2, repeat_of=1)
+    decision = looked(*SEARCHED, repeat, limits=late, status=started, objective=goal)
+    assert [each.trial for each in decision.actions if isinstance(each, CancelTrial)] == ["s-4"]
+    ended = a_trial(4, TrialPhase.CANCELLED, epochs=2, repeat_of=1)
+    decision = looked(*SEARCHED, ended, limits=late, status=started, objective=goal)
+    assert launched(decision) == []
+    assert decision.status.phase == "Succeeded"
+
+
+def test_money_that_does_not_suffice_ends_the_repeats_with_a_word() -> None:
+    costs = CostModel(1_000_000, {("small", "tiny"): ModelPrice(money("1"), 1)})
+    trials = [
+        a_trial(index, score=0.5 + index / 10, epochs=1, estimated="1", cost="1.00") for index in range(4)
+    ]
+    decision = looked(*trials, knowledge=measured(costs=costs), limits={"budget": {"maxCost": "4.50"}})
+    assert launched(decision) == []
+    ready = decision.status.condition("Ready")
+    assert ready is not None
+    assert "limits.budget.maxCost leaves no money for further repeats (confirm)" in ready.message
+
+
+def test_a_repeat_is_no_point_of_the_search() -> None:
+    # Raising maxTrials lets the search go on after its repeats.
+    decision = looked(*REPEATED, limits={"maxTrials": 9})
+    assert [repeat for _, repeat in launched(decision)] == [None]
+
+
+@given(
+    scores=st.lists(st.none() | st.sampled_from([0.1, 0.2, 0.3]), min_size=1, max_size=6),
+    top=st.integers(1, 3),
+    repeats=st.integers(1, 3),
+    parallel=st.integers(1, 4),
+    results=st.lists(st.none() | st.sampled_from([0.0, 0.2, 0.9]), min_size=9, max_size=9),
+)
+def test_each_of_the_top_is_repeated_exactly_as_often_as_asked_whatever_comes_out(
+    scores: list[float | None], top: int, repeats: int, parallel: int, results: list[float | None]
+) -> None:
+    def of(
+        index: int, score: float | None, repeat_of: int | None = None, epochs: int | None = None
+    ) -> FinetuneTrial:
+        phase = TrialPhase.FAILED if score is None else TrialPhase.SUCCEEDED
+        return a_trial(index, phase, score, repeat_of=repeat_of, epochs=epochs)
+
+    trials = [of(index, score) for index, score in enumerate(scores)]
+    limits = {"maxTrials": len(scores) + top * repeats, "parallelTrials": parallel, "maxFailedTrials": 1000}
+    spec = {"confirm": {"top": top, "repeats": repeats}, "limits": limits}
+    for _ in range(12):
+        creations = launched(looked(*trials, **spec))
+        if not creations:
+            break
+        for index, repeat_of in creations:
+            assert repeat_of is not None
+            trials.append(of(index, results[index - len(scores)], repeat_of, epochs=repeat_of + 1))
+    made = [each.spec.repeat_of for each in trials if each.spec.repeat_of is not None]
+    usable = sum(score is not None for score in scores)
+    assert len(set(made)) == min(top, usable)
+    assert all(made.count(each) == repeats for each in made)
+    assert looked(*trials, **spec).status.phase in {"Succeeded", "Failed"}
