@@ -167,6 +167,13 @@ def test_who_may_look_can_use_all_that_looks(viewer: Path) -> None:
     assert (shown.exit_code, "key-support-2-a1" in shown.stdout) == (0, True)
 
 
+def test_a_report_over_a_cluster_says_that_answers_are_elsewhere(viewer: Path, tmp_path: Path) -> None:
+    file = tmp_path / "sweep.html"
+    finetune("report", SWEEP, f"--output={file}", kubeconfig=viewer)
+    page = file.read_text("utf-8")
+    assert "No answers are shown: the operator keeps them in its work folder, which cannot be read" in page
+
+
 def test_trials_are_the_sweeps_own_and_say_why_they_ended(viewer: Path) -> None:
     shown = finetune("trials", SWEEP, "--sort", "score", "--desc", kubeconfig=viewer)
     assert [line.split()[0] for line in shown.stdout.splitlines()[1:]] == [

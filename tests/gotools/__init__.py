@@ -1,9 +1,9 @@
 """Tools that are written in Go and that tests need as they are: each built once from its pinned module.
 
 A folder here holds `go.mod` and `go.sum`, and either names a tool (`helm`) or has its own `main.go` (`kstatus`, the
-library by which Flux tells whether something is ready). `controller-gen` makes at once, beside itself, the CRDs of the
-Prometheus Operator out of its Go types, as that project does. Builds lie outside the clone, in the cache that the
-control plane uses too, keyed by what goes into them: a changed version is a new build, and a fresh clone builds
+library by which Flux tells whether something is ready). `controller-gen` makes at once, beside itself, the CRDs of
+the Prometheus Operator out of its Go types, as that project does. Builds lie outside the clone, in the cache that
+the control plane uses too, keyed by what goes into them: a changed version is a new build, and a fresh clone builds
 nothing.
 """
 

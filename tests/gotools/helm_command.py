@@ -22,11 +22,15 @@ class HelmError(AssertionError):
 
 
 class Helm:
-    """Runs helm."""
+    """Runs helm.
+
+    Attributes:
+        binary: The file.
+    """
 
     def __init__(self, binary: Path, home: Path) -> None:
         """Names the binary and a folder for its configuration, which it fills."""
-        self._binary = binary
+        self.binary = binary
         self._home = home
         self._rendered: dict[str, str] = {}
 
@@ -48,7 +52,7 @@ class Helm:
             "KUBECONFIG": str(kubeconfig or self._home / "no-kubeconfig"),
         }
         done = subprocess.run(
-            [str(self._binary), *arguments, *given],
+            [str(self.binary), *arguments, *given],
             input=json.dumps(values) if values is not None else "",
             env=environment,
             capture_output=True,

@@ -10,7 +10,7 @@ import click
 
 from finetune_operator import __version__
 from finetune_operator.cli.snapshot import Snapshot
-from finetune_operator.decisions import best_trial
+from finetune_operator.decisions import best_of
 from finetune_operator.evaluation import score
 from finetune_operator.folder.answers import AnsweredTwice, AnswersUnknown, read_answers
 from finetune_operator.report import AnsweredExample, Report
@@ -32,7 +32,7 @@ def report_of(snapshot: Snapshot, folder: Path | None, *, with_answers: bool = T
     found: tuple[AnsweredTwice, ...] = ()
     metric = snapshot.sweep.spec.objective.metric
     why = "they were left out (--no-answers)"
-    best = best_trial(snapshot.sweep.spec.objective, snapshot.trials)
+    best = best_of(snapshot.sweep, snapshot.trials)
     if best is None:
         why = "no trial has succeeded"
     elif with_answers and folder is None:

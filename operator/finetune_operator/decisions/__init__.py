@@ -10,6 +10,7 @@ from finetune_operator.decisions.actions import (
     WriteOutput,
 )
 from finetune_operator.decisions.best import best_trial, usable_score
+from finetune_operator.decisions.choosing import best_of
 from finetune_operator.decisions.costs import CostModel
 from finetune_operator.decisions.decide import Knowledge, decide
 from finetune_operator.decisions.median import MEDIAN_STOPPED
@@ -32,6 +33,7 @@ __all__ = [
     "Knowledge",
     "MeasureBaseline",
     "WriteOutput",
+    "best_of",
     "best_trial",
     "build_space",
     "data_scopes",

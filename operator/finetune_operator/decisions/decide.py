@@ -18,7 +18,7 @@ from finetune_operator.decisions.actions import (
     WriteOutput,
 )
 from finetune_operator.decisions.aftermath import is_cancelled_by
-from finetune_operator.decisions.best import best_trial
+from finetune_operator.decisions.choosing import best_of
 from finetune_operator.decisions.confirming import Repeats, next_repeats
 from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour
 from finetune_operator.decisions.median import early_stops
@@ -97,15 +97,17 @@ def decide(
     if stop is not None and not creations and (deadline is None or now < deadline):
         repeats = next_repeats(sweep, trials, stop, costs=knowledge.costs, ledger=ledger)
         creations = repeats.creations
+    best = best_of(sweep, trials)
     baselines = baselines_of(sweep, trials, knowledge.baselines)
-    measuring = _baseline_to_measure(sweep, trials, baselines)
+    measuring = _baseline_to_measure(sweep, best, baselines)
     ended = stop is not None and not active and not creations and not repeats.held_back
-    final = _final_actions(sweep, trials, knowledge) if ended and not measuring else ()
+    final = _final_actions(sweep, trials, best, knowledge) if ended and not measuring else ()
     finished = ended and not measuring and all(isinstance(action, WriteOutput) for action in final)
 
     status = derived_status(
         sweep,
         trials,
+        best=best,
         baselines=baselines,
         datasets=knowledge.datasets,
         cost=money_of(_with(ledger, creations), knowledge.costs, trials),
@@ -205,9 +207,8 @@ def _evaluation_ends(trial: FinetuneTrial, deadline: datetime | None) -> datetim
 
 
 def _baseline_to_measure(
-    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], baselines: Sequence[Baseline]
+    sweep: FinetuneSweep, best: FinetuneTrial | None, baselines: Sequence[Baseline]
 ) -> tuple[MeasureBaseline, ...]:
-    best = best_trial(sweep.spec.objective, trials)
     if best is None or sweep.spec.objective.metric in REPORTED_METRICS:
         return ()
     wanted = (best.spec.provider_ref.name, best.spec.base_model)
@@ -217,9 +218,11 @@ def _baseline_to_measure(
 
 
 def _final_actions(
-    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], knowledge: Knowledge
+    sweep: FinetuneSweep,
+    trials: Sequence[FinetuneTrial],
+    best: FinetuneTrial | None,
+    knowledge: Knowledge,
 ) -> tuple[DeleteModel | WriteOutput, ...]:
-    best = best_trial(sweep.spec.objective, trials)
     if best is None or knowledge.output_problem:
         return ()
     actions: list[DeleteModel | WriteOutput] = []

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from finetune_operator.decisions import conditions
-from finetune_operator.decisions.best import best_trial, confirmed_groups, cost_of, group_of, value_of
+from finetune_operator.decisions.best import confirmed_groups, cost_of, group_of, value_of
 from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.errors import Problem
 from finetune_operator.resources import (
@@ -100,10 +100,11 @@ def data_scopes(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> tuple[
     return tuple(scopes)[:MOST_SCOPES]
 
 
-def derived_status(
+def derived_status(  # noqa: PLR0913 - nearly all of them by keyword
     sweep: FinetuneSweep,
     trials: Sequence[FinetuneTrial],
     *,
+    best: FinetuneTrial | None,
     baselines: Sequence[Baseline],
     datasets: DatasetHashes | None,
     cost: SweepCost | None,
@@ -112,7 +113,6 @@ def derived_status(
     space_size: int | None,
 ) -> SweepStatus:
     """Everything of the status that does not depend on why the sweep goes on or ends."""
-    best = best_trial(sweep.spec.objective, trials)
     return SweepStatus(
         observed_generation=sweep.metadata.generation or 0,
         trials=count(trials),

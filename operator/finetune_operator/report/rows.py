@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from finetune_operator.decisions.best import best_trial, usable_score
+from finetune_operator.decisions import best_of, usable_score
 from finetune_operator.report.content import Report
 from finetune_operator.report.dimensions import Dimension, model_of, value_of
 from finetune_operator.report.words import duration_text, number_text
@@ -62,7 +62,7 @@ class TrialRow:
 def rows_of(report: Report, dimensions: Sequence[Dimension]) -> tuple[TrialRow, ...]:
     """A row for each trial, in order of their index."""
     objective = report.sweep.spec.objective
-    best = best_trial(objective, report.trials)
+    best = best_of(report.sweep, report.trials)
     better = max if objective.sense == "Maximize" else min
     rows: list[TrialRow] = []
     so_far: float | None = None

@@ -35,7 +35,6 @@ class BestTrial(Lenient):
     fine_tuned_model: str | None = None
     score: float
     base_score: float | None = None
-    expected_score: float | None = None
     value: float | None = None
     cost: Money | None = None
     mean_score: float | None = None

@@ -97,7 +97,6 @@ _SWEEP_STATUS: Manifest = {
         "fineTunedModel": "ft:nova:7",
         "score": 0.9417,
         "baseScore": 0.5,
-        "expectedScore": 0.93,
         "value": 0.9,
         "cost": "4.10",
         "meanScore": 0.935,

@@ -1,0 +1,29 @@
+"""Which trial of a sweep is the best, by the rule that its manifest chose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from finetune_operator.decisions.best import best_trial, confirmed_groups, usable_score
+from finetune_operator.decisions.proposing import observations
+from finetune_operator.decisions.space import build_space
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial
+from finetune_operator.search import recommend
+
+
+def best_of(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> FinetuneTrial | None:
+    """The best trial of a sweep.
+
+    By `objective.bestBy`: the one with the best score, or the one of which a model of all scores expects most. Repeats
+    tell more than a model: once there are any, their means decide.
+    """
+    objective = sweep.spec.objective
+    highest = best_trial(objective, trials)
+    if objective.best_by == "Score" or highest is None or confirmed_groups(trials):
+        return highest
+    ordered = sorted(trials, key=lambda trial: trial.spec.index)
+    ended = [trial for trial in ordered if trial.terminal]
+    chosen = recommend(build_space(sweep.spec), observations(sweep, ended), objective.sense)
+    # A trial that was stopped early has a score for the search alone.
+    usable = chosen is not None and usable_score(ended[chosen]) is not None
+    return ended[chosen] if chosen is not None and usable else highest

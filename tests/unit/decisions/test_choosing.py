@@ -1,0 +1,47 @@
+"""The best of noisy scores: the highest one, or the one that a model expects to be the best."""
+
+from finetune_operator.decisions import Knowledge, best_of, decide
+from finetune_operator.resources import TrialPhase
+from unit.decisions.builders import NOW, a_sweep, a_trial
+
+EXPECTED = {"metric": "accuracy", "bestBy": "ExpectedScore"}
+# A hill around 10 epochs, and one score beside it that none of its neighbours shares.
+HILL = [0.50, 0.52, 0.55, 0.59, 0.64, 0.70, 0.76, 0.81, 0.85, 0.87, 0.86, 0.83, 0.79, 0.73, 0.67, 0.61]
+TRIALS = [a_trial(index, score=score) for index, score in enumerate(HILL)]
+LUCKY = [*TRIALS[:13], a_trial(13, score=0.875), *TRIALS[14:]]
+
+
+def test_the_highest_score_wins_unless_told_otherwise() -> None:
+    best = best_of(a_sweep(), LUCKY)
+    assert best is not None
+    assert best.name == "s-13"
+
+
+def test_a_score_that_its_neighbours_do_not_share_is_taken_for_luck() -> None:
+    best = best_of(a_sweep(objective=EXPECTED), LUCKY)
+    assert best is not None
+    assert best.spec.index in {8, 9, 10}
+
+
+def test_the_status_names_the_trial_that_is_expected_to_be_best() -> None:
+    best = decide(
+        a_sweep(objective=EXPECTED, limits={"maxTrials": 20}), LUCKY, Knowledge(), now=NOW
+    ).status.best
+    assert best is not None
+    assert best.trial in {"s-8", "s-9", "s-10"}
+    assert best.score == HILL[int(best.trial.removeprefix("s-"))]
+
+
+def test_means_of_repeats_tell_more_than_a_model() -> None:
+    repeat = a_trial(16, score=0.88, epochs=14, repeat_of=13)
+    best = best_of(a_sweep(objective=EXPECTED), [*LUCKY, repeat])
+    assert best is not None
+    assert best.name == "s-16"
+
+
+def test_what_has_no_score_of_its_own_is_never_the_best() -> None:
+    stopped = a_trial(0, TrialPhase.EARLY_STOPPED)
+    assert best_of(a_sweep(objective=EXPECTED), [stopped, a_trial(1, TrialPhase.FAILED)]) is None
+    best = best_of(a_sweep(objective=EXPECTED), [stopped, a_trial(1, score=0.1)])
+    assert best is not None
+    assert best.name == "s-1"
