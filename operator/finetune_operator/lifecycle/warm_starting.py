@@ -9,11 +9,15 @@ from finetune_operator.lifecycle.store import Key, Store
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 from finetune_operator.resources.sweep_status import DatasetHashes, EarlierSweep
 
-WARM_START_AGAIN_S = 30.0
-
 
 class WarmStartNotReady(SweepError):
-    """An earlier sweep is not there or not at its end; it may come to be."""
+    """An earlier sweep is not there or not at its end; it may come to be.
+
+    Attributes:
+        again_after_s: Seconds after which to look again: no change of this sweep tells of it.
+    """
+
+    again_after_s = 30.0
 
 
 async def learn_from_earlier(

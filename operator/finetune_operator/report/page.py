@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from finetune_operator.decisions.best import value_of
 from finetune_operator.report.content import Report
 from finetune_operator.report.dimensions import MODEL, Dimension, dimensions_of
 from finetune_operator.report.examples import Comparison, compare
@@ -134,11 +135,12 @@ def _facts(report: Report, rows: Sequence[TrialRow]) -> tuple[Fact, ...]:
     sweep, status = report.sweep, report.sweep.status
     objective, search = sweep.spec.objective, sweep.spec.search
     goal = "" if objective.goal is None else f", goal {number_text(objective.goal)}"
+    weight = f", costWeight {number_text(objective.cost_weight)}" if objective.cost_weight else ""
     by_phase = {row.phase: sum(row.phase == each.phase for each in rows) for row in rows}
     counted = ", ".join(f"{count} {phase}" for phase, count in sorted(by_phase.items()))
     facts = [
         Fact("State", status.phase or "Pending"),
-        Fact("Objective", f"{objective.sense} {objective.metric}{goal}"),
+        Fact("Objective", f"{objective.sense} {objective.metric}{goal}{weight}"),
         Fact("Search", f"{search.method}, seed {search.seed}"),
         Fact("Trials", f"{len(rows)} of at most {sweep.spec.limits.max_trials}: {counted or 'none yet'}"),
         Fact("Time", _time(status.started_at, status.finished_at, report.now)),
@@ -198,6 +200,9 @@ def _sides(report: Report, rows: Sequence[TrialRow]) -> tuple[SideBySide, ...]:
         SideBySide("Provider", best.provider, best.provider),
         SideBySide(metric, unknown if base_score is None else f"{base_score:.4g}", f"{best.score:.4g}"),
     ]
+    value = value_of(report.sweep.spec.objective, trial)
+    if report.sweep.spec.objective.cost_weight and value is not None:
+        sides.append(SideBySide("value, with its cost", "", f"{value:.4g}"))
     base = {name: f"{value:.4g}" for name, value in report.base_metrics.items()}
     sides += [
         SideBySide(name, base.get(name, unknown), f"{value:.4g}")

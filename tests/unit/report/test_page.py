@@ -44,6 +44,20 @@ def test_base_and_best_stand_side_by_side() -> None:
     assert best.name in sides["Trial"][1]
 
 
+def test_where_the_cost_counts_the_best_trials_value_is_shown() -> None:
+    report = usual()
+    objective = report.sweep.spec.objective.model_copy(update={"cost_weight": 0.01})
+    spec = report.sweep.spec.model_copy(update={"objective": objective})
+    page = page_of(dataclasses.replace(report, sweep=report.sweep.model_copy(update={"spec": spec})))
+    best = next(row for row in page.rows if row.is_best)
+    assert best.score is not None
+    assert best.cost is not None
+    value = best.score - 0.01 * best.cost
+    assert {side.label: side.best for side in page.sides}["value, with its cost"] == f"{value:.4g}"
+    assert facts(page)["Objective"].endswith(", costWeight 0.01")
+    assert "value, with its cost" not in {side.label for side in shown("usual").sides}
+
+
 def test_the_base_score_is_that_of_the_best_trials_own_base_model() -> None:
     report = several_branches()
     best = next(row for row in shown("several-branches").rows if row.is_best)
