@@ -52,7 +52,9 @@ class CountingApi(ClusterApi):
         """What the API server counts."""
         with self._lock:
             self.close()  # the server may have closed a connection that was at rest
-            connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._context, timeout=60.0)
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", self._port, context=self._context, timeout=60.0
+            )
             with closing(connection):
                 connection.request("GET", "/metrics")
                 return connection.getresponse().read().decode()

@@ -328,6 +328,34 @@ def test_the_best_trial_is_told_with_its_cost_where_that_counts() -> None:
     assert (unweighed.trial, unweighed.cost, unweighed.value) == ("s-0", None, None)
 
 
+def test_a_cheaper_trial_that_is_worth_more_ends_no_plateau() -> None:
+    trials = [
+        a_trial(index, score=0.9 - index / 1000, cost=money(f"{20 - index}.00"), finished_at=NOW)
+        for index in range(4)
+    ]
+    rule = {"plateau": {"trials": 3}}
+    assert reason(look(a_sweep(objective=WEIGHED, earlyStopping=rule), trials)) == "Searching"
+    assert reason(look(a_sweep(earlyStopping=rule), trials)) == "Plateau"
+
+
+def test_repeats_are_compared_by_their_mean_value() -> None:
+    repeated = [
+        a_trial(0, score=0.9, cost=money("20.00")),
+        a_trial(1, score=0.85, cost=money("2.00")),
+        _repeat(2, of=0, score=0.9, cost=money("20.00")),
+        _repeat(3, of=1, score=0.84, cost=money("2.00")),
+    ]
+    for objective, wanted in (({"metric": "accuracy"}, "s-0"), (WEIGHED, "s-1")):
+        best = look(a_sweep(objective=objective, limits={"maxTrials": 4}), repeated).status.best
+        assert best is not None
+        assert best.trial == wanted
+
+
+def _repeat(index: int, *, of: int, score: float, **status: Any) -> FinetuneTrial:
+    trial = a_trial(index, score=score, **status)
+    return trial.model_copy(update={"spec": trial.spec.model_copy(update={"repeat_of": of})})
+
+
 def test_a_goal_is_one_of_the_score_whatever_it_cost() -> None:
     sweep = a_sweep(objective={**WEIGHED, "goal": 0.88})
     dear = a_trial(0, score=0.9, cost=money("20.00"))
@@ -338,10 +366,9 @@ def test_a_goal_is_one_of_the_score_whatever_it_cost() -> None:
 
 
 def test_the_search_learns_of_scores_with_the_cost_counted_in() -> None:
-    trial = a_trial(0, score=0.9, cost=money("20.00"))
-    (weighed,) = observations(a_sweep(objective=WEIGHED), [trial])
-    (plain,) = observations(a_sweep(), [trial])
-    assert (weighed.score, plain.score) == (pytest.approx(0.7), 0.9)
+    trials = [a_trial(0, score=0.9, cost=money("20.00"))]
+    assert [each.score for each in observations(a_sweep(), trials)] == [0.9]
+    assert [each.score for each in observations(a_sweep(objective=WEIGHED), trials)] == [pytest.approx(0.7)]
 
 
 def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
