@@ -26,7 +26,7 @@ from finetune_providers.openai_protocol import (
     client_of,
 )
 from finetune_providers.openai_protocol.client import checked_url, header_of_secret, url_of_secret
-from finetune_providers.openai_protocol.parsing import METRICS, NATIVE_STATES
+from finetune_providers.openai_protocol.parsing import LIVE_METRICS, METRICS, NATIVE_STATES
 
 BASE_URL = "https://api.openai.com/v1"
 KEY = "finetune-operator/key"
@@ -108,7 +108,7 @@ def _capabilities(options: Mapping[str, object]) -> Capabilities:
         poll_interval_s=poll_interval_s(options),
         deletes_models=True,
         native_states=NATIVE_STATES,
-        live_metrics=METRICS,
+        live_metrics=LIVE_METRICS,
         appears_within_s=300.0,
     )
 

@@ -114,6 +114,43 @@ async def test_a_provider_s_example_sweeps_to_its_best_model(
     assert its.server.secret not in everything
 
 
+async def test_a_job_that_trains_badly_is_cancelled_at_its_company_and_the_best_is_trained_again(
+    world: HostedWorld, example: LoadExample
+) -> None:
+    its = example("openai")
+    rates = ("1", "2", "0.5", "4")
+    learnt = dict(zip((1.0, 2.0, 0.5, 4.0), (1.0, 0.9, 0.8, 0.1), strict=True))
+    its.server.quality = lambda values: learnt[
+        values["learning_rate_multiplier"]
+    ]  # losses follow from it, too
+    its.server.training_s = 1500.0  # three seconds here
+    spec = its.sweep_manifest["spec"]
+    spec["candidates"][0]["baseModels"] = ["gpt-4.1-mini-2025-04-14"]
+    spec["candidates"][0]["parameters"] = {"learningRateMultiplier": {"values": list(rates)}}
+    points = [{"candidate": "gpt", "parameters": {"learningRateMultiplier": each}} for each in rates]
+    spec["search"] = {"method": "Grid", "firstPoints": points}
+    spec["earlyStopping"] = {"median": {"minTrials": 3, "minSteps": 1}}
+    spec["confirm"] = {"top": 1, "repeats": 1}
+    spec["limits"] = {"maxTrials": 5, "parallelTrials": 1}
+    world.team.apply(*its.manifests)
+    sweep = await world.team.finished(its.sweep)
+    first, _, _, last, again = await world.team.trials(its.sweep)
+    assert (last.phase, last.status.reason) == (TrialPhase.EARLY_STOPPED, "WorseThanMedian"), (
+        last.status.message
+    )
+    states = [its.server.state(job) for job in its.server.jobs.values()]
+    assert [state.value for state in states].count("Cancelled") == 1
+    assert (again.spec.repeat_of, again.spec.hyperparameters) == (0, first.spec.hyperparameters)
+    best = sweep.status.best
+    assert best is not None
+    assert (best.repeats, best.mean_score) == (1, 1.0)
+    shown = world.team.kubectl("get", "finetunetrials").stdout
+    assert "EarlyStopped" in shown
+    described = world.team.kubectl("describe", "finetunetrial", last.name).stdout
+    assert "the median of 3 earlier trials" in described
+    assert getattr(its.server, "violations", []) == []
+
+
 async def test_one_sweep_over_three_providers_picks_the_best_of_all(
     world: HostedWorld, example: LoadExample
 ) -> None:

@@ -120,7 +120,7 @@ def test_another_search_space_is_refused_where_the_sweep_exists(
         ("bad-lines", ("spec.dataset.training", "line 1: messages[1].content", "line 2: is not valid JSON")),
         ("no-data", ("spec.dataset.training", "forgotten")),
         ("no-key", ("spec.dataset.training", "forgotten.jsonl")),
-        ("no-model", ("spec.candidates[0].baseModel", "holds no config.json")),
+        ("no-model", ("spec.candidates[0].baseModels", "holds no config.json")),
         ("no-such-parameter", ("spec.candidates[0].parameters.dropout", "it takes batchSize, epochs")),
     ],
 )

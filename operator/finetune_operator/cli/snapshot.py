@@ -118,3 +118,11 @@ def improvement_text(sweep: FinetuneSweep) -> str:
         gain = -gain
     change = f"{'better' if gain > 0 else 'worse'} by {abs(gain):.4g}" if gain else "no better"
     return f"base model {number_text(best.base_score)}, {change}"
+
+
+def shown_phase(sweep: FinetuneSweep) -> str:
+    """The phase, or `Stalled` where a person is waited for."""
+    stalled = sweep.status.condition("Stalled")
+    if stalled is not None and stalled.status == "True" and not sweep.status.finished:
+        return "Stalled"
+    return sweep.status.phase or "Pending"

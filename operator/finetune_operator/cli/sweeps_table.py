@@ -13,7 +13,7 @@ from rich.text import Text
 
 from finetune_operator.cli.fitting import FittingTable, add_last_column, plain, plain_table
 from finetune_operator.cli.json_output import best_as_json, cost_as_json
-from finetune_operator.cli.snapshot import Snapshot
+from finetune_operator.cli.snapshot import Snapshot, shown_phase
 from finetune_operator.report.words import duration_text, number_text
 from finetune_operator.resources import FinetuneSweep
 
@@ -72,14 +72,6 @@ def _row(sweep: FinetuneSweep, now: datetime, *, money: bool) -> list[Text]:
 def _spent(sweep: FinetuneSweep) -> str:
     cost = sweep.status.cost
     return "" if cost is None else f"{cost.spent or 0:f} {cost.currency}"
-
-
-def shown_phase(sweep: FinetuneSweep) -> str:
-    """The phase, or `Stalled` where a person is waited for."""
-    stalled = sweep.status.condition("Stalled")
-    if stalled is not None and stalled.status == "True" and not sweep.status.finished:
-        return "Stalled"
-    return sweep.status.phase or "Pending"
 
 
 def sweeps_as_json(sweeps: Sequence[FinetuneSweep], now: datetime) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from finetune_operator.cli.snapshot import (
     model_text,
     only_model,
     score_text,
+    shown_phase,
     sweep_cost_text,
     varied_parameters,
 )
@@ -67,7 +68,7 @@ def header(snapshot: Snapshot) -> Text:
     goal = "" if objective.goal is None else f", goal {number_text(objective.goal)}"
     text = Text()
     text.append(sweep.name, style="bold")
-    text.append(f"  {sweep.status.phase or 'Pending'}")
+    text.append(f"  {shown_phase(sweep)}")
     text.append(f"  {sweep.spec.search.method} search: {objective.sense} {objective.metric}{goal}\n")
     facts = [f"trials {counts.done} of {sweep.spec.limits.max_trials}"]
     if counts.running or counts.pending:
@@ -213,9 +214,7 @@ def summary(snapshot: Snapshot, state: Path | None) -> Text:
     """How the sweep ended, for a person: the last thing that is printed."""
     sweep, best = snapshot.sweep, snapshot.sweep.status.best
     metric = sweep.spec.objective.metric
-    lines: list[str] = [
-        f"Sweep {sweep.name}: {sweep.status.phase or 'Pending'}. {plain(snapshot.reason)}".rstrip()
-    ]
+    lines: list[str] = [f"Sweep {sweep.name}: {shown_phase(sweep)}. {plain(snapshot.reason)}".rstrip()]
     if best is not None:
         model = best.fine_tuned_model or "(no longer there)"
         lines += [

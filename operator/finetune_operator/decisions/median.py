@@ -37,11 +37,14 @@ def early_stops(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> tuple[
     rule = None if sweep.spec.early_stopping is None else sweep.spec.early_stopping.median
     if rule is None:
         return ()
-    running = [
-        trial for trial in trials if trial.phase is TrialPhase.TRAINING and trial.status.cancel is None
-    ]
+    running = [trial for trial in trials if _may_be_stopped(trial)]
     verdicts = [(trial, _verdict(sweep, trial, trials, rule)) for trial in running]
     return tuple(CancelTrial(trial.name, MEDIAN_STOPPED, message) for trial, message in verdicts if message)
+
+
+def _may_be_stopped(trial: FinetuneTrial) -> bool:
+    """A repeat may not: a mean of those alone that train well would be no mean."""
+    return trial.phase is TrialPhase.TRAINING and trial.status.cancel is None and trial.spec.repeat_of is None
 
 
 def _verdict(

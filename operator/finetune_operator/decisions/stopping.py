@@ -154,6 +154,9 @@ def _all_trials_launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) 
     if trials_to_propose(sweep, trials) > 0:
         return None
     limit = sweep.spec.limits.max_trials
+    if launched(sweep, trials) > limit:  # it was lowered
+        message = f"{launched(sweep, trials)} trials were launched, and limits.maxTrials is {limit}"
+        return Stop("TrialsCompleted", message)
     if sweep.spec.confirm is None:
         return Stop("TrialsCompleted", f"all {limit} trials of limits.maxTrials were launched")
     message = f"all trials that limits.maxTrials ({limit}) and confirm leave to the search were launched"

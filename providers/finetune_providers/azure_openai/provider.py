@@ -50,7 +50,7 @@ from finetune_providers.openai_protocol import (
 )
 from finetune_providers.openai_protocol.client import checked_url, header_of_secret, patience, url_of_secret
 from finetune_providers.openai_protocol.data import GONE_FILES
-from finetune_providers.openai_protocol.parsing import METRICS, NATIVE_STATES, text
+from finetune_providers.openai_protocol.parsing import LIVE_METRICS, METRICS, NATIVE_STATES, text
 
 COMPANY = "Azure OpenAI"
 API_VERSION = "2025-04-01-preview"
@@ -217,7 +217,7 @@ def _capabilities(config: ProviderConfig) -> Capabilities:
         poll_interval_s=poll_interval_s(config.options),
         deletes_models=True,
         native_states=NATIVE_STATES,
-        live_metrics=METRICS,
+        live_metrics=LIVE_METRICS,
         appears_within_s=APPEARS_WITHIN_S,
         needs_deployment=True,
     )

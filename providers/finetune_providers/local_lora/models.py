@@ -76,14 +76,14 @@ def find_model(name: str) -> ModelSource:
         if not folder.is_absolute():
             # Trainers work in folders of their own, and the next command may be given in another one.
             raise PermanentProviderError(
-                f"base model {name!r} is a relative path; write {folder.absolute()}", field="baseModel"
+                f"base model {name!r} is a relative path; write {folder.absolute()}", field="baseModels"
             )
         return _check_folder(name, folder)
     if _HUB_ID.fullmatch(name):
         return ModelSource(SourceKind.HUB, name)
     raise PermanentProviderError(
         f"base model {name!r} is neither a folder nor a hub id such as 'org/name'; bundled is {BUNDLED_NAME}",
-        field="baseModel",
+        field="baseModels",
     )
 
 
@@ -91,13 +91,13 @@ def _check_folder(name: str, folder: Path) -> ModelSource:
     if not (folder / "config.json").is_file():
         raise PermanentProviderError(
             f"base model {name!r}: {folder} holds no config.json; name a folder that save_pretrained wrote",
-            field="baseModel",
+            field="baseModels",
         )
     if not any(folder.glob("*.safetensors")):
         raise PermanentProviderError(
             f"base model {name!r}: {folder} holds no *.safetensors file; other formats of weights can run code "
             "when they are loaded and are not read",
-            field="baseModel",
+            field="baseModels",
         )
     return ModelSource(SourceKind.FOLDER, str(folder))
 
@@ -107,7 +107,7 @@ def _find_bundled() -> ModelSource:
         distribution = metadata.distribution(_BUNDLED_DISTRIBUTION)
     except metadata.PackageNotFoundError:
         raise PermanentProviderError(
-            f"base model {BUNDLED_NAME} is not installed: {_BUNDLED_INSTALL}", field="baseModel"
+            f"base model {BUNDLED_NAME} is not installed: {_BUNDLED_INSTALL}", field="baseModels"
         ) from None
     for file in distribution.files or ():
         path = Path(str(distribution.locate_file(file)))
@@ -116,7 +116,7 @@ def _find_bundled() -> ModelSource:
     raise PermanentProviderError(
         f"package {_BUNDLED_DISTRIBUTION} {distribution.version} holds no weights of {BUNDLED_NAME}: "
         f"{_BUNDLED_INSTALL}",
-        field="baseModel",
+        field="baseModels",
     )
 
 
@@ -143,23 +143,23 @@ def check_hub(name: str, *, token: str | None) -> None:
         hf_hub_download(name, "config.json", token=token or False, etag_timeout=15)
     except GatedRepoError:
         message = f"{where} is gated: accept its terms on the hub and give HF_TOKEN in the Secret"
-        raise PermanentProviderError(message, field="baseModel") from None
+        raise PermanentProviderError(message, field="baseModels") from None
     except RepositoryNotFoundError:
         message = (
             f"{where} is neither a folder here nor on the hub (a private one needs HF_TOKEN in the Secret)"
         )
-        raise PermanentProviderError(message, field="baseModel") from None
+        raise PermanentProviderError(message, field="baseModels") from None
     except LocalEntryNotFoundError:
         if HF_HUB_OFFLINE:
             message = (
                 f"{where} is no folder here nor in the hub's cache, and HF_HUB_OFFLINE is set; {instead}"
             )
-            raise PermanentProviderError(message, field="baseModel") from None
+            raise PermanentProviderError(message, field="baseModels") from None
         raise TransientProviderError(
             f"{where} is no folder here, and the hub cannot be reached; {instead}"
         ) from None
     except EntryNotFoundError:
-        raise PermanentProviderError(f"{where} has no config.json on the hub", field="baseModel") from None
+        raise PermanentProviderError(f"{where} has no config.json on the hub", field="baseModels") from None
     except HfHubHTTPError as error:
         status = error.response.status_code
         raise TransientProviderError(f"{where}: the hub answered with status {status}") from None

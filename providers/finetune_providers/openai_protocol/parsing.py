@@ -39,6 +39,8 @@ _METRICS = {
 """Native names by ours, the better one first: `full_valid_*` covers the whole set, `valid_*` one batch of it."""
 
 METRICS = frozenset(_METRICS)
+LIVE_METRICS = frozenset({"trainingLoss"})
+"""Of a running job: its validation metrics are those of a few examples, which a finished job's are not."""
 MOST_POINTS = 100
 
 

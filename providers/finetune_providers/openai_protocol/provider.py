@@ -297,7 +297,11 @@ class OpenAIProtocol(FromCatalog, ABC):
         return replace(job, series=self._series[job.job_id])
 
     async def running_series(self, job_id: str) -> tuple[MetricPoint, ...]:
-        """The metrics of a running job, from its newest events; checkpoints come at its end."""
+        """The training loss of a running job, from its newest events.
+
+        Validation metrics are left out: an event has those of a few examples, and a finished job those of all, from
+        its checkpoints. The two cannot be compared.
+        """
         events: list[Any] = []
         async for page in self._pages(
             lambda: self._client.fine_tuning.jobs.list_events(job_id, limit=_PAGE), most=_MOST_EVENT_PAGES
@@ -305,7 +309,11 @@ class OpenAIProtocol(FromCatalog, ABC):
             events += page
             if len(events) >= _EVENTS and is_newest_first(events):
                 break
-        return series_of(events, ())
+        return tuple(
+            MetricPoint(point.step, {"trainingLoss": point.values["trainingLoss"]})
+            for point in series_of(events, ())
+            if "trainingLoss" in point.values
+        )
 
     async def _read_series(self, job_id: str) -> tuple[MetricPoint, ...] | None:
         """A job's metrics; None while they cannot be read. What a service does not have or show is left out."""

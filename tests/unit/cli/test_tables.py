@@ -74,6 +74,11 @@ def test_the_header_says_what_is_searched_and_how_far_it_is() -> None:
     ]
 
 
+def test_a_sweep_that_waits_for_a_person_is_headed_as_in_the_list_of_sweeps() -> None:
+    refused = Condition(type="Stalled", status="True", reason="InvalidSpec", message="spec.candidates[0]: no")
+    assert text_of(header(snapshot(phase="Pending", conditions=(refused,))))[0].startswith("support  Stalled")
+
+
 def test_a_sweep_that_has_not_begun_is_shown_as_well() -> None:
     shown = text_of(live_view(snapshot()))
     assert shown[0].startswith("support  Pending")

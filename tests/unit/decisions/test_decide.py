@@ -466,3 +466,10 @@ def test_money_that_is_only_used_up_cancels_nobody() -> None:
     ]
     decision = decide(a_sweep(limits={"budget": budget}), trials, Knowledge(), now=NOW)
     assert not [each for each in decision.actions if isinstance(each, CancelTrial)]
+
+
+def test_a_limit_that_was_lowered_is_not_said_to_be_what_was_launched() -> None:
+    trials = [a_trial(index, score=0.5) for index in range(3)]
+    ready = decide(a_sweep(limits={"maxTrials": 2}), trials, Knowledge(), now=NOW).status.condition("Ready")
+    assert ready is not None
+    assert "3 trials were launched, and limits.maxTrials is 2" in ready.message

@@ -95,6 +95,10 @@ def test_a_trial_that_is_being_cancelled_or_evaluated_is_left_alone() -> None:
     assert stopped(*EARLIER, evaluating) == []
 
 
+def test_a_repeat_is_trained_to_its_end() -> None:
+    assert stopped(*EARLIER, training(3, 9.0, 9.0, repeat_of=0)) == []
+
+
 def with_batch(trial: FinetuneTrial, size: object) -> FinetuneTrial:
     values = {**trial.spec.hyperparameters, "batchSize": size}
     return trial.model_copy(update={"spec": trial.spec.model_copy(update={"hyperparameters": values})})

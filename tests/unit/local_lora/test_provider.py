@@ -192,4 +192,4 @@ async def test_a_relative_base_model_is_refused_because_trainers_work_elsewhere(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PermanentProviderError, match=f"write {folder}") as caught:
         await new_provider().check([name])
-    assert caught.value.field == "baseModel"
+    assert caught.value.field == "baseModels"
