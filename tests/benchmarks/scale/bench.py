@@ -49,8 +49,8 @@ def main() -> int:
         print(json.dumps(figures, indent=1), flush=True)
         _file(case).write_text(json.dumps(figures, indent=1), "utf-8")
     # With what was measured before, so that a case may be measured anew alone.
-    known = [_file(case) for case in cases(sizes) if _file(case).exists()]
-    write_report([json.loads(file.read_text("utf-8")) for file in known])
+    files = dict.fromkeys(_file(case) for case in [*cases((1, 100, 1000)), *cases(sizes)])
+    write_report([json.loads(file.read_text("utf-8")) for file in files if file.exists()])
     return 0
 
 
