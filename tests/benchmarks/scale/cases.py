@@ -29,10 +29,10 @@ class Case:
         method: Of the search.
         grid: Points of the space, for a grid.
         accounts: FinetuneProviders, among which the sweeps are dealt.
-        training_s: How long a job takes.
+        training_s: How long a job takes at most; some take a fifth of it.
         poll_s: Seconds between two polls of an account.
         rests: Whether the cluster at rest and a restart are measured afterwards.
-        within_s: Patience.
+        ended: Whether all sweeps have ended before the operator is started.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Case:
     training_s: float = AT_ONCE_S
     poll_s: float = 1.0
     rests: bool = False
-    within_s: float = 3600.0
+    ended: bool = False
 
     @property
     def jobs(self) -> int:
@@ -58,11 +58,12 @@ def cases(sizes: Sequence[int]) -> list[Case]:
     found = []
     for size in sizes:
         accounts = max(1, min(10, size // 10))
-        found.append(Case(f"{size} x 10, instant", size, accounts=accounts, rests=size == max(sizes)))
+        found.append(Case(f"{size} x 10, instant", size, accounts=accounts))
         if size <= 100:
-            found.append(Case(f"{size} x 10, slow", size, accounts=accounts, training_s=20.0, poll_s=1.0))
+            found.append(Case(f"{size} x 10, slow", size, accounts=accounts, training_s=100.0, poll_s=1.0))
     return [
         *found,
+        *(Case(f"{size} x 10, ended", size, rests=True, ended=True) for size in sizes),
         Case("1 x 1,000, instant", 1, 1000, parallel=20),
         Case("grid of 10,000, 1 x 1,000", 1, 1000, parallel=20, method="Grid", grid=10_000),
         Case("20 x 10, Bayesian, instant", 20, method="Bayesian", accounts=2),

@@ -5,55 +5,60 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from tests.benchmarks.scale.cases import Case
 from tests.benchmarks.scale.meters import Calls, Figures, load, quantile, total, trial_ends
 from tests.benchmarks.scale.world import Ask, World
 
 REST_S = 60.0
 SETTLE_S = 8.0
-_LOOK_S = 1.0
+QUIET_WITHIN_S = 120.0
 
 
-def measure(world: World) -> Figures:
-    """Let a case live, and count."""
+def measure(world: World, *, at_most_s: float) -> Figures:
+    """Let a case live, and count; what takes longer than it may is cut off."""
     case = world.case
+    about = {"case": case.name, "date": f"{datetime.now(UTC):%Y-%m-%d}", "sweeps": case.sweeps}
+    if case.ended:
+        world.fill()
+        return {**about, **_sizes(world), **_at_rest(world), "load": load()}
     ready_s = world.start()
     before, idle = world.calls(), world.usage()
     began = time.time()
     created = world.apply()
-    deadline = time.monotonic() + case.within_s
-    while not world.finished():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{case.name}: {world.log.read_text('utf-8')[-3000:]}")
-        time.sleep(_LOOK_S if case.jobs < 1000 else 4 * _LOOK_S)
+    ended = _until(world.finished, every_s=1.0 if case.jobs < 1000 else 4.0, until_s=began + at_most_s)
     took_s, loaded = time.time() - began, load()
-    time.sleep(SETTLE_S)
+    if ended:
+        time.sleep(SETTLE_S)
     after, used = world.calls(), world.usage()
-    figures = {
-        "case": case.name,
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "sweeps": case.sweeps,
-        "trials": case.jobs,
+    trials = len(trial_ends(world.plane.layout.audit_log))
+    return {
+        **about,
+        "trials": trials,
+        "cut_off": not ended,
         "took_s": took_s,
         "load": loaded,
         "ready_s": ready_s,
         "cpu_s": used.cpu_s - idle.cpu_s,
         "peak_mb": used.peak_mb,
         "idle_mb": idle.peak_mb,
-        **_requests(after - before, case),
-        **_company(world.company.look(), case),
+        **_requests(after - before, trials),
+        **_company(world.company.look(), trials),
         **_latencies(world, created),
         **_sizes(world),
     }
-    if case.rests:
-        figures |= _at_rest(world)
-    return figures
 
 
-def _requests(calls: Calls, case: Case) -> Figures:
+def _until(holds: Callable[[], bool], *, every_s: float, until_s: float) -> bool:
+    while not holds():
+        if time.time() > until_s:
+            return False
+        time.sleep(every_s)
+    return True
+
+
+def _requests(calls: Calls, trials: int) -> Figures:
     """Requests to the API server for each trial."""
     writes = {
         "trial": total(calls, "WRITE", "finetunetrials"),
@@ -61,14 +66,14 @@ def _requests(calls: Calls, case: Case) -> Figures:
         "events": total(calls, "WRITE", "events"),
     }
     return {
-        "writes": total(calls, "WRITE") / case.jobs,
-        "reads": total(calls, "READ") / case.jobs,
-        **{f"writes_{what}": count / case.jobs for what, count in writes.items()},
+        "writes": total(calls, "WRITE") / trials,
+        "reads": total(calls, "READ") / trials,
+        **{f"writes_{what}": count / trials for what, count in writes.items()},
         "calls": {f"{verb} {resource}": count for (verb, resource), count in sorted(calls.items())},
     }
 
 
-def _company(asked: Sequence[Ask], case: Case) -> Figures:
+def _company(asked: Sequence[Ask], trials: int) -> Figures:
     """Calls of the company: of a poll, of a trial, and how often an account is polled."""
     counts = Counter(what for _, _, what, _ in asked)
     polls = counts["poll"]
@@ -76,7 +81,7 @@ def _company(asked: Sequence[Ask], case: Case) -> Figures:
         "polls": polls,
         "poll_pages": 0.0 if not polls else (polls + counts["poll page"]) / polls,
         "single_looks": counts["jobs.get"],
-        "company_calls": sum(counts.values()) / case.jobs,
+        "company_calls": sum(counts.values()) / trials,
         "operations": dict(counts),
     }
 
@@ -91,7 +96,7 @@ def _latencies(world: World, created: Mapping[str, float]) -> Figures:
     ended: dict[str, list[float]] = defaultdict(list)
     for trial, at in trial_ends(world.plane.layout.audit_log).items():
         ended[trial.rpartition("-")[0]].append(at)
-    first = [min(submitted[sweep].values()) - at for sweep, at in created.items()]
+    first = [min(submitted[sweep].values()) - at for sweep, at in created.items() if submitted[sweep]]
     next_one = [
         submit - end
         for sweep in created
@@ -112,20 +117,24 @@ def _sizes(world: World) -> Figures:
 
 
 def _at_rest(world: World) -> Figures:
-    """A minute in which nothing is to be done, then a restart."""
-    before, idle = world.calls(), world.usage()
+    """A start where all sweeps have ended, then a minute in which nothing is to be done."""
+    ready_s = world.start()
+    time.sleep(SETTLE_S)
+    _until(lambda: _is_quiet(world), every_s=0.0, until_s=time.time() + QUIET_WITHIN_S)
+    before, settled = world.calls(), world.usage()
     time.sleep(REST_S)
     after, used = world.calls(), world.usage()
-    world.stop()
-    ready_s = world.start()
-    started = world.usage()
-    time.sleep(SETTLE_S)
-    settled = world.usage()
     return {
-        "rest_requests": sum((after - before).values()),
-        "rest_cpu_s": used.cpu_s - idle.cpu_s,
         "restart_s": ready_s,
-        "restart_cpu_s": started.cpu_s,
         "restart_settled_cpu_s": settled.cpu_s,
         "restart_mb": settled.peak_mb,
+        "rest_requests": sum((after - before).values()),
+        "rest_cpu_s": used.cpu_s - settled.cpu_s,
     }
+
+
+def _is_quiet(world: World) -> bool:
+    """Whether what a start brings with it is done."""
+    before = world.usage().cpu_s
+    time.sleep(5.0)
+    return world.usage().cpu_s - before < 0.1

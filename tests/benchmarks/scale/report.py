@@ -28,8 +28,13 @@ def _pair(first: str, second: str, form: str = ".2f") -> Callable[[Figures], str
     return lambda figures: f"{_number(first, form)(figures)} / {_number(second, form)(figures)}"
 
 
+def _name(figures: Figures) -> str:
+    return f"{figures['case']}, cut off" if figures.get("cut_off") else str(figures["case"])
+
+
 _LOAD: Sequence[_Shown] = (
-    ("case", lambda figures: str(figures["case"])),
+    ("case", _name),
+    ("trials", _number("trials", ",d")),
     ("writes", _number("writes")),
     (
         "of trials, sweeps, events",
@@ -60,7 +65,15 @@ _REST: Sequence[_Shown] = (
 def tables(results: Sequence[Figures]) -> str:
     """The results as Markdown."""
     ended = [each for each in results if "rest_requests" in each]
-    return "\n".join([*_table(_LOAD, results), "", *_table(_REST, ended), "", _where(results)])
+    return "\n".join(
+        [
+            *_table(_LOAD, [each for each in results if "trials" in each]),
+            "",
+            *_table(_REST, ended),
+            "",
+            _where(results),
+        ]
+    )
 
 
 def _table(columns: Sequence[_Shown], results: Sequence[Figures]) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.benchmarks.scale.cases import Case, common_manifests, sweep_manifest
+from tests.benchmarks.scale.filling import fill
 from tests.benchmarks.scale.meters import Calls, Usage, calls_of, usage_of
 from tests.cluster.operator_account import rbac_for
 from tests.contract.finetune_process import _packages, kill_below
@@ -204,6 +205,10 @@ class World:
             self.api.create(manifest)
             created[manifest["metadata"]["name"]] = time.time()
         return created
+
+    def fill(self) -> None:
+        """Create all sweeps as they are when all is over."""
+        fill(self.plane, self._namespace, self.case)
 
     def calls(self) -> Calls:
         """What the API server was asked for so far, without what was asked here."""
