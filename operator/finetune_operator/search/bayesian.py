@@ -26,6 +26,10 @@ from finetune_operator.search.space import SearchSpace
 _CLOSENESS = 0.02
 # The moves of this many best points are judged.
 _BEST_POINTS = 4
+# People put their ranges round what they believe in: while there are few trials, each parameter at an end of its
+# range is expected to cost a deviation of the scores; after this many trials less and less, as 1 / n. Without it
+# the first trials after the design go to corners.
+_TRUSTED_TRIALS = 6
 # More trials than this make the model slow and hardly better.
 _MOST_MODELLED = 250
 # How many of the most promising points are looked at before the rest of the space is.
@@ -121,7 +125,10 @@ class BayesianSearch:
         scores = np.concatenate([np.maximum(scores, floor), np.full(len(self._failed), floor)])
         rows = self._encoder.encode([*self._finished, *self._failed])
         kept = _most_telling(scores, seed_for(self._seed, "modelled", 0))
-        return ScoreModel.fitted(rows[kept], scores[kept])
+        pull = min(1.0, _TRUSTED_TRIALS / len(scores))
+        return ScoreModel.fitted(
+            rows[kept], scores[kept], trend=lambda points: -pull * self._encoder.eccentricity(points)
+        )
 
 
 def expected_scores(space: SearchSpace, history: History) -> dict[str, float]:
