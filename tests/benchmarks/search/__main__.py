@@ -5,6 +5,7 @@ From the environment: SEEDS (20), SLOW_SEEDS (5, of the methods that take minute
 PAGE (0 leaves the page alone).
 """
 
+import json
 import os
 import time
 import warnings
@@ -12,9 +13,9 @@ from collections.abc import Iterator
 
 from tests.benchmarks.search import page, problems, speed
 from tests.benchmarks.search.arena import PARALLEL, Sweep, sweep
-from tests.benchmarks.search.methods import METHODS, SEQUENTIAL_ONLY, SLOW
+from tests.benchmarks.search.methods import METHODS, SEQUENTIAL_ONLY, SLOW, version_of
 from tests.benchmarks.search.problem import Problem
-from tests.benchmarks.search.store import Store
+from tests.benchmarks.search.store import FOLDER, Store
 
 _TIMED = "branches/joined"
 
@@ -80,10 +81,21 @@ def main() -> None:
 
 
 def _speeds() -> dict[str, dict[int, float]]:
+    """CPU seconds of a proposal by method and number of finished trials, kept like the sweeps."""
+    path = FOLDER / "speed.json"
+    kept: dict[str, float] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     problem = problems.make(_TIMED)
-    table = {"ours": {size: speed.own_seconds(problem, size) for size in speed.SIZES}}
-    for method in ("optuna-tpe", "optuna-gp"):
-        table[method] = {size: speed.optuna_seconds(problem, method, size) for size in speed.SIZES}
+    table: dict[str, dict[int, float]] = {}
+    for method in ("ours", "optuna-tpe", "optuna-gp"):
+        for size in speed.SIZES:
+            key = f"{problem.fingerprint}/{method}/{version_of(method)}/{size}"
+            if key not in kept:
+                own = method == "ours"
+                kept[key] = (
+                    speed.own_seconds(problem, size) if own else speed.optuna_seconds(problem, method, size)
+                )
+                path.write_text(json.dumps(kept), "utf-8")
+            table.setdefault(method, {})[size] = kept[key]
     return table
 
 
