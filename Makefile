@@ -9,10 +9,12 @@ INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
 KILLS ?= 1000
 SEED ?= 1
+SIZES ?= 1 100 1000
+CASES ?=
 # A tool of its own, in an environment of its own.
 SBOM = $(BIN)/python -m uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible
 
-.PHONY: help install demo test check lint types imports unit cluster-tests browser-tests fault-tests controlplane test-faults test-guards bench-faults bench-manifests bench-search bench-search-lock cluster-up cluster-down chart lock image-locks sbom format clean
+.PHONY: help install demo test check lint types imports unit cluster-tests browser-tests fault-tests controlplane test-faults test-guards bench-faults bench-operator bench-manifests bench-search bench-search-lock cluster-up cluster-down chart lock image-locks sbom format clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -87,6 +89,9 @@ bench-search: install ## Compare the search with random search, Optuna, hyperopt
 bench-search-lock: install ## Resolve the bench's packages anew
 	$(BIN)/python -m uv pip compile tests/benchmarks/search/requirements.in -c requirements.lock --python-version 3.11 --universal \
 	  --generate-hashes --no-emit-index-url --no-annotate --quiet --custom-compile-command "make bench-search-lock" -o $(BENCH_SEARCH_LOCK)
+
+bench-operator: controlplane ## Serve SIZES ("1 100 1000") sweeps of 10 trials, and larger ones; writes docs/benchmarks.md
+	PYTHONPATH=.:operator:providers:tests SIZES="$(SIZES)" CASES="$(CASES)" $(BIN)/python -m tests.benchmarks.scale.bench
 
 cluster-up: controlplane ## Start a real API server; kubeconfig in .cache/cluster/kubeconfig
 	PYTHONPATH=tests $(BIN)/python -m controlplane up

@@ -76,7 +76,7 @@ def screen_in_the_middle() -> str:
                 )
                 if done.returncode != 0:
                     break
-                if f"\n{ENDED} of " in re.sub(r"\x1b\[[\d;]*m", "", done.stdout):
+                if f"\ntrials {ENDED} of " in re.sub(r"\x1b\[[\d;]*m", "", done.stdout):
                     found = done.stdout
                 time.sleep(2)
         finally:

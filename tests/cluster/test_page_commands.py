@@ -6,6 +6,7 @@ quickstart trains a model of a few thousand weights, and the company of the othe
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.cluster.hosted_world import load_example
 from tests.contract.finetune_process import kill_below, wait_for
 from tests.contract.page_commands import RUN_ON_A_CLUSTER, Block, all_blocks, all_commands
 from tests.contract.page_shell import PageShell, quick_quickstart
+from tests.contract.store_contract import SWEEP
 from tests.contract.sweeps_to_look_at import write_states
 
 from controlplane.binaries import Binaries
@@ -73,7 +75,8 @@ def run(shell: PageShell, command: str) -> str:
 
 
 async def test_the_readme_leads_to_a_model(shell: PageShell, tmp_path: Path) -> None:
-    await write_states(shell.folder / ".finetune")  # what `finetune run` leaves
+    await write_states(tmp_path / "states")
+    shutil.copytree(tmp_path / "states" / SWEEP, shell.folder / ".cache" / "demo")  # what `make demo` leaves
     (operator,) = (each for each in commands("README.md") if each.startswith(OPERATOR))
     process = None
     said: dict[str, str] = {}

@@ -43,7 +43,8 @@ def test_the_reference_has_every_field_of_the_crds() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     broken = []
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+    text = page.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'<img src="([^"]+)"', text):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")

@@ -15,7 +15,8 @@ from finetune_operator.cli.reader import (
     no_such_trial,
 )
 from finetune_operator.cluster.access import ClusterAccess
-from finetune_operator.cluster.client import SWEEPS, TRIALS, ApiResource, KubeClient, Raw, Unauthenticated
+from finetune_operator.cluster.answers import Unauthenticated
+from finetune_operator.cluster.client import SWEEPS, TRIALS, ApiResource, KubeClient, Raw
 from finetune_operator.errors import InvalidManifest, SweepError
 from finetune_operator.lifecycle.store import Conflict, NotFound, Refused, StoreUnavailable
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, parse_resource

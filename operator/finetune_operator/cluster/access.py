@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import yaml
 from kubernetes.aio.client import Configuration
@@ -68,6 +70,9 @@ class ClusterAccess:
                 )
         except _UNREADABLE as error:
             raise _no_cluster(error) from error
+        if configuration.proxy or not _goes_through_a_proxy(configuration.host):
+            # Else the environment and ~/.netrc are read for each request, in the threads that evaluations wait for.
+            configuration.client_session_kwargs = {"trust_env": False}
         return configuration
 
     def namespace(self) -> str:
@@ -113,6 +118,12 @@ class ClusterAccess:
     async def kopf_login(self, **_: Any) -> kopf.ConnectionInfo:
         """The same credentials for Kopf, whenever it asks for new ones."""
         return connection_info(await self.configuration())
+
+
+def _goes_through_a_proxy(server: str) -> bool:
+    """Whether the environment names a proxy for a server."""
+    url = urlsplit(server)
+    return url.scheme in getproxies() and not proxy_bypass(url.hostname or "")
 
 
 def _no_cluster(error: Exception) -> NoCluster:

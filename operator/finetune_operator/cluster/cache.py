@@ -2,17 +2,19 @@
 
 Watch events, listings and the answers of the operator's own writes all end here, in any order; the resource
 version says which is newer. It is a number that grows over all objects of a cluster's storage.
+
+What was not used of late is kept packed: a finished sweep costs little memory, too.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from finetune_operator.cluster.client import Listing, Raw
+from finetune_operator.cluster.entries import Entry, Parsed, Recent, Tombstone, version_of
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.store import Key, Kind, Listener
 from finetune_operator.resources import (
@@ -26,43 +28,24 @@ from finetune_operator.resources.remains import Remains
 
 _logger = logging.getLogger(__name__)
 _TOMBSTONES = 10_000
+_WHOLE = 512
+"""So many objects are kept as the API server has them; they are needed to write a change of them."""
+_READ = 3_000
+"""So many are kept as they were read: those of a sweep of 1,000 trials, and of a few hundred small ones."""
 
 T = TypeVar("T", FinetuneSweep, FinetuneTrial, FinetuneProvider)
-Parsed = FinetuneSweep | FinetuneTrial | FinetuneProvider
+F = TypeVar("F")
+_KINDS: dict[Kind, type[Any]] = {
+    "FinetuneSweep": FinetuneSweep,
+    "FinetuneTrial": FinetuneTrial,
+    "FinetuneProvider": FinetuneProvider,
+}
 
 
 def key_of(kind: Kind, raw: Raw) -> Key:
     """The key of an object."""
     metadata = raw["metadata"]
     return Key(kind, metadata["namespace"], metadata["name"])
-
-
-def version_of(raw: Raw) -> int:
-    """The resource version of an object, as a number."""
-    return int(raw["metadata"]["resourceVersion"])
-
-
-@dataclass(slots=True)
-class Entry:
-    """One object: as it came, and as it was read (once a version)."""
-
-    raw: Raw
-    version: int
-    parsed: Parsed | InvalidManifest | None = field(default=None)
-
-    @property
-    def uid(self) -> str:
-        return str(self.raw["metadata"]["uid"])
-
-
-@dataclass(frozen=True, slots=True)
-class _Tombstone:
-    uid: str
-    version: int
-
-    def covers(self, raw: Raw) -> bool:
-        """Whether the object is the one that was deleted, or an older one of its name."""
-        return raw["metadata"]["uid"] == self.uid or version_of(raw) <= self.version
 
 
 class ObjectCache:
@@ -72,7 +55,10 @@ class ObjectCache:
         """Begin empty."""
         self._entries: dict[Key, Entry] = {}
         self._trials: dict[Key, set[Key]] = {}
-        self._gone: OrderedDict[Key, _Tombstone] = OrderedDict()
+        self._account_trials: dict[Key, set[Key]] = {}
+        self._whole = Recent(_WHOLE, self._pack)
+        self._read = Recent(_READ, self._unread)
+        self._gone: OrderedDict[Key, Tombstone] = OrderedDict()
         self._listeners: list[Listener] = []
 
     def subscribe(self, listener: Listener) -> None:
@@ -82,10 +68,19 @@ class ObjectCache:
     def raw(self, key: Key) -> Raw | None:
         """The object as the API server has it. It must not be changed."""
         entry = self._entries.get(key)
-        return entry.raw if entry else None
+        if entry is None:
+            return None
+        entry.keep_whole()
+        self._whole.use(key)
+        return entry.raw
+
+    def version(self, key: Key) -> int | None:
+        """The resource version of an object, as a number."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry.version
 
     def read(self, key: Key, kind: type[T]) -> T | None:
-        """The object, read at most once a version.
+        """The object, read once a version while it is in use.
 
         Raises:
             InvalidManifest: It cannot be read.
@@ -99,7 +94,34 @@ class ObjectCache:
             # A new one each time: a raised exception keeps its traceback, and with it all its frames.
             raise InvalidManifest(entry.parsed.problems)
         assert isinstance(entry.parsed, kind)
+        self._read.use(key)
         return entry.parsed
+
+    def fact(self, key: Key, of: Callable[[Parsed], F]) -> F | None:
+        """What a function says of an object, asked once a version; None where the object is gone.
+
+        Raises:
+            InvalidManifest: It cannot be read.
+        """
+        entry = self._entries.get(key)
+        return None if entry is None else entry.fact(of, lambda: self._parsed(key))
+
+    def _parsed(self, key: Key) -> Parsed:
+        """An object that is read for a fact alone, and not kept as it was read."""
+        entry = self._entries[key]
+        found = entry.parsed or _parse(_KINDS[key.kind], entry.raw, key=key)
+        if isinstance(found, InvalidManifest):
+            entry.parsed = found
+            raise InvalidManifest(found.problems)
+        return found
+
+    def _pack(self, key: Key) -> None:
+        if (entry := self._entries.get(key)) is not None:
+            entry.pack()
+
+    def _unread(self, key: Key) -> None:
+        if (entry := self._entries.get(key)) is not None:
+            entry.parsed = None
 
     def remains(self, key: Key) -> Remains | None:
         """What is left of a deleted sweep or trial that cannot be read; None where it can, or is not deleted."""
@@ -123,7 +145,20 @@ class ObjectCache:
 
     def trials_of(self, sweep: Key) -> Iterator[FinetuneTrial]:
         """The trials of a sweep that can be read, in no order."""
-        for key in tuple(self._trials.get(sweep, ())):
+        yield from self._readable(self._trials.get(sweep, ()))
+
+    def account_trials(self, provider: Key, *, but: Callable[[Parsed], bool]) -> Iterator[FinetuneTrial]:
+        """The trials that use a FinetuneProvider and can be read, in no order, but for those of which a fact holds."""
+        for key in tuple(self._account_trials.get(provider, ())):
+            try:
+                left_out = self.fact(key, but)
+            except InvalidManifest:
+                continue
+            if not left_out:
+                yield from self._readable((key,))
+
+    def _readable(self, keys: Iterable[Key]) -> Iterator[FinetuneTrial]:
+        for key in tuple(keys):
             try:
                 trial = self.read(key, FinetuneTrial)
             except InvalidManifest:
@@ -146,12 +181,19 @@ class ObjectCache:
             return False
         if known is not None:
             self._unindex(key, known)
-        self._entries[key] = Entry(raw, version_of(raw))
-        sweep = _sweep_of(key, raw)
-        if sweep is not None:
-            self._trials.setdefault(sweep, set()).add(key)
-        self._tell(key, sweep)
+        entry = Entry(key, raw)
+        self._entries[key] = entry
+        self._whole.use(key)
+        for index, owner in self._indices(entry):
+            index.setdefault(owner, set()).add(key)
+        self._tell(key, entry.sweep)
         return True
+
+    def _indices(self, entry: Entry) -> Iterator[tuple[dict[Key, set[Key]], Key]]:
+        if entry.sweep is not None:
+            yield self._trials, entry.sweep
+        if entry.account is not None:
+            yield self._account_trials, entry.account
 
     def drop(self, kind: Kind, raw: Raw) -> bool:
         """Take in that an object was deleted, as its last version says.
@@ -163,14 +205,14 @@ class ObjectCache:
         known = self._entries.get(key)
         if known is not None and known.uid != raw["metadata"]["uid"] and known.version > version_of(raw):
             return False
-        self._bury(key, _Tombstone(raw["metadata"]["uid"], version_of(raw)))
+        self._bury(key, Tombstone(raw["metadata"]["uid"], version_of(raw)))
         return self._remove(key)
 
     def drop_missing(self, key: Key) -> None:
         """Take in that the server says there is no such object now."""
         known = self._entries.get(key)
         if known is not None:
-            self._bury(key, _Tombstone(known.uid, known.version))
+            self._bury(key, Tombstone(known.uid, known.version))
             self._remove(key)
 
     def reconcile(self, kind: Kind, listing: Listing, *, namespace: str | None) -> int:
@@ -186,18 +228,33 @@ class ObjectCache:
         """
         changes = sum(self.put(kind, raw) for raw in listing.items)
         present = {key_of(kind, raw) for raw in listing.items}
+        return changes + self.keep(kind, present, namespace=namespace, version=listing.version)
+
+    def keep(self, kind: Kind, present: set[Key], *, namespace: str | None, version: int) -> int:
+        """Take in that a listing has shown all that there is.
+
+        Args:
+            kind: The kind listed.
+            present: What it showed.
+            namespace: Where it was listed; None is everywhere.
+            version: The resource version of its moment.
+
+        Returns:
+            How many objects had gone unnoticed.
+        """
+        changes = 0
         for key in self._listed(kind, namespace):
             entry = self._entries[key]
             # What is newer than the listing was created while it was on its way.
-            if key not in present and entry.version <= listing.version:
-                self._bury(key, _Tombstone(entry.uid, listing.version))
+            if key not in present and entry.version <= version:
+                self._bury(key, Tombstone(entry.uid, version))
                 changes += self._remove(key)
         return changes
 
     def _listed(self, kind: Kind, namespace: str | None) -> Iterable[Key]:
         return [key for key in self._entries if key.kind == kind and namespace in {None, key.namespace}]
 
-    def _bury(self, key: Key, tombstone: _Tombstone) -> None:
+    def _bury(self, key: Key, tombstone: Tombstone) -> None:
         self._gone[key] = tombstone
         self._gone.move_to_end(key)
         while len(self._gone) > _TOMBSTONES:
@@ -207,18 +264,18 @@ class ObjectCache:
         entry = self._entries.pop(key, None)
         if entry is None:
             return False
+        self._whole.discard(key)
+        self._read.discard(key)
         self._unindex(key, entry)
-        self._tell(key, _sweep_of(key, entry.raw))
+        self._tell(key, entry.sweep)
         return True
 
     def _unindex(self, key: Key, entry: Entry) -> None:
-        sweep = _sweep_of(key, entry.raw)
-        if sweep is None:
-            return
-        members = self._trials.get(sweep, set())
-        members.discard(key)
-        if not members:
-            self._trials.pop(sweep, None)
+        for index, owner in self._indices(entry):
+            members = index.get(owner, set())
+            members.discard(key)
+            if not members:
+                index.pop(owner, None)
 
     def _tell(self, key: Key, sweep: Key | None) -> None:
         for listener in self._listeners:
@@ -233,12 +290,3 @@ def _parse(kind: type[T], raw: Raw, *, key: Key) -> Parsed | InvalidManifest:
     except InvalidManifest as error:
         _logger.warning("%s cannot be read: %s", key, error)
         return InvalidManifest(error.problems)
-
-
-def _sweep_of(key: Key, raw: Raw) -> Key | None:
-    """The sweep that a trial names; None for other kinds and for a trial that names none."""
-    if key.kind != "FinetuneTrial":
-        return None
-    reference = raw.get("spec", {}).get("sweepRef")
-    name = reference.get("name") if isinstance(reference, dict) else None
-    return key.sibling("FinetuneSweep", name) if isinstance(name, str) else None

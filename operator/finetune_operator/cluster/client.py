@@ -7,7 +7,7 @@ whether it is made again is for the caller to decide, who reads the object anew 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -15,11 +15,11 @@ from urllib.parse import quote
 
 import aiohttp
 from kubernetes.aio.client import ApiClient
-from kubernetes.aio.client.exceptions import ApiException
 
 from finetune_operator.cluster.access import ClusterAccess
+from finetune_operator.cluster.answers import Expired, refusal, translated
 from finetune_operator.errors import SweepError
-from finetune_operator.lifecycle.store import AlreadyExists, Conflict, NotFound, Refused, StoreUnavailable
+from finetune_operator.lifecycle.store import NotFound, StoreUnavailable
 from finetune_operator.resources import GROUP, VERSION
 
 Raw = dict[str, Any]
@@ -31,7 +31,6 @@ _CHUNK = 500
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 _EXPIRED_LISTS = 3
-_CLIENT_ERRORS = frozenset({400, 403, 405, 406, 413, 415, 422})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,10 @@ PROVIDERS = ApiResource(GROUP, VERSION, "finetuneproviders")
 SECRETS = ApiResource("", "v1", "secrets")
 CONFIG_MAPS = ApiResource("", "v1", "configmaps")
 EVENTS = ApiResource("", "v1", "events")
+
+
+TakePage = Callable[[Sequence[Raw], bool], None]
+"""Takes a chunk of a list, and whether it is the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,23 +116,53 @@ class KubeClient:
             namespace: Where; None for all namespaces.
             labels: A label selector; only what it selects is listed.
         """
+        items: list[Raw] = []
+
+        def take_in(page: Sequence[Raw], first: bool) -> None:
+            if first:
+                items.clear()
+            items.extend(page)
+
+        version = await self.read_pages(resource, namespace, take_in, labels=labels)
+        return Listing(tuple(items), version)
+
+    async def read_pages(
+        self,
+        resource: ApiResource,
+        namespace: str | None,
+        take_in: TakePage,
+        *,
+        labels: str = "",
+    ) -> int:
+        """As `list`, with each chunk handed over as it comes, so that they are never all in memory.
+
+        A list that expires while it is read is read anew: then another first chunk comes.
+
+        Returns:
+            The resource version of the moment.
+        """
         for _ in range(_EXPIRED_LISTS):
-            listing = await self._list_once(resource, namespace, labels)
-            if listing is not None:
-                return listing
+            version = await self._pages_once(resource, namespace, take_in, labels)
+            if version is not None:
+                return version
         raise StoreUnavailable(
             f"the list of {resource.plural} expired {_EXPIRED_LISTS} times while being read"
         )
 
-    async def _list_once(self, resource: ApiResource, namespace: str | None, labels: str) -> Listing | None:
-        items: list[Raw] = []
+    async def _pages_once(
+        self,
+        resource: ApiResource,
+        namespace: str | None,
+        take_in: TakePage,
+        labels: str,
+    ) -> int | None:
         token = ""
         while True:
             query = {"limit": str(_CHUNK)} | ({"continue": token} if token else {})
             query |= {"labelSelector": labels} if labels else {}
             try:
                 page = await self._send("GET", resource, resource.path(namespace), query=query)
-            except _Expired:
+            except Expired:
                 return None
             except NotFound as error:
                 raise StoreUnavailable(
@@ -139,10 +172,10 @@ class KubeClient:
                 # A list's items may come without the kind that they all share.
                 item.setdefault("apiVersion", page["apiVersion"])
                 item.setdefault("kind", page["kind"].removesuffix("List"))
-                items.append(item)
+            take_in(page["items"], not token)
             token = page["metadata"].get("continue", "")
             if not token:
-                return Listing(tuple(items), int(page["metadata"]["resourceVersion"]))
+                return int(page["metadata"]["resourceVersion"])
 
     async def create(self, resource: ApiResource, namespace: str, body: Mapping[str, Any]) -> Raw:
         """Create an object.
@@ -200,7 +233,7 @@ class KubeClient:
         if method in {"POST", "PATCH"}:
             # Strict: a field that the CRD does not have is an error. Dropped in silence it could be the journal.
             parameters |= {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-        with self._told(method, resource), _translated(f"{method} {path}"):
+        with self._told(method, resource), translated(f"{method} {path}"):
             serialized = await self._api.param_serialize(
                 method=method,
                 resource_path=path,
@@ -212,7 +245,7 @@ class KubeClient:
             response = await self._api.call_api(*serialized, _request_timeout=_TIMEOUT)
             data: bytes = await response.read()  # type: ignore[no-untyped-call]
             if not 200 <= response.status < 300:
-                raise _refusal(response.status, data)
+                raise refusal(response.status, data)
             answer: Raw = json.loads(data)
             return answer
 
@@ -227,56 +260,3 @@ class KubeClient:
             raise
         finally:
             self.answered(method, resource, outcome)
-
-
-class Unauthenticated(StoreUnavailable):
-    """401: the API server does not take the credentials, which may be renewed."""
-
-
-class _Expired(SweepError):
-    """410: the continuation of a list is too old."""
-
-
-@contextmanager
-def _translated(call: str) -> Iterator[None]:
-    """The client's errors as ours, without what was sent."""
-    try:
-        yield
-    except ApiException as error:
-        raise StoreUnavailable(f"{call}: {error.reason}") from error
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        text = str(error) or "no answer in time"
-        raise StoreUnavailable(f"{call}: {type(error).__name__}: {text}") from error
-    except json.JSONDecodeError as error:
-        raise StoreUnavailable(f"{call}: the answer is not JSON") from error
-
-
-def _refusal(status: int, data: bytes) -> SweepError:
-    """What the server's answer other than a success means."""
-    reason, message = _reason_and_message(data)
-    text = f"{status} {reason}: {message}" if reason else f"{status}: {message}"
-    match status:
-        case 409 if reason == "AlreadyExists":
-            return AlreadyExists(text)
-        case 409:
-            return Conflict(text)
-        case 404:
-            return NotFound(text)
-        case 401:
-            return Unauthenticated(text)
-        case 410:
-            return _Expired(text)
-        case _ if status in _CLIENT_ERRORS:
-            return Refused(text)
-        case _:
-            return StoreUnavailable(text)
-
-
-def _reason_and_message(data: bytes) -> tuple[str, str]:
-    try:
-        body = json.loads(data)
-    except ValueError:
-        return "", data[:200].decode(errors="replace")
-    if not isinstance(body, dict):
-        return "", str(body)[:200]
-    return str(body.get("reason", "")), str(body.get("message", ""))

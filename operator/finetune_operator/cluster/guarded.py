@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from finetune_operator.cluster.cache import ObjectCache, version_of
+from finetune_operator.cluster.cache import ObjectCache
 from finetune_operator.cluster.client import PROVIDERS, SWEEPS, TRIALS, ApiResource, KubeClient, Raw
+from finetune_operator.cluster.entries import version_of
 from finetune_operator.cluster.patches import merge_patch, without_nan
 from finetune_operator.lifecycle.store import AlreadyExists, Conflict, Key, Kind, NotFound
 from finetune_operator.resources import FinetuneProvider, FinetuneSweep, FinetuneTrial, parse_resource
@@ -95,8 +96,7 @@ class GuardedWrites:
 
         Who acts on the write must hold what it wrote, not what somebody else made of it.
         """
-        known = self._cache.raw(key)
-        if known is not None and version_of(known) == version_of(raw):
+        if self._cache.version(key) == version_of(raw):
             resource = self._cache.read(key, kind)
             assert resource is not None, "memory holds it"
             return resource

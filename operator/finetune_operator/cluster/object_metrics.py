@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from finetune_operator.cluster.cache import ObjectCache
+from finetune_operator.cluster.entries import Parsed
+from finetune_operator.cluster.guarded import key_to
 from finetune_operator.cluster.metric_names import PREFIX, Metric
 from finetune_operator.decisions.waiting import (
     NOT_REACHED,
@@ -19,13 +20,8 @@ from finetune_operator.decisions.waiting import (
 )
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.store import Key
-from finetune_operator.resources import FinetuneProvider, FinetuneSweep, FinetuneTrial
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 
-_KINDS: Mapping[str, type[Any]] = {
-    "FinetuneSweep": FinetuneSweep,
-    "FinetuneTrial": FinetuneTrial,
-    "FinetuneProvider": FinetuneProvider,
-}
 _WAITS = {
     QUOTA_EXCEEDED: WAITING_FOR_QUOTA,
     WAITING_FOR_QUOTA: WAITING_FOR_QUOTA,
@@ -59,29 +55,42 @@ class Computed(Collector):
             yield family
 
 
+Samples = tuple[tuple[str, tuple[str, ...], float], ...]
+"""What one object adds: a metric's name, the labels' values, the value."""
+
+
 def object_values(cache: ObjectCache) -> Mapping[str, Values]:
     """All values of the objects in memory."""
     values: dict[str, Counter[tuple[str, ...]]] = {}
 
-    def add(name: str, labels: tuple[str, ...], value: float = 1.0) -> None:
-        values.setdefault(name, Counter())[labels] += value  # type: ignore[assignment]
-
     for key in cache.all_keys():
         try:
-            resource = cache.read(key, _KINDS[key.kind])
+            samples = cache.fact(key, _samples) or ()
         except InvalidManifest:
-            add("unreadable_objects", (key.kind,))
-            continue
-        if isinstance(resource, FinetuneSweep):
-            _add_sweep(add, key, resource)
-        elif isinstance(resource, FinetuneTrial):
-            _add_trial(add, key, resource)
-        elif isinstance(resource, FinetuneProvider):
-            accepted = any(
-                each.type == "Accepted" and each.status == "True" for each in resource.status.conditions
-            )
-            add("provider_accepted", (key.namespace, key.name, resource.spec.type), float(accepted))
+            samples = (("unreadable_objects", (key.kind,), 1.0),)
+        for name, labels, value in samples:
+            values.setdefault(name, Counter())[labels] += value  # type: ignore[assignment]
     return {name: dict(counter) for name, counter in values.items()}
+
+
+def _samples(resource: Parsed) -> Samples:
+    """What an object adds; asked once a version, as it may have to be unpacked and read for it."""
+    found: list[tuple[str, tuple[str, ...], float]] = []
+
+    def add(name: str, labels: tuple[str, ...], value: float = 1.0) -> None:
+        found.append((name, labels, value))
+
+    key = key_to(resource)
+    if isinstance(resource, FinetuneSweep):
+        _add_sweep(add, key, resource)
+    elif isinstance(resource, FinetuneTrial):
+        _add_trial(add, key, resource)
+    else:
+        accepted = any(
+            each.type == "Accepted" and each.status == "True" for each in resource.status.conditions
+        )
+        add("provider_accepted", (key.namespace, key.name, resource.spec.type), float(accepted))
+    return tuple(found)
 
 
 def _add_sweep(add: Callable[..., None], key: Key, sweep: FinetuneSweep) -> None:

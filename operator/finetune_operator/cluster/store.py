@@ -10,19 +10,30 @@ from __future__ import annotations
 import base64
 import logging
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from finetune_operator.cluster.cache import ObjectCache
-from finetune_operator.cluster.client import CONFIG_MAPS, EVENTS, SECRETS, KubeClient, Raw
+from finetune_operator.cluster.cache import ObjectCache, key_of
+from finetune_operator.cluster.client import CONFIG_MAPS, EVENTS, SECRETS, ApiResource, KubeClient, Raw
+from finetune_operator.cluster.entries import Parsed
 from finetune_operator.cluster.event_log import EventLog
 from finetune_operator.cluster.guarded import RESOURCES, GuardedWrites, key_to
 from finetune_operator.cluster.manifests import event_manifest, output_manifest, trial_manifest
 from finetune_operator.cluster.patches import merge_patch
 from finetune_operator.cluster.refusal import refused_status
 from finetune_operator.errors import InvalidManifest, Problem, SweepError
-from finetune_operator.lifecycle.store import AlreadyExists, Conflict, Key, Listener, NotFound, R, Refused
+from finetune_operator.lifecycle.job_slots import is_served
+from finetune_operator.lifecycle.store import (
+    AlreadyExists,
+    Conflict,
+    Key,
+    Kind,
+    Listener,
+    NotFound,
+    R,
+    Refused,
+)
 from finetune_operator.resources import (
     FINALIZER,
     FinetuneProvider,
@@ -36,6 +47,9 @@ from finetune_operator.resources.provider import ProviderStatus
 from finetune_operator.resources.remains import Remains
 
 _logger = logging.getLogger(__name__)
+
+ROUTINE = frozenset({"Submitting", "Training", "Evaluating", "Succeeded"})
+"""Of a trial these are not posted: its status and conditions tell the same, and for longer than an hour."""
 
 
 class KubeStore:
@@ -68,9 +82,22 @@ class KubeStore:
         changes = 0
         for kind, resource in RESOURCES.items():
             for namespace in self._scopes:
-                listing = await self._client.list(resource, namespace)
-                changes += self.cache.reconcile(kind, listing, namespace=namespace)
+                changes += await self._list(kind, resource, namespace)
         return changes
+
+    async def _list(self, kind: Kind, resource: ApiResource, namespace: str | None) -> int:
+        """List a kind page by page, none of which is held while the next is read."""
+        changes, present = 0, set[Key]()
+
+        def take_in(page: Sequence[Raw], first: bool) -> None:
+            nonlocal changes
+            if first:
+                present.clear()
+            changes += sum(self.cache.put(kind, raw) for raw in page)
+            present.update(key_of(kind, raw) for raw in page)
+
+        version = await self._client.read_pages(resource, namespace, take_in)
+        return changes + self.cache.keep(kind, present, namespace=namespace, version=version)
 
     def unfinished(self) -> Iterator[Key]:
         """The objects with which something may be left to do; what ended is passed over."""
@@ -80,19 +107,13 @@ class KubeStore:
 
     def _settled(self, key: Key) -> bool:
         """Whether nothing is left to do: it ended, we hold it no more, and nobody has edited it since."""
-        if key.kind == "FinetuneTrial":
-            trial = self._trial(key)
-            if trial is None:
-                return self.cache.remains(key) is None
-            return trial.terminal and not trial.has_finalizer
         try:
-            if key.kind == "FinetuneProvider":
-                provider = self.cache.read(key, FinetuneProvider)
-                return provider is None or _accepted(provider)
-            sweep = self.cache.read(key, FinetuneSweep)
+            return self.cache.fact(key, _is_settled) is not False
         except InvalidManifest:
-            return key.kind != "FinetuneSweep"  # of which it is said in the status
-        return sweep is None or (_seen(sweep) and sweep.status.finished and not sweep.has_finalizer)
+            # Of a sweep it is said in its status.
+            return key.kind == "FinetuneProvider" or (
+                key.kind == "FinetuneTrial" and self.cache.remains(key) is None
+            )
 
     def subscribe(self, listener: Listener) -> None:
         """Have a listener told of every change; also of a trial's sweep when the trial changes."""
@@ -121,14 +142,8 @@ class KubeStore:
         return tuple(sorted(self.cache.trials_of(sweep), key=lambda trial: trial.spec.index))
 
     async def list_account_trials(self, provider: Key) -> tuple[FinetuneTrial, ...]:
-        """The trials that use a provider, without those that cannot be read."""
-        return tuple(
-            trial
-            for key in self.cache.all_keys()
-            if (key.kind, key.namespace) == ("FinetuneTrial", provider.namespace)
-            and (trial := self._trial(key)) is not None
-            and trial.spec.provider_ref.name == provider.name
-        )
+        """The trials that use a provider and may hold something there, without those that cannot be read."""
+        return tuple(self.cache.account_trials(provider, but=_is_over))
 
     async def get_secret(self, namespace: str, name: str) -> Mapping[str, str]:
         """The values of a Secret that are text; read anew each time, kept nowhere."""
@@ -232,7 +247,12 @@ class KubeStore:
         *,
         warning: bool = False,
     ) -> None:
-        """Post an Event, the same one at most once an hour; what comes of it is only logged."""
+        """Post an Event, the same one at most once an hour; what comes of it is only logged.
+
+        Each is a write; of a trial where all goes well none is posted.
+        """
+        if isinstance(resource, FinetuneTrial) and reason in ROUTINE and not warning:
+            return
         key = key_to(resource)
         told = (str(resource.metadata.uid), reason, message)
         if not self._events.is_news(told):
@@ -248,6 +268,20 @@ class KubeStore:
 
 def _seen(resource: FinetuneSweep | FinetuneProvider) -> bool:
     return resource.status.observed_generation == resource.metadata.generation
+
+
+def _is_settled(resource: Parsed) -> bool:
+    """Whether nothing is left to do, as far as a resource that can be read says."""
+    if isinstance(resource, FinetuneTrial):
+        return resource.terminal and not resource.has_finalizer
+    if isinstance(resource, FinetuneProvider):
+        return _accepted(resource)
+    return _seen(resource) and resource.status.finished and not resource.has_finalizer
+
+
+def _is_over(resource: Parsed) -> bool:
+    """Whether a trial holds nothing at its provider."""
+    return isinstance(resource, FinetuneTrial) and resource.terminal and not is_served(resource)
 
 
 def _accepted(provider: FinetuneProvider) -> bool:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.cluster.client import Raw
+from finetune_operator.cluster.entries import slim
 from finetune_operator.cluster.guarded import RESOURCES
 from finetune_operator.lifecycle.store import Kind
 from finetune_operator.resources import GROUP
@@ -66,7 +67,7 @@ class _Receiver:
         """A Kopf handler that hands events of a kind over and returns."""
 
         async def handle(*, event: dict[str, Any], **_: Any) -> None:
-            change = Change(kind, event["type"], dict(event["object"]))
+            change = Change(kind, event["type"], slim(dict(event["object"])))
             self.loop.call_soon_threadsafe(self.deliver, change)
 
         return handle
@@ -128,6 +129,21 @@ def _registry(access: ClusterAccess, receiver: _Receiver) -> kopf.OperatorRegist
     return registry
 
 
+class _NoDifference(kopf.DiffBaseStorage):
+    """Nobody asks what changed in an object since it was handled last, so that no event is copied to find out."""
+
+    def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:
+        """Nothing of an object matters."""
+        return cast("kopf.BodyEssence", {})
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """Nothing was stored."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing is stored."""
+
+
 def _kopf_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
@@ -140,10 +156,12 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 60
     settings.networking.connect_timeout = 10
     settings.queueing.worker_limit = None
+    # An object's worker holds its last event until it goes.
+    settings.queueing.idle_timeout = 0.1
     # Never used, as nothing is ever written; named so that a mistake would be seen to be ours.
     settings.persistence.finalizer = f"{_PREFIX}/finalizer"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=_PREFIX)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=_PREFIX)
+    settings.persistence.diffbase_storage = _NoDifference()
     return settings
 
 

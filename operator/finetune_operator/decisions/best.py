@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -45,21 +44,23 @@ class Confirmed:
 
     Attributes:
         mean: Mean of the scores of the trial and its repeats.
+        value: The same with their costs counted in.
         repeats: How many repeats have a score.
     """
 
     mean: float
+    value: float
     repeats: int
 
 
 def ranked_trials(objective: Objective, trials: Sequence[FinetuneTrial]) -> list[FinetuneTrial]:
-    """Trials by their own value (the score, less the cost), the best first; of equal ones the one proposed first.
+    """Trials by their own value (score, less cost), the best first; of equal ones the one proposed first.
 
     A trial that failed, was cancelled, or has no finite score is left out.
     """
     sign = -1.0 if objective.sense == "Maximize" else 1.0
-    scored = [(value, trial) for trial in trials if (value := value_of(objective, trial)) is not None]
-    return [trial for _, trial in sorted(scored, key=lambda pair: (sign * pair[0], pair[1].spec.index))]
+    valued = [(value, trial) for trial in trials if (value := value_of(objective, trial)) is not None]
+    return [trial for _, trial in sorted(valued, key=lambda pair: (sign * pair[0], pair[1].spec.index))]
 
 
 def best_trial(objective: Objective, trials: Sequence[FinetuneTrial]) -> FinetuneTrial | None:
@@ -69,7 +70,7 @@ def best_trial(objective: Objective, trials: Sequence[FinetuneTrial]) -> Finetun
     with the best value is named.
     """
     ranked = ranked_trials(objective, trials)
-    means = {group: _mean_value(objective, ranked, group) for group in confirmed_groups(trials)}
+    means = {group: each.value for group, each in confirmed_groups(objective, trials).items()}
     if not means:
         return ranked[0] if ranked else None
     sign = -1.0 if objective.sense == "Maximize" else 1.0
@@ -77,26 +78,25 @@ def best_trial(objective: Objective, trials: Sequence[FinetuneTrial]) -> Finetun
     return next(trial for trial in ranked if group_of(trial) == group)
 
 
-def _mean_value(objective: Objective, scored: Sequence[FinetuneTrial], group: int) -> float:
-    own = (value_of(objective, trial) for trial in scored if group_of(trial) == group)
-    return fmean(value for value in own if value is not None)
-
-
 def group_of(trial: FinetuneTrial) -> int:
     """The index of the trial that this one repeats, or its own."""
     return trial.spec.index if trial.spec.repeat_of is None else trial.spec.repeat_of
 
 
-def confirmed_groups(trials: Sequence[FinetuneTrial]) -> dict[int, Confirmed]:
+def confirmed_groups(objective: Objective, trials: Sequence[FinetuneTrial]) -> dict[int, Confirmed]:
     """What is known of each trial that has a repeat with a score, by the trial's index."""
-    scores: dict[int, list[float]] = {}
-    repeats: Counter[int] = Counter()
-    for trial in trials:
-        score = usable_score(trial)
-        if score is not None:
-            scores.setdefault(group_of(trial), []).append(score)
-            repeats[group_of(trial)] += trial.spec.repeat_of is not None
-    return {group: Confirmed(fmean(scores[group]), count) for group, count in repeats.items() if count}
+    groups: dict[int, list[FinetuneTrial]] = {}
+    for trial in ranked_trials(objective, trials):
+        groups.setdefault(group_of(trial), []).append(trial)
+    return {
+        group: Confirmed(
+            fmean(each.status.score or 0.0 for each in members),
+            fmean(value_of(objective, each) or 0.0 for each in members),
+            repeats,
+        )
+        for group, members in groups.items()
+        if (repeats := sum(each.spec.repeat_of is not None for each in members))
+    }
 
 
 def meets_goal(objective: Objective, score: float) -> bool:

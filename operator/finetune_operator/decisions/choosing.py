@@ -19,7 +19,7 @@ def best_of(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> FinetuneTr
     """
     objective = sweep.spec.objective
     highest = best_trial(objective, trials)
-    if objective.best_by == "Score" or highest is None or confirmed_groups(trials):
+    if objective.best_by == "Score" or highest is None or confirmed_groups(objective, trials):
         return highest
     ordered = sorted(trials, key=lambda trial: trial.spec.index)
     ended = [trial for trial in ordered if trial.terminal]

@@ -65,7 +65,7 @@ def next_trials(
 
 
 def observations(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> list[Observation]:
-    """What the search may know of all trials: their scores with the costs counted in.
+    """What the search may know of all trials: their scores, with their costs counted in.
 
     One that was stopped early counts as a bad trial rather than a failed one: like the worse quarter of those that
     have a score.

@@ -71,7 +71,7 @@ def summarise_best(
     trials: Sequence[FinetuneTrial] = (),
 ) -> BestTrial:
     """The best trial as the status shows it; `trials` are all, its repeats among them."""
-    confirmed = confirmed_groups(trials).get(group_of(trial))
+    confirmed = confirmed_groups(objective, trials).get(group_of(trial))
     provider, base_model = trial.spec.provider_ref.name, trial.spec.base_model
     value = value_of(objective, trial)
     base = next(
@@ -85,10 +85,10 @@ def summarise_best(
         fine_tuned_model=trial.status.fine_tuned_model,
         score=trial.status.score if trial.status.score is not None else float("nan"),
         base_score=None if base is None else base.score,
-        value=float(f"{value:.12g}") if objective.cost_weight and value is not None else None,
-        cost=cost_of(trial) if objective.cost_weight else None,
         mean_score=None if confirmed is None else confirmed.mean,
         repeats=None if confirmed is None else confirmed.repeats,
+        value=float(f"{value:.12g}") if objective.cost_weight and value is not None else None,
+        cost=cost_of(trial) if objective.cost_weight else None,
         hyperparameters=dict(trial.spec.hyperparameters),
     )
 

@@ -117,11 +117,12 @@ def _plateau(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | No
         for trial in trials
         if _counts_for_plateau(trial) and trial.status.finished_at is not None
     )
-    sign = 1.0 if sweep.spec.objective.sense == "Maximize" else -1.0
+    objective = sweep.spec.objective
+    sign = 1.0 if objective.sense == "Maximize" else -1.0
     best: FinetuneTrial | None = None
     bar, since = -math.inf, 0
     for _, _, trial in ended:
-        value = value_of(sweep.spec.objective, trial)
+        value = value_of(objective, trial)
         if value is not None and (best is None or sign * value > bar):
             best, bar, since = trial, sign * value + rule.min_improvement, 0
         elif best is not None:

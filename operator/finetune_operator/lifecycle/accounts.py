@@ -45,6 +45,8 @@ class Account:
         full_until: When a quota that refused a job may have room again; all sweeps wait for it.
         full_because: What refused it, for those who wait.
         busy: Trials that are in calls of the provider right now.
+        queued: Trials that wait for one of these to end, the first that came first.
+        wake: Has a trial looked at.
     """
 
     resource: FinetuneProvider
@@ -58,16 +60,26 @@ class Account:
     full_until: datetime | None = None
     full_because: str = ""
     busy: int = 0
+    queued: dict[Key, None] = field(default_factory=dict)
+    wake: Callable[[Key], None] = lambda _: None
 
     @contextmanager
-    def lane(self) -> Iterator[bool]:
-        """A place in the account's lane; false where all are taken and the trial should come again."""
-        free = self.busy < LANE_WIDTH
-        self.busy += free
+    def lane(self, trial: Key) -> Iterator[bool]:
+        """A place in the account's lane; false where all are taken, and the trial is woken when its turn comes."""
+        if self.busy >= LANE_WIDTH:
+            self.queued[trial] = None
+            yield False
+            return
+        self.queued.pop(trial, None)
+        self.busy += 1
         try:
-            yield free
+            yield True
         finally:
-            self.busy -= free
+            self.busy -= 1
+            if self.queued:
+                first = next(iter(self.queued))
+                del self.queued[first]
+                self.wake(first)
 
     def full_for(self, now: datetime) -> float:
         """Seconds until another job is worth asking for."""
@@ -136,7 +148,14 @@ class Accounts:
             provider, watcher = self._connect(key, self._config(key, resource, credentials))
             slots, deployed = await self._in_use(key, resource, account)
             self._open[key] = Account(
-                resource, provider, watcher, fingerprint, read_at, slots, deployed=deployed
+                resource,
+                provider,
+                watcher,
+                fingerprint,
+                read_at,
+                slots,
+                deployed=deployed,
+                wake=self._changed,
             )
             if account is not None:
                 await _close(account)

@@ -80,6 +80,7 @@ class Context:
         said_held_at: When deleted trials last said what they wait for.
         doubted: Since when this process looks for a job by its key, in monotonic seconds, by the trial.
         monotonic: Seconds that no clock's correction changes.
+        counts_due: When sweeps at the latest say how many trials are at work, in monotonic seconds.
         output_problems: Why a sweep's output could not be written; for its next look only, then it is tried again.
     """
 
@@ -96,6 +97,7 @@ class Context:
     evaluating: dict[Key, TrialProgress] = field(default_factory=dict)
     doubted: dict[Key, tuple[str, float]] = field(default_factory=dict)
     monotonic: Callable[[], float] = time.monotonic
+    counts_due: dict[Key, float] = field(default_factory=dict)
     output_problems: dict[Key, str] = field(default_factory=dict)
     patience: dict[Key, Patience] = field(default_factory=dict)
     deploying: dict[Key, datetime] = field(default_factory=dict)

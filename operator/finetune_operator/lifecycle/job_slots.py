@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
 from finetune_operator.lifecycle.store import Key
@@ -49,7 +50,10 @@ class JobSlots:
         self.limit = limit
         self._wake = wake
         self._held: dict[Key, str] = {}
+        self._jobs: Counter[str] = Counter()
         self._waiting: dict[Key, tuple[str, int]] = {}
+        # By sweep, the lowest index first; who does not wait any more is passed over when it comes up.
+        self._queues: defaultdict[str, list[tuple[int, str, int, Key]]] = defaultdict(list)
         self._served: dict[str, int] = {}
         self._turns = itertools.count(1)
 
@@ -58,7 +62,7 @@ class JobSlots:
         for key, trial in trials:
             if holds_job(trial):
                 self._waiting.pop(key, None)  # another operator bought it: who is called never would ask
-                self._held[key] = trial.spec.sweep_ref.name
+                self._take(key, trial.spec.sweep_ref.name)
 
     def ask(self, trial: Key, *, sweep: str, index: int) -> bool:
         """Whether the trial may have a job now; where not, it waits its turn and is woken."""
@@ -67,7 +71,9 @@ class JobSlots:
         if self.limit is None:
             self._hold(trial, sweep)
             return True
-        self._waiting[trial] = (sweep, index)
+        if self._waiting.get(trial) != (sweep, index):
+            self._waiting[trial] = (sweep, index)
+            heapq.heappush(self._queues[sweep], (index, trial.name, next(self._turns), trial))
         if len(self._held) < self.limit and (first := self._next()) is not None:
             if first == trial:
                 self._hold(trial, sweep)
@@ -79,7 +85,11 @@ class JobSlots:
     def give_back(self, trial: Key) -> None:
         """The trial has no job, or none any more, and does not wait for one."""
         self._waiting.pop(trial, None)
-        if self._held.pop(trial, None) is not None:
+        sweep = self._held.pop(trial, None)
+        if sweep is not None:
+            self._jobs[sweep] -= 1
+            if not self._jobs[sweep]:
+                del self._jobs[sweep]
             self._call_next()
 
     @property
@@ -89,18 +99,36 @@ class JobSlots:
 
     def _hold(self, trial: Key, sweep: str) -> None:
         self._waiting.pop(trial, None)
-        self._held[trial] = sweep
+        self._take(trial, sweep)
         self._served[sweep] = next(self._turns)
+
+    def _take(self, trial: Key, sweep: str) -> None:
+        if trial not in self._held:
+            self._held[trial] = sweep
+            self._jobs[sweep] += 1
 
     def _call_next(self) -> None:
         if self.limit is not None and len(self._held) < self.limit and (first := self._next()) is not None:
             self._wake(first)
 
     def _next(self) -> Key | None:
-        held = Counter(self._held.values())
+        first: tuple[int, int, int, str] | None = None
+        found: Key | None = None
+        for sweep in list(self._queues):
+            if (waiting := self._first_of(sweep)) is None:
+                continue
+            index, trial = waiting
+            order = (self._jobs[sweep], self._served.get(sweep, 0), index, trial.name)
+            if first is None or order < first:
+                first, found = order, trial
+        return found
 
-        def order(trial: Key) -> tuple[int, int, int, str]:
-            sweep, index = self._waiting[trial]
-            return held[sweep], self._served.get(sweep, 0), index, trial.name
-
-        return min(self._waiting, key=order, default=None)
+    def _first_of(self, sweep: str) -> tuple[int, Key] | None:
+        queue = self._queues[sweep]
+        while queue:
+            index, _, _, trial = queue[0]
+            if self._waiting.get(trial) == (sweep, index):
+                return index, trial
+            heapq.heappop(queue)
+        del self._queues[sweep]
+        return None

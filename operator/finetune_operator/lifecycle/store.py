@@ -92,7 +92,10 @@ class Store(Protocol):
         ...
 
     async def list_account_trials(self, provider: Key) -> tuple[FinetuneTrial, ...]:
-        """The trials of all sweeps that use a FinetuneProvider (by `spec.providerRef`), in no particular order."""
+        """The trials of all sweeps that use a FinetuneProvider (by `spec.providerRef`), in no particular order.
+
+        Those that have ended and have no deployment may be left out.
+        """
         ...
 
     async def get_secret(self, namespace: str, name: str) -> Mapping[str, str]:

@@ -21,6 +21,7 @@ from finetune_operator.decisions import (
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.counting import counts_may_wait_s
 from finetune_operator.lifecycle.data_life import delete_data, remember_scopes, scope_for_new_trials
 from finetune_operator.lifecycle.evaluating import BaselineName, baseline_outcome, measure_baseline
 from finetune_operator.lifecycle.leftovers import delete_leftovers, delete_model
@@ -139,12 +140,15 @@ async def _decide_and_act(
     sweep, stale = await _act(context, key, sweep, trials, decision, admission)
     if stale:
         return STALE_S
+    wake_s = (
+        None if decision.wake_at is None else max(0.0, (decision.wake_at - context.now()).total_seconds())
+    )
+    if (wait_s := counts_may_wait_s(context, key, sweep.status, decision)) > 0:
+        return wait_s if wake_s is None else min(wait_s, wake_s)
     await _write(context, sweep, decision.status)
     if knowledge.output_problem:
         return OUTPUT_AGAIN_S  # a person mends it elsewhere, and no change of the sweep's tells of that
-    if decision.wake_at is None:
-        return None
-    return max(0.0, (decision.wake_at - context.now()).total_seconds())
+    return wake_s
 
 
 async def _act(
@@ -261,6 +265,7 @@ async def _forget(context: Context, key: Key) -> None:
     """Keep nothing of a sweep that is gone or finished: another one may come to have its name."""
     context.admissions.forget(key)
     context.output_problems.pop(key, None)
+    context.counts_due.pop(key, None)
     for name in context.background.names():
         if isinstance(name, tuple) and name[:2] in {("admission", key), ("baseline", key)}:
             await context.background.drop(name)

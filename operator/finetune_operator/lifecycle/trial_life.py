@@ -31,7 +31,7 @@ from finetune_providers.base import JobSnapshot, JobState
 from finetune_providers.errors import JobNotFound
 
 CANCEL_AGAIN_S = 15.0
-LANE_AGAIN_S = 0.25
+LANE_AGAIN_S = 15.0
 SUSPENDED_AGAIN_S = 15.0
 SWEEP_AGAIN_S = 60.0
 REFUSED_MAY_LAST_S = 600.0
@@ -73,7 +73,7 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     trial = await _held(context, trial, sweep)
     account = await _account(context, trial)
     account.slots.take_in([(key, trial)])  # also where a write came through whose answer was lost
-    with account.lane() as free:
+    with account.lane(key) as free:
         if not free:
             return LANE_AGAIN_S
         try:

@@ -113,3 +113,23 @@ async def test_in_a_pod_the_namespace_is_the_pods(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("finetune_operator.cluster.access._POD_NAMESPACE", tmp_path / "namespace")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     assert ClusterAccess().namespace() == "finetune"
+
+
+async def test_the_environment_is_not_read_for_each_request_where_it_names_no_proxy(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    configuration = await ClusterAccess(kubeconfig=config_file).configuration()
+    assert configuration.client_session_kwargs == {"trust_env": False}
+
+
+@pytest.mark.parametrize(("but_for", "goes_through"), [("", True), ("one.example", False)])
+async def test_a_proxy_of_the_environment_is_used_unless_the_server_is_left_out(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch, but_for: str, goes_through: bool
+) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", but_for)
+    configuration = await ClusterAccess(kubeconfig=config_file).configuration()
+    assert (configuration.client_session_kwargs is None) == goes_through

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 from kubernetes.aio.client.exceptions import ApiException
 
-from finetune_operator.cluster.client import CONFIG_MAPS, SWEEPS, TRIALS, KubeClient, Unauthenticated
+from finetune_operator.cluster.answers import Unauthenticated
+from finetune_operator.cluster.client import CONFIG_MAPS, SWEEPS, TRIALS, KubeClient
 from finetune_operator.lifecycle.store import AlreadyExists, Conflict, NotFound, Refused, StoreUnavailable
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.cluster.test_telemetry import Clock, a_sweep
+from tests.unit.cluster.test_telemetry import Clock, a_sweep, a_trial
 
 from finetune_operator.cluster import event_log
 from finetune_operator.cluster.client import EVENTS, ApiResource
 from finetune_operator.cluster.event_log import AGAIN_AFTER_S, EventLog
-from finetune_operator.cluster.store import KubeStore
+from finetune_operator.cluster.store import ROUTINE, KubeStore
 from finetune_operator.lifecycle.store import StoreUnavailable
-from finetune_operator.resources import FinetuneSweep, parse_resource
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, parse_resource
 
 
 class FakeClient:
@@ -62,6 +62,16 @@ async def test_another_object_reason_or_message_is_another_event(
     await store.record_event(sweep, "Finished", "0.6")
     await store.record_event(parse_resource(FinetuneSweep, a_sweep("two")), "NewBest", "0.5")
     assert len(client.posted) == 4
+
+
+async def test_of_a_trial_where_all_goes_well_nothing_is_posted(client: FakeClient, store: KubeStore) -> None:
+    trial = parse_resource(FinetuneTrial, a_trial(0))
+    for reason in sorted(ROUTINE):
+        await store.record_event(trial, reason, "all is well")
+    assert client.posted == []
+    await store.record_event(trial, "Succeeded", "so it seems", warning=True)
+    await store.record_event(trial, "QuotaExceeded", "it waits")
+    assert [reason for _, reason in client.posted] == ["Succeeded", "QuotaExceeded"]
 
 
 async def test_an_operator_that_was_restarted_may_tell_it_once_more(

@@ -10,7 +10,7 @@ import pytest
 
 from finetune_operator.cluster import operator as operator_module
 from finetune_operator.cluster.access import ClusterAccess
-from finetune_operator.cluster.client import ApiResource, Listing, Raw
+from finetune_operator.cluster.client import ApiResource, Raw, TakePage
 from finetune_operator.cluster.operator import Pace, run_operator
 from finetune_operator.cluster.store import KubeStore
 from finetune_operator.cluster.watching import Change, WatchSettings
@@ -34,13 +34,15 @@ class FakeClient:
         self.listed = 0
         self.closed = False
 
-    async def list(self, resource: ApiResource, namespace: str | None) -> Listing:
+    async def read_pages(self, resource: ApiResource, namespace: str | None, take_in: TakePage) -> int:
         if resource.plural != "finetunesweeps":
-            return Listing((), version=100)
+            take_in([], True)
+            return 100
         self.listed += 1
         if self.failures:
             raise self.failures.pop(0)
-        return Listing(tuple(self.sweeps), version=100)
+        take_in(self.sweeps, True)
+        return 100
 
     async def close(self) -> None:
         self.closed = True

@@ -13,6 +13,7 @@ from finetune_operator.lifecycle.admission import data_scope
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.data_life import PATIENCE_AFTER_END_S, PATIENCE_AT_DELETION_S
 from finetune_operator.lifecycle.store import Key, Refused
+from finetune_operator.lifecycle.trial_life import LANE_AGAIN_S
 from finetune_operator.lifecycle.uploads import FAILURE_IS_NEWS_S, Uploads
 from finetune_operator.resources import TrialPhase
 from finetune_providers.base import DatasetFile
@@ -264,7 +265,7 @@ async def test_a_hanging_provider_leaves_workers_free_for_others(make_bench: Mak
     async with asyncio.timeout(10):
         while len(done) < 4:
             done, _ = await asyncio.wait(looks, timeout=0.05)
-    assert all(each.result() == 0.25 for each in done)
+    assert all(each.result() == LANE_AGAIN_S for each in done)
     gate.set()
     await asyncio.gather(*looks)
 

@@ -281,3 +281,36 @@ async def test_a_stalled_trial_whose_deletion_is_held_up_holds_no_slot_after_a_r
     bench.restart()
     account = await bench.context.accounts.get("default", "acme")
     assert account.slots.taken == 0
+
+
+@given(
+    limit=st.integers(1, 3),
+    moves=st.lists(st.tuples(st.booleans(), st.sampled_from("abc"), st.integers(0, 4)), max_size=60),
+)
+def test_the_slot_goes_to_whom_a_look_at_all_that_wait_would_choose(
+    limit: int, moves: list[tuple[bool, str, int]]
+) -> None:
+    slots = JobSlots(limit, wake=lambda _: None)
+    held: set[tuple[str, int]] = set()
+    waiting: set[tuple[str, int]] = set()
+    served: dict[str, int] = {}
+
+    def order(one: tuple[str, int]) -> tuple[int, int, int, str]:
+        sweep, index = one
+        return sum(each == sweep for each, _ in held), served.get(sweep, 0), index, sweep
+
+    for turn, (wants, sweep, index) in enumerate(moves, start=1):
+        one = (sweep, index)
+        if not wants:
+            slots.give_back(trial(f"{sweep}-{index}"))
+            held.discard(one)
+            waiting.discard(one)
+            continue
+        if one not in held:
+            waiting.add(one)
+        if one in waiting and len(held) < limit and min(waiting, key=order) == one:
+            waiting.remove(one)
+            held.add(one)
+            served[sweep] = turn
+        assert asks(slots, f"{sweep}-{index}") == (one in held)
+        assert slots.taken == len(held)
