@@ -30,6 +30,10 @@ from finetune_operator.search.space import SearchSpace
 _CLOSENESS = 0.02
 # The moves of this many best points are judged.
 _BEST_POINTS = 4
+# People put their ranges round what they believe in: while there are few trials, each parameter at an end of its
+# range is expected to cost a deviation of the scores; after this many trials less and less, as 1 / n. Without it
+# the first trials after the design go to corners.
+_TRUSTED_TRIALS = 6
 # More trials than this make the model slow and hardly better.
 _MOST_MODELLED = 250
 # How many of the most promising points are looked at before the rest of the space is.
@@ -141,9 +145,13 @@ class BayesianSearch:
         scores = np.concatenate([np.maximum(scores, floor), np.full(len(self._failed), floor)])
         rows = self._rows([*self._finished, *self._failed])
         kept = _most_telling(scores, seed_for(self._seed, "modelled", 0))
-        targets = self._tasks.targets(scores[: len(self._finished)])
+        known = np.concatenate([scores[kept], self._tasks.targets(scores[: len(self._finished)])])
+        pull = min(1.0, _TRUSTED_TRIALS / (len(scores) + len(known) - len(kept)))
+        own = self._encoder.columns
         return ScoreModel.fitted(
-            np.concatenate([rows[kept], self._tasks.rows()]), np.concatenate([scores[kept], targets])
+            np.concatenate([rows[kept], self._tasks.rows()]),
+            known,
+            trend=lambda points: -pull * self._encoder.eccentricity(points[:, :own]),
         )
 
     def _rows(self, points: list[Point]) -> Matrix:

@@ -88,6 +88,7 @@ class Encoder:
             axis = _axis(group)
             self._axes[key] = (self.columns, axis)
             self.columns += axis.width
+        self._middles, self._scales = self._ranges()
 
     def rows(self, arm: Arm, draws: Matrix) -> Matrix:
         """Encode draws of one arm, shape (n, its parameters), to rows, shape (n, d)."""
@@ -103,8 +104,43 @@ class Encoder:
 
     def encode(self, points: Iterable[Point]) -> Matrix:
         """Encode points of the space, shape (number of points, d)."""
-        rows = [self.rows(arm, draws_of(arm, point)) for point in points if (arm := self.space.arm_of(point))]
-        return np.concatenate(rows) if rows else np.empty((0, self.columns))
+        by_arm: dict[Arm, list[tuple[int, Point]]] = {}
+        count = 0
+        for point in points:
+            if arm := self.space.arm_of(point):
+                by_arm.setdefault(arm, []).append((count, point))
+                count += 1
+        rows = np.empty((count, self.columns))
+        for arm, own in by_arm.items():
+            draws = np.concatenate([draws_of(arm, point) for _, point in own])
+            rows[[position for position, _ in own]] = self.rows(arm, draws)
+        return rows
+
+    def eccentricity(self, rows: Matrix) -> Matrix:
+        """How far points are from the middle of their arms, shape (m,).
+
+        Each parameter with an order adds 0 in the middle of the arm's own range and 1 at its ends.
+
+        Args:
+            rows: Encoded points, shape (m, d).
+        """
+        arms = rows[:, : len(self.space.arms)].argmax(axis=1)
+        distance = (rows - self._middles[arms]) * self._scales[arms]
+        return np.asarray((distance**2).sum(axis=1))
+
+    def _ranges(self) -> tuple[Matrix, Matrix]:
+        """Middles of the arms' ranges in each column, and 1 / half their widths or 0, shape (a, d) each."""
+        middles = np.zeros((len(self.space.arms), self.columns))
+        scales = np.zeros_like(middles)
+        for position, arm in enumerate(self.space.arms):
+            for name, parameter in arm.branch.parameters.items():
+                first, axis = self._axes[name, _categorical(parameter)]
+                if axis.scale != "category" and parameter.size != 1:
+                    last = 1.0 if parameter.size is None else parameter.size - 1.0
+                    low, high = axis.encode(parameter, np.array([0.0, last]))[:, 0]
+                    middles[position, first] = 0.5 * (low + high)
+                    scales[position, first] = 2.0 / (high - low)
+        return middles, scales
 
     def closeness(self, continuous: float) -> Matrix:
         """How near two rows must be in each column to count as the same point, shape (d,).

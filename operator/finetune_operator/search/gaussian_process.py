@@ -2,87 +2,53 @@
 
 Notation:
 
-    X       encoded points, shape (n, d), each column in [0, 1]
+    X       encoded points, shape (n, d), each column about as wide as [0, 1]
     y       scores, shape (n,), centred and scaled to a deviation of 1; more is better
     c       amplitude: prior variance of the score
     l       length scales, shape (d,): how far one must go along a column for scores to be unrelated
     s2      noise: variance between two trials at the same point
-    K       covariance of y: c Matern_3/2(X, X; l) + s2 I, shape (n, n)
+    r       distance of two points, sqrt(sum_j (x_j - x'_j)^2 / l_j^2)
+    k(r)    Matern correlation with nu = 3/2: (1 + sqrt(3) r) exp(-sqrt(3) r)
+    K       covariance of y: c k(r) + s2 I, shape (n, n)
     theta   (log c, log l, log s2), shape (d + 2,)
 
 Hyperparameters are those of the highest posterior density,
 
     log p(y | X, theta) + sum_i log Normal(theta_i; m_i, v_i^2),
 
-with log-normal priors: l has median 0.7 and deviation 0.7 of its logarithm, s2 0.01 and 1.2, c 1 and 1.
-Without them a few trials make the likelihood explain everything by a single column, or by noise alone.
+with log-normal priors. Without these a few trials make the likelihood explain everything by a single column, or by
+noise alone. What is expected before there are scores, the trend, is subtracted from y and added to predictions.
 
-Sources: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), algorithm 2.1 and equation 5.8
-for the likelihood; the priors are the project's own, from a comparison on tuning problems.
+Written out rather than taken from a library, since it is the search's inner loop: scikit-learn's general kernels
+take twice the time for the same numbers.
+
+Sources: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), algorithm 2.1, equation 4.17 for the
+kernel and equation 5.9 for the gradient; the priors are the project's own, from a comparison on tuning problems.
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
 
 from finetune_operator.search.encoding import Matrix
 
-# (median, deviation of the logarithm) by the name that scikit-learn gives to a hyperparameter.
-PRIORS = {"constant_value": (1.0, 1.0), "length_scale": (0.7, 0.7), "noise_level": (0.01, 1.2)}
+# Median and deviation of the logarithm.
+AMPLITUDE = (1.0, 1.0)
+LENGTH = (0.7, 0.7)
+NOISE = (0.01, 1.2)
 # Far out in the priors' tails, so that nothing overflows and the covariance can be inverted.
-_BOUNDS = (1e-5, 1e4)
+_BOUNDS = (math.log(1e-5), math.log(1e4))
+# What keeps the covariance invertible where a score is believed to be free of noise.
+_JITTER = 1e-10
+# More trials than this hardly change the hyperparameters, and each step of their fit takes their cube.
+_MOST_FITTED = 120
 
 
-class MapGaussianProcess(GaussianProcessRegressor):  # type: ignore[misc]  # scikit-learn has no types
-    """scikit-learn's Gaussian process with the hyperparameters of the highest posterior density."""
-
-    def log_marginal_likelihood(
-        self,
-        theta: Any = None,
-        eval_gradient: bool = False,
-        clone_kernel: bool = True,
-    ) -> Any:
-        """The log likelihood plus the log prior, up to a constant, of `theta`, shape (d + 2,).
-
-        With `eval_gradient` a pair of that and its gradient, shape (d + 2,); without `theta` the fit's value.
-        """
-        likelihood = super().log_marginal_likelihood(theta, eval_gradient, clone_kernel)
-        if theta is None:
-            return likelihood
-        medians, deviations = self._priors()
-        distance = (np.asarray(theta) - medians) / deviations
-        prior = -0.5 * float(distance @ distance)
-        if eval_gradient:
-            return likelihood[0] + prior, likelihood[1] - distance / deviations
-        return likelihood + prior
-
-    def best_theta(self) -> Matrix:
-        """The hyperparameters of the highest density for the data of the last fit, shape (d + 2,).
-
-        The climb starts from the kernel's own and may stop early: any point on its way is usable. That, and
-        that a bound may be reached, are why it is not left to scikit-learn, which warns of both.
-        """
-
-        def depth(theta: Matrix) -> tuple[float, Matrix]:
-            height, slope = self.log_marginal_likelihood(theta, eval_gradient=True)
-            return -height, -slope
-
-        start, bounds, options = self.kernel_.theta, self.kernel_.bounds, {"maxiter": 60, "ftol": 1e-6}
-        climb = minimize(depth, start, method="L-BFGS-B", jac=True, bounds=bounds, options=options)
-        return np.asarray(climb.x)
-
-    def _priors(self) -> tuple[Matrix, Matrix]:
-        medians: list[float] = []
-        deviations: list[float] = []
-        for hyperparameter in self.kernel_.hyperparameters:
-            median, deviation = PRIORS[hyperparameter.name.split("__")[-1]]
-            medians += [math.log(median)] * hyperparameter.n_elements
-            deviations += [deviation] * hyperparameter.n_elements
-        return np.array(medians), np.array(deviations)
+Trend: TypeAlias = Callable[[Matrix], Matrix]
 
 
 class ScoreModel:
@@ -91,31 +57,38 @@ class ScoreModel:
     Args:
         rows: X, shape (n, d), n at least 1.
         targets: y, shape (n,).
-        kernel: The covariance with its hyperparameters.
+        theta: The hyperparameters, shape (d + 2,).
+        trend: What is expected at rows (m, d) before there are scores, shape (m,), scaled; 0 if None.
 
     Attributes:
         rows: X.
         targets: y.
+        theta: The hyperparameters.
     """
 
-    def __init__(self, rows: Matrix, targets: Matrix, kernel: Kernel) -> None:
+    def __init__(self, rows: Matrix, targets: Matrix, theta: Matrix, *, trend: Trend | None = None) -> None:
         self.rows = rows
         self.targets = targets
-        self._process = MapGaussianProcess(kernel, alpha=0.0, optimizer=None).fit(rows, targets)
+        self.theta = theta
+        self._trend = trend or _flat
+        covariance = self._covariance(rows) + (self.noise + _JITTER) * np.eye(len(rows))
+        self._factor = cho_factor(covariance, lower=True, check_finite=False)
+        self._weights = cho_solve(self._factor, targets - self._trend(rows), check_finite=False)
 
     @classmethod
-    def fitted(cls, rows: Matrix, scores: Matrix) -> "ScoreModel":
+    def fitted(cls, rows: Matrix, scores: Matrix, *, trend: Trend | None = None) -> "ScoreModel":
         """The model with the hyperparameters that suit the scores best.
 
         Args:
             rows: X, shape (n, d), n at least 1.
             scores: In their own units, more is better, shape (n,).
+            trend: See the class.
         """
-        lengths = np.full(rows.shape[1], PRIORS["length_scale"][0])
-        noise = WhiteKernel(PRIORS["noise_level"][0], _BOUNDS)
-        kernel = ConstantKernel(1.0, _BOUNDS) * Matern(lengths, _BOUNDS, nu=1.5) + noise
-        start = cls(rows, _standardised(scores), kernel)
-        return cls(rows, start.targets, kernel.clone_with_theta(start._process.best_theta()))
+        targets = _standardised(scores)
+        # Evenly from the best trial to the worst.
+        kept = np.argsort(-targets, kind="stable")[:: math.ceil(len(targets) / _MOST_FITTED)]
+        left = targets - (trend or _flat)(rows)
+        return cls(rows, targets, best_theta(rows[kept], left[kept]), trend=trend)
 
     def with_pending(self, rows: Matrix) -> "ScoreModel":
         """The model after a trial at each row has scored exactly what is expected of it.
@@ -125,18 +98,94 @@ class ScoreModel:
         """
         if not len(rows):
             return self
-        targets = np.concatenate([self.targets, self._process.predict(rows)])
-        return ScoreModel(np.concatenate([self.rows, rows]), targets, self._process.kernel_)
+        targets = np.concatenate([self.targets, self.predict(rows)[0]])
+        return ScoreModel(np.concatenate([self.rows, rows]), targets, self.theta, trend=self._trend)
+
+    @property
+    def lengths(self) -> Matrix:
+        """l, shape (d,)."""
+        return np.asarray(np.exp(self.theta[1:-1]))
 
     @property
     def noise(self) -> float:
         """s2: variance between two trials at the same point, in the scaled units of `targets`."""
-        return float(self._process.kernel_.k2.noise_level)
+        return math.exp(self.theta[-1])
 
     def predict(self, rows: Matrix) -> tuple[Matrix, Matrix]:
         """Mean and deviation of the noise-free score at rows, shape (m, d); both scaled, shape (m,)."""
-        mean, deviation = self._process.predict(rows, return_std=True)
-        return mean, np.sqrt(np.maximum(deviation**2 - self.noise, 1e-12))
+        covariance = self._covariance(rows)
+        half = solve_triangular(self._factor[0], covariance, lower=True, check_finite=False)
+        variance = math.exp(self.theta[0]) - np.einsum("nm,nm->m", half, half)
+        return self._trend(rows) + covariance.T @ self._weights, np.sqrt(np.maximum(variance, 1e-12))
+
+    def _covariance(self, rows: Matrix) -> Matrix:
+        """c k(r) between X and rows (m, d), shape (n, m)."""
+        own, other = self.rows / self.lengths, rows / self.lengths
+        squares = (own**2).sum(1)[:, None] + (other**2).sum(1) - 2.0 * own @ other.T
+        return math.exp(self.theta[0]) * _correlation(np.sqrt(np.maximum(squares, 0.0)))[0]
+
+
+def best_theta(rows: Matrix, targets: Matrix) -> Matrix:
+    """The hyperparameters of the highest posterior density, shape (d + 2,).
+
+    The climb starts from the priors' medians and may stop early: any point on its way is usable.
+    """
+    squares = (rows.T[:, :, None] - rows.T[:, None, :]) ** 2
+    start, _ = priors(rows.shape[1])
+    climb = minimize(
+        negative_log_density,
+        start,
+        args=(squares, targets),
+        method="L-BFGS-B",
+        jac=True,
+        bounds=[_BOUNDS] * len(start),
+        options={"maxiter": 60, "ftol": 1e-6},
+    )
+    return np.asarray(climb.x)
+
+
+def priors(columns: int) -> tuple[Matrix, Matrix]:
+    """Medians and deviations of theta, shape (d + 2,) each."""
+    each = [AMPLITUDE, *[LENGTH] * columns, NOISE]
+    return np.log([median for median, _ in each]), np.array([deviation for _, deviation in each])
+
+
+def negative_log_density(theta: Matrix, squares: Matrix, targets: Matrix) -> tuple[float, Matrix]:
+    """Minus the log posterior density of theta up to a constant, and its gradient.
+
+    Args:
+        theta: Shape (d + 2,).
+        squares: Squared differences in each column, shape (d, n, n).
+        targets: y, less the trend, shape (n,).
+    """
+    amplitude, noise, weights = math.exp(theta[0]), math.exp(theta[-1]), np.exp(-2.0 * theta[1:-1])
+    correlation, slope = _correlation(np.sqrt(np.tensordot(weights, squares, 1)))
+    identity = np.eye(len(targets))
+    factor = cho_factor(
+        amplitude * correlation + (noise + _JITTER) * identity, lower=True, check_finite=False
+    )
+    alpha = cho_solve(factor, targets, check_finite=False)
+    height = 0.5 * float(targets @ alpha) + float(np.log(np.diag(factor[0])).sum())
+    # Half of tr((K^-1 - alpha alpha^T) dK/dtheta_i), for each i.
+    outer = 0.5 * (cho_solve(factor, identity, check_finite=False) - np.outer(alpha, alpha))
+    gradient = np.empty_like(theta)
+    gradient[0] = amplitude * float((outer * correlation).sum())
+    gradient[1:-1] = amplitude * weights * np.tensordot(squares, outer * slope, axes=((1, 2), (0, 1)))
+    gradient[-1] = noise * float(np.trace(outer))
+    medians, deviations = priors(len(weights))
+    distance = (theta - medians) / deviations
+    return height + 0.5 * float(distance @ distance), gradient + distance / deviations
+
+
+def _correlation(distance: Matrix) -> tuple[Matrix, Matrix]:
+    """k(r), and -k'(r) / r, of which the gradient is made."""
+    scaled = math.sqrt(3.0) * distance
+    falling = np.exp(-scaled)
+    return (1.0 + scaled) * falling, 3.0 * falling
+
+
+def _flat(rows: Matrix) -> Matrix:
+    return np.zeros(len(rows))
 
 
 def _standardised(scores: Matrix) -> Matrix:

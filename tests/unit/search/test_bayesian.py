@@ -171,3 +171,24 @@ def test_thousand_trials_are_thinned_out_for_the_model() -> None:
 )
 def test_failed_trial_counts_as_bad_but_not_abysmal(scores: list[float], floor: float) -> None:
     assert _floor(np.array(scores)) == pytest.approx(floor)
+
+
+def test_corners_are_not_tried_first() -> None:
+    """With equal scores everywhere nothing speaks for an end of a range."""
+    space = SearchSpace((Branch("a", ("m",), {name: UniformRange(0.0, 1.0) for name in ("x", "y", "z")}),))
+    history: list[Observation] = []
+    for _ in range(10):
+        (proposal,) = propose(space, method="Bayesian", seed=1, history=history)
+        history.append(Observation(proposal.point, "Finished", 0.5))
+    places = [float(value) for entry in history[6:] for value in entry.point.parameters.values()]
+    assert statistics.mean(abs(place - 0.5) for place in places) < 0.3
+
+
+def test_best_corner_is_found_all_the_same() -> None:
+    space = SearchSpace((Branch("a", ("m",), {"x": UniformRange(0.0, 1.0), "y": UniformRange(0.0, 1.0)}),))
+    history: list[Observation] = []
+    for _ in range(14):
+        (proposal,) = propose(space, method="Bayesian", seed=1, history=history)
+        values = proposal.point.parameters
+        history.append(Observation(proposal.point, "Finished", float(values["x"]) + float(values["y"])))
+    assert max(entry.score or 0.0 for entry in history) > 1.95
