@@ -10,10 +10,16 @@ from typing import Any
 import pytest
 from tests.cluster.operator_account import Person, operator_kubeconfig, person
 from tests.contract.scenario_contract import (
+    DATA,
+    GRID,
+    PROVIDER,
     PurchaseContract,
     RefusalContract,
     RestartContract,
     ScenarioContract,
+    sweep_with,
+    until,
+    until_finished,
 )
 from tests.fakes.company import Company, factory
 
@@ -24,6 +30,7 @@ from finetune_operator.cluster.store import KubeStore
 from finetune_operator.lifecycle.engine import Engine
 from finetune_operator.lifecycle.resolution import ANNOTATION
 from finetune_operator.lifecycle.store import AlreadyExists
+from finetune_operator.lifecycle.warm_starting import WarmStartNotReady
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, parse_resource
 
 __all__ = ["operator_kubeconfig", "person"]
@@ -83,6 +90,9 @@ class KubeWorld:
     async def delete_trial(self, name: str) -> None:
         await self._person.delete("FinetuneTrial", name)
 
+    async def delete_sweep(self, name: str) -> None:
+        await self._person.delete("FinetuneSweep", name)
+
     async def annotate_trial(self, name: str, value: str) -> None:
         change = {"metadata": {"annotations": {ANNOTATION: value}}}
         await self._person.edit("FinetuneTrial", name, change)
@@ -127,3 +137,31 @@ class TestPurchases(PurchaseContract):
 
 class TestRefusals(RefusalContract):
     pass
+
+
+async def test_a_sweep_learns_from_an_earlier_one_which_may_go_then(
+    world: KubeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WarmStartNotReady, "again_after_s", 0.2)
+    world.company.quality = lambda request: request.hyperparameters["epochs"] / 8 + 0.25
+    earlier = sweep_with(candidates=[GRID], search={"method": "Grid"})
+    earlier["metadata"] = {**earlier["metadata"], "name": "earlier"}
+    wants = {"sweepRefs": [{"name": "earlier"}]}
+    later = sweep_with(candidates=[GRID], search={"method": "Grid"}, warmStart=wants)
+    await world.apply(DATA, PROVIDER, later)
+    await world.start()
+
+    def waits(sweep: FinetuneSweep, _: tuple[FinetuneTrial, ...]) -> bool:
+        accepted = sweep.status.condition("Accepted")
+        return accepted is not None and accepted.reason == "WarmStartNotReady"
+
+    await until(world, waits)
+    await world.apply(earlier)
+    await until(world, lambda sweep, _: bool(sweep.status.warm_start))
+    await world.delete_sweep("earlier")
+    sweep = await until_finished(world)
+    (known,) = sweep.status.warm_start
+    assert (known.sweep, known.same_data) == ("earlier", True)
+    assert [seen.parameters["epochs"] for seen in known.observations] == [3, 2, 1]
+    first = next(each for each in await world.trials() if each.name == f"{NAME}-0")
+    assert (first.spec.origin, first.spec.hyperparameters) == ("warm start", {"epochs": 3})

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from finetune_operator.decisions import CostModel
 from finetune_operator.decisions.starting import Defaults
-from finetune_operator.resources.sweep import Limits
+from finetune_operator.resources.sweep import Limits, SweepSpec
 from finetune_operator.search import Arm, Point, SearchSpace
 
 CENT = Decimal("0.01")
@@ -60,6 +60,7 @@ class Forecast:
     Attributes:
         trials: The most trials that would be launched.
         rounds: How many times `parallelTrials` that is.
+        repeats: How many of them repeat the best ones (`confirm`).
         cheapest: The cheapest trial; None where a price is not known.
         dearest: The dearest trial, likewise.
         tokens: Trained tokens of all trials; None where unknown.
@@ -69,6 +70,7 @@ class Forecast:
 
     trials: int
     rounds: int
+    repeats: int = 0
     cheapest: Estimate | None = None
     dearest: Estimate | None = None
     tokens: Spread | None = None
@@ -99,19 +101,20 @@ class Estimator:
         return Estimate(point.base_model, epochs, tokens, self._costs.estimate(point))
 
 
-def forecast(space: SearchSpace, limits: Limits, estimate: Estimator, *, first: Sequence[Point]) -> Forecast:
+def forecast(space: SearchSpace, spec: SweepSpec, estimate: Estimator, *, first: Sequence[Point]) -> Forecast:
     """What a sweep over a space may come to.
 
     Args:
         space: The search space.
-        limits: The sweep's limits.
+        spec: The sweep.
         estimate: Estimates a trial.
         first: The points of its first trials.
     """
-    trials = limits.max_trials if space.size is None else min(limits.max_trials, space.size)
-    rounds = -(-trials // limits.parallel_trials)
+    searched, repeats = _counts(space, spec)
+    trials = searched + repeats
     ends = sorted((estimate(point) for arm in space.arms for point in _ends(arm)), key=_by_cost)
-    whole = space.size is not None and space.size <= min(limits.max_trials, FEW_ENOUGH)
+    # Which trials are repeated nobody knows beforehand, so that with repeats nothing is exact.
+    whole = not repeats and searched == space.size and searched <= FEW_ENOUGH
     tried = [estimate(point) for point in (_all_points(space) if whole else first)]
     tokens = _spread(
         [_number(each.tokens) for each in ends], [_number(each.tokens) for each in tried], trials, whole=whole
@@ -119,13 +122,23 @@ def forecast(space: SearchSpace, limits: Limits, estimate: Estimator, *, first: 
     cost = _spread([each.cost for each in ends], [each.cost for each in tried], trials, whole=whole)
     return Forecast(
         trials,
-        rounds,
+        -(-trials // spec.limits.parallel_trials),
+        repeats=repeats,
         cheapest=ends[0] if cost else None,
         dearest=ends[-1] if cost else None,
         tokens=tokens,
         cost=cost,
-        within_budget=_within_budget(limits, trials, cost),
+        within_budget=_within_budget(spec.limits, trials, cost),
     )
+
+
+def _counts(space: SearchSpace, spec: SweepSpec) -> tuple[int, int]:
+    """The most trials of the search, and the most repeats."""
+    confirm = spec.confirm
+    kept = 0 if confirm is None else confirm.top * confirm.repeats
+    left = spec.limits.max_trials - kept
+    searched = left if space.size is None else min(left, space.size)
+    return searched, 0 if confirm is None else min(kept, searched * confirm.repeats)
 
 
 def _by_cost(each: Estimate) -> tuple[Decimal, int, str]:

@@ -15,7 +15,7 @@ With -o json one object is printed at the end; a field that is unknown is null:
    objective: {metric, direction, goal},
    cost: {spent, reserved, currency},
    best: {trial, candidate, provider, baseModel, fineTunedModel,
-          hyperparameters, score, baseScore},
+          hyperparameters, score, baseScore; value, cost where objective.costWeight is set},
    trials: [{name, index, candidate, provider, baseModel, hyperparameters,
              phase, reason, message, score, seconds, cost, fineTunedModel}]}
 """

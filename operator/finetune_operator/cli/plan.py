@@ -99,7 +99,7 @@ async def make_plan(manifests: Sequence[Any], seams: Seams) -> Plan:
         currency=admission.costs.currency,
         forecast=forecast(
             space,
-            sweep.spec.limits,
+            sweep.spec,
             Estimator(admission.costs, admission.defaults),
             first=[each.proposal.point for each in first],
         ),

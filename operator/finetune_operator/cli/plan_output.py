@@ -111,12 +111,14 @@ def _facts(plan: Plan) -> Text:
     size = "unbounded (a parameter is continuous)" if plan.space_size is None else f"{plan.space_size} points"
     goal = "" if objective.goal is None else f", until {number_text(objective.goal)} is reached"
     trials = limits.max_trials if plan.forecast is None else plan.forecast.trials
+    again = 0 if plan.forecast is None else plan.forecast.repeats
+    repeats = f", {again} of them repeats of the best" if again else ""
     lines = [
         f"Sweep {plan.sweep.name} is valid; nothing was bought.",
         f"Objective:  {objective.sense} {objective.metric}{goal}",
         f"Search:     {spec.search.method}, seed {spec.search.seed}",
         f"Space:      {size}",
-        f"Trials:     up to {trials}, {limits.parallel_trials} at a time, ends after more than "
+        f"Trials:     up to {trials}{repeats}, {limits.parallel_trials} at a time, ends after more than "
         f"{limits.max_failed_trials} failures",
     ]
     for name, data in plan.datasets.items():

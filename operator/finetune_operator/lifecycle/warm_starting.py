@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from finetune_operator.decisions import build_space
 from finetune_operator.decisions.warm_start import Earlier, learn
 from finetune_operator.errors import InvalidManifest, SweepError
@@ -55,7 +57,9 @@ async def learn_from_earlier(
             if not trials:
                 raise WarmStartNotReady(f"spec.warmStart.sweepRefs[{index}].name: {error}") from error
             gone.append(EarlierSweep(sweep=reference.name))
-    learnt = (*learn(sweep, build_space(sweep.spec), found, datasets=datasets), *gone)
+    # Some thousand trials take a while to go through, during which others want to be looked at.
+    learnt = await asyncio.to_thread(learn, sweep, build_space(sweep.spec), found, datasets=datasets)
+    learnt = (*learnt, *gone)
     return await store.write_sweep_status(sweep, sweep.status.model_copy(update={"warm_start": learnt}))
 
 

@@ -196,6 +196,15 @@ def test_a_space_that_is_tried_whole_is_forecast_exactly(cli: Cli, files: dict[s
     assert "if all are like" not in plan(cli, files).stdout
 
 
+def test_repeats_are_counted_among_the_trials(cli: Cli, files: dict[str, Any]) -> None:
+    files["sweep.yaml"]["spec"]["candidates"][0]["parameters"] = {"epochs": {"int": {"min": 1, "max": 2}}}
+    files["sweep.yaml"]["spec"]["confirm"] = {"top": 2, "repeats": 3}
+    tokens = json.loads(plan(cli, files, "-o", "json").stdout)["tokens"]
+    each = tokens["least"] // 10
+    assert (tokens["least"], tokens["most"]) == (10 * each, 2 * 10 * each)
+    assert "Trials:     up to 10, 6 of them repeats of the best" in plan(cli, files).stdout
+
+
 def test_tokens_are_forecast_without_prices_from_the_default_epochs(cli: Cli, files: dict[str, Any]) -> None:
     rates = {"learningRate": {"logUniform": {"min": 1e-5, "max": 1e-3}}}
     files["sweep.yaml"]["spec"]["candidates"][0]["parameters"] = rates

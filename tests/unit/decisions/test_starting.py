@@ -157,8 +157,14 @@ def test_without_a_known_default_a_bayesian_search_begins_in_the_centre() -> Non
 def test_a_default_that_becomes_known_later_changes_no_later_proposal() -> None:
     candidates = [{**TWO[0], "parameters": {"epochs": {"int": {"min": 1, "max": 20}}}}]
     sweep = a_sweep(candidates=candidates, search={"method": "Bayesian", "seed": 1})
-    trials = [a_trial(0, TrialPhase.TRAINING, epochs=3)]
+    trials = [a_trial(0, TrialPhase.TRAINING, epochs=5)]
     assert launches(sweep, trials) == launches(sweep, trials, {})
+
+
+def test_who_did_not_begin_in_the_centre_does_not_go_there_second() -> None:
+    first, second = launches(bayesian(), [])
+    assert values(first) == {"epochs": 3, "batchSize": 8}
+    assert values(second) != {"epochs": 11, "batchSize": 8}
 
 
 def test_other_methods_do_not_begin_with_a_default() -> None:
