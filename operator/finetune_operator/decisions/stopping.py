@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from finetune_operator.decisions.best import best_trial, meets_goal, usable_score, value_of
+from finetune_operator.decisions.best import meets_goal, ranked_trials, usable_score, value_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import parse_duration
 
@@ -71,9 +71,10 @@ def launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> int:
 
 
 def _goal_reached(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:
-    # The goal is one of the score alone, whatever a trial costs.
+    # The goal is one of a score alone, whatever its trial costs, or comes to on average with its repeats: a search that
+    # has ended would begin anew.
     objective = sweep.spec.objective.model_copy(update={"cost_weight": 0.0})
-    best = best_trial(objective, trials)
+    best = next(iter(ranked_trials(objective, trials)), None)
     if best is None or best.status.score is None or not meets_goal(objective, best.status.score):
         return None
     message = (

@@ -114,6 +114,15 @@ def test_a_goal_is_confirmed_and_the_repeats_are_not_cancelled_for_it() -> None:
     assert not [each for each in decision.actions if isinstance(each, CancelTrial)]
 
 
+def test_a_goal_that_was_reached_stays_reached_whatever_its_repeats_score() -> None:
+    spec: dict[str, Any] = {"objective": {"metric": "accuracy", "goal": 0.9}}
+    repeats = [a_trial(3, score=0.5, epochs=2, repeat_of=1), a_trial(4, score=0.8, epochs=3, repeat_of=2)]
+    for made in ([repeats[1]], repeats):
+        decision = looked(*SEARCHED[:3], *made, **spec)
+        assert None not in [repeat for _, repeat in launched(decision)]
+        assert decision.status.phase == "Finishing"
+
+
 def test_a_deadline_ends_the_repeats_too() -> None:
     late = {"maxDuration": "1h"}
     started = {"startedAt": (NOW - timedelta(hours=2)).isoformat()}
