@@ -37,8 +37,11 @@ def early_stops(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> tuple[
     rule = None if sweep.spec.early_stopping is None else sweep.spec.early_stopping.median
     if rule is None:
         return ()
+    # A repeat that is stopped has no score: the mean of those that are left would be too good.
     running = [
-        trial for trial in trials if trial.phase is TrialPhase.TRAINING and trial.status.cancel is None
+        trial
+        for trial in trials
+        if trial.phase is TrialPhase.TRAINING and trial.status.cancel is None and trial.spec.repeat_of is None
     ]
     verdicts = [(trial, _verdict(sweep, trial, trials, rule)) for trial in running]
     return tuple(CancelTrial(trial.name, MEDIAN_STOPPED, message) for trial, message in verdicts if message)
