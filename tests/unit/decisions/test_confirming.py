@@ -123,6 +123,17 @@ def test_a_goal_that_was_reached_stays_reached_whatever_its_repeats_score() -> N
         assert decision.status.phase == "Finishing"
 
 
+def test_the_end_of_a_small_space_does_not_come_and_go_with_the_places_that_repeats_take() -> None:
+    small = {**SPEC["candidates"][0], "parameters": {"epochs": {"int": {"min": 1, "max": 4}}}}
+    running = [a_trial(4 + place, TrialPhase.TRAINING, epochs=2, repeat_of=1) for place in range(3)]
+    for made in (running[:2], running):
+        decision = looked(*SEARCHED, *made, candidates=[small], limits={"maxTrials": 50})
+        reconciling = decision.status.condition("Reconciling")
+        assert reconciling is not None
+        assert (decision.status.phase, reconciling.reason) == ("Finishing", "Confirming")
+        assert "its size is 4, 4 were launched" in reconciling.message
+
+
 def test_a_deadline_ends_the_repeats_too() -> None:
     late = {"maxDuration": "1h"}
     started = {"startedAt": (NOW - timedelta(hours=2)).isoformat()}
