@@ -134,6 +134,20 @@ def test_the_end_of_a_small_space_does_not_come_and_go_with_the_places_that_repe
         assert "its size is 4, 4 were launched" in reconciling.message
 
 
+def test_a_search_that_goes_on_after_its_repeats_keeps_trials_back_for_its_new_best() -> None:
+    new = [a_trial(8, score=0.95), a_trial(9, score=0.94)]
+    decision = looked(*REPEATED, *new, limits={"maxTrials": 14})
+    assert launched(decision) == [(10, 8), (11, 9), (12, 8)]
+    confirmed = [
+        a_trial(10 + place, score=0.93, epochs=9 + place % 2, repeat_of=8 + place % 2) for place in range(4)
+    ]
+    decision = looked(*REPEATED, *new, *confirmed, limits={"maxTrials": 14})
+    assert launched(decision) == []
+    best = decision.status.best
+    assert best is not None
+    assert best.trial == "s-8"
+
+
 def test_a_deadline_ends_the_repeats_too() -> None:
     late = {"maxDuration": "1h"}
     started = {"startedAt": (NOW - timedelta(hours=2)).isoformat()}
