@@ -67,15 +67,26 @@ def best_trial(objective: Objective, trials: Sequence[FinetuneTrial]) -> Finetun
     """The succeeded trial with the best value (its score, less its cost); of equal ones the one proposed first.
 
     Once trials were repeated, only those count: the best mean of a trial and its repeats wins, and of these the one
-    with the best value is named.
+    with the best value is named. A trial whose model was deleted, as by an earlier end of the sweep, is named only where
+    no other has one.
     """
     ranked = ranked_trials(objective, trials)
-    means = {group: each.value for group, each in confirmed_groups(objective, trials).items()}
+    ranked = [trial for trial in ranked if is_there(trial)] or ranked
+    means = {
+        group: each.value
+        for group, each in confirmed_groups(objective, trials).items()
+        if any(group_of(trial) == group for trial in ranked)
+    }
     if not means:
         return ranked[0] if ranked else None
     sign = -1.0 if objective.sense == "Maximize" else 1.0
     group = min(means, key=lambda each: (sign * means[each], each))
     return next(trial for trial in ranked if group_of(trial) == group)
+
+
+def is_there(trial: FinetuneTrial) -> bool:
+    """Whether the trial's model was not deleted as one that nobody needs (`keepModels: Best`)."""
+    return trial.status.model_deleted is not True
 
 
 def group_of(trial: FinetuneTrial) -> int:

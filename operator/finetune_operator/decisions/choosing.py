@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from finetune_operator.decisions.best import best_trial, confirmed_groups, usable_score
+from finetune_operator.decisions.best import best_trial, confirmed_groups, is_there, usable_score
 from finetune_operator.decisions.proposing import observations
 from finetune_operator.decisions.space import build_space
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
@@ -23,7 +23,9 @@ def best_of(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> FinetuneTr
         return highest
     ordered = sorted(trials, key=lambda trial: trial.spec.index)
     ended = [trial for trial in ordered if trial.terminal]
-    chosen = recommend(build_space(sweep.spec), observations(sweep, ended), objective.sense)
     # A trial that was stopped early has a score for the search alone.
-    usable = chosen is not None and usable_score(ended[chosen]) is not None
-    return ended[chosen] if chosen is not None and usable else highest
+    among = {
+        place for place, trial in enumerate(ended) if usable_score(trial) is not None and is_there(trial)
+    }
+    chosen = recommend(build_space(sweep.spec), observations(sweep, ended), objective.sense, among=among)
+    return highest if chosen is None else ended[chosen]

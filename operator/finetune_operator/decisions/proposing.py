@@ -39,27 +39,30 @@ def next_trials(
         The trials to create, and the reason why the search ends, where proposing found one.
     """
     limits = sweep.spec.limits
-    active = sum(not trial.terminal for trial in trials)
+    active = [trial for trial in trials if not trial.terminal]
     first = launched(sweep, trials)
-    free = min(limits.parallel_trials - active, trials_to_propose(sweep, trials))
-    if free <= 0:
+    free = min(limits.parallel_trials - len(active), trials_to_propose(sweep, trials))
+    # While repeats take all places the end of the space is still its end: the sweep would seem to search again.
+    if free <= 0 and all(trial.spec.repeat_of is None for trial in active):
         return (), None
     space = build_space(sweep.spec)
     history = observations(sweep, trials)
     committed = ledger.committed
     creations: list[CreateTrial] = []
     starts = first_proposals(sweep, space, defaults, costs)[first:]
-    proposals = propose_after(sweep, space, history, starts=starts, prior=prior_of(sweep, costs), count=free)
-    for index, proposal in enumerate(proposals, start=first):
+    proposals = propose_after(
+        sweep, space, history, starts=starts, prior=prior_of(sweep, costs), count=max(1, free)
+    )
+    for index, proposal in enumerate(proposals[: max(0, free)], start=first):
         cost = costs.estimate(proposal.point)
         stop = over_budget(sweep, committed, cost, costs.currency)
         if stop is not None:
             return tuple(creations), stop
         committed += cost or Decimal(0)
         creations.append(CreateTrial(index, proposal, cost))
-    if len(proposals) < free:
+    if len(proposals) < max(1, free):
         return tuple(creations), Stop(
-            "SearchSpaceExhausted", _exhausted(space, len(history) + len(proposals))
+            "SearchSpaceExhausted", _exhausted(space, len({each.point for each in history}) + len(proposals))
         )
     return tuple(creations), None
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from finetune_operator.decisions.best import best_trial, meets_goal, usable_score, value_of
+from finetune_operator.decisions.best import meets_goal, ranked_trials, usable_score, value_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import parse_duration
 
@@ -71,9 +72,10 @@ def launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> int:
 
 
 def _goal_reached(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:
-    # The goal is one of the score alone, whatever a trial costs.
+    # The goal is one of a score alone, whatever its trial costs, or comes to on average with its repeats: a search that
+    # has ended would begin anew.
     objective = sweep.spec.objective.model_copy(update={"cost_weight": 0.0})
-    best = best_trial(objective, trials)
+    best = next(iter(ranked_trials(objective, trials)), None)
     if best is None or best.status.score is None or not meets_goal(objective, best.status.score):
         return None
     message = (
@@ -144,10 +146,21 @@ def _counts_for_plateau(trial: FinetuneTrial) -> bool:
 
 def trials_to_propose(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> int:
     """How many more trials the search may launch; those that `confirm` will repeat are kept back."""
-    repeats = sum(trial.spec.repeat_of is not None for trial in trials)
+    return sweep.spec.limits.max_trials - _kept_back(sweep, trials) - launched(sweep, trials)
+
+
+def _kept_back(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> int:
+    """How many repeats are still to come of those that are the best by now, and of as many as there may be.
+
+    Repeats of trials that others have surpassed since, in a sweep that was continued, do not count.
+    """
     confirm = sweep.spec.confirm
-    kept_back = 0 if confirm is None else max(0, confirm.top * confirm.repeats - repeats)
-    return sweep.spec.limits.max_trials - kept_back - launched(sweep, trials)
+    if confirm is None:
+        return 0
+    top = ranked_trials(sweep.spec.objective, [each for each in trials if each.spec.repeat_of is None])
+    made = Counter(each.spec.repeat_of for each in trials)
+    done = sum(min(confirm.repeats, made[each.spec.index]) for each in top[: confirm.top])
+    return confirm.top * confirm.repeats - done
 
 
 def _all_trials_launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:

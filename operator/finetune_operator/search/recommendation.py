@@ -5,14 +5,18 @@ The model of the scores sees a trial's neighbours too, and expects less of a pea
 it finds no noise, what it expects at a trial is what was observed there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from finetune_operator.search.points import Direction, History, Observation
 from finetune_operator.search.space import SearchSpace
 
 
 def recommend(
-    space: SearchSpace, observations: Sequence[Observation], direction: Direction = "Maximize"
+    space: SearchSpace,
+    observations: Sequence[Observation],
+    direction: Direction = "Maximize",
+    *,
+    among: Collection[int] | None = None,
 ) -> int | None:
     """Choose the finished trial whose expected score is the best.
 
@@ -24,9 +28,10 @@ def recommend(
             by their observed scores.
         observations: All trials so far; those without a finite score count as bad places, and are not chosen.
         direction: Whether a higher or a lower score is better.
+        among: Positions of the trials that may be chosen; all are learnt from. None for all.
 
     Returns:
-        The position in `observations`; None if no trial has a score.
+        The position in `observations`; None if no trial that may be chosen has a score.
 
     Example:
         >>> from finetune_operator.search import Branch, IntRange, Point
@@ -43,7 +48,7 @@ def recommend(
     scored = [
         (position, entry.point, sign * entry.finite_score)
         for position, entry in enumerate(observations)
-        if entry.finite_score is not None
+        if entry.finite_score is not None and (among is None or position in among)
     ]
     if not scored:
         return None

@@ -45,3 +45,39 @@ def test_what_has_no_score_of_its_own_is_never_the_best() -> None:
     best = best_of(a_sweep(objective=EXPECTED), [stopped, a_trial(1, score=0.1)])
     assert best is not None
     assert best.name == "s-1"
+
+
+def test_a_model_that_was_deleted_is_not_named_when_a_sweep_goes_on() -> None:
+    gone = [
+        each.model_copy(update={"status": each.status.model_copy(update={"model_deleted": True})})
+        for each in LUCKY
+    ]
+    kept = [*gone[:13], LUCKY[13], *gone[14:]]
+    for objective in ({"metric": "accuracy"}, EXPECTED):
+        best = best_of(a_sweep(objective=objective), kept)
+        assert best is not None
+        assert best.name == "s-13"
+
+
+def test_a_mean_whose_models_were_all_deleted_gives_way_to_one_that_still_has_a_model() -> None:
+    deleted = {"model_deleted": True}
+    trials = [
+        a_trial(0, score=0.9, **deleted),
+        a_trial(1, score=0.8),
+        a_trial(2, score=0.9, epochs=1, repeat_of=0, **deleted),
+        a_trial(3, score=0.7, epochs=2, repeat_of=1, **deleted),
+    ]
+    best = best_of(a_sweep(), trials)
+    assert best is not None
+    assert best.name == "s-1"
+    status = decide(a_sweep(), trials, Knowledge(), now=NOW).status
+    assert status.best is not None
+    assert (status.best.trial, status.best.repeats) == ("s-1", 1)
+
+
+def test_where_every_model_was_deleted_the_best_is_named_all_the_same() -> None:
+    best = best_of(
+        a_sweep(), [a_trial(0, score=0.1, model_deleted=True), a_trial(1, score=0.2, model_deleted=True)]
+    )
+    assert best is not None
+    assert best.name == "s-1"

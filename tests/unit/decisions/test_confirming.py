@@ -114,6 +114,40 @@ def test_a_goal_is_confirmed_and_the_repeats_are_not_cancelled_for_it() -> None:
     assert not [each for each in decision.actions if isinstance(each, CancelTrial)]
 
 
+def test_a_goal_that_was_reached_stays_reached_whatever_its_repeats_score() -> None:
+    spec: dict[str, Any] = {"objective": {"metric": "accuracy", "goal": 0.9}}
+    repeats = [a_trial(3, score=0.5, epochs=2, repeat_of=1), a_trial(4, score=0.8, epochs=3, repeat_of=2)]
+    for made in ([repeats[1]], repeats):
+        decision = looked(*SEARCHED[:3], *made, **spec)
+        assert None not in [repeat for _, repeat in launched(decision)]
+        assert decision.status.phase == "Finishing"
+
+
+def test_the_end_of_a_small_space_does_not_come_and_go_with_the_places_that_repeats_take() -> None:
+    small = {**SPEC["candidates"][0], "parameters": {"epochs": {"int": {"min": 1, "max": 4}}}}
+    running = [a_trial(4 + place, TrialPhase.TRAINING, epochs=2, repeat_of=1) for place in range(3)]
+    for made in (running[:2], running):
+        decision = looked(*SEARCHED, *made, candidates=[small], limits={"maxTrials": 50})
+        reconciling = decision.status.condition("Reconciling")
+        assert reconciling is not None
+        assert (decision.status.phase, reconciling.reason) == ("Finishing", "Confirming")
+        assert "its size is 4, 4 were launched" in reconciling.message
+
+
+def test_a_search_that_goes_on_after_its_repeats_keeps_trials_back_for_its_new_best() -> None:
+    new = [a_trial(8, score=0.95), a_trial(9, score=0.94)]
+    decision = looked(*REPEATED, *new, limits={"maxTrials": 14})
+    assert launched(decision) == [(10, 8), (11, 9), (12, 8)]
+    confirmed = [
+        a_trial(10 + place, score=0.93, epochs=9 + place % 2, repeat_of=8 + place % 2) for place in range(4)
+    ]
+    decision = looked(*REPEATED, *new, *confirmed, limits={"maxTrials": 14})
+    assert launched(decision) == []
+    best = decision.status.best
+    assert best is not None
+    assert best.trial == "s-8"
+
+
 def test_a_deadline_ends_the_repeats_too() -> None:
     late = {"maxDuration": "1h"}
     started = {"startedAt": (NOW - timedelta(hours=2)).isoformat()}

@@ -111,6 +111,10 @@ def test_trials_of_unlike_batches_are_compared_after_as_many_examples() -> None:
     assert stopped(*EARLIER, training(3, 3.0, 2.1)) == ["s-3"]
 
 
+def test_a_repeat_is_trained_to_its_end_since_a_mean_without_the_poor_ones_is_too_good() -> None:
+    assert stopped(*EARLIER, training(3, 3.0, 1.9, epochs=1, repeat_of=0)) == []
+
+
 def test_trials_of_another_base_model_are_no_measure() -> None:
     others = [
         each.model_copy(update={"spec": each.spec.model_copy(update={"base_model": "large"})})
