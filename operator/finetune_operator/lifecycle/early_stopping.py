@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from finetune_operator.decisions import MEDIAN_STOPPED
 from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.transitions import key_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.trial import CancelRequest, SeriesPoint
 
@@ -17,6 +20,17 @@ def phase_of(cancel: CancelRequest | None) -> TrialPhase:
     """How a trial ends whose job was cancelled."""
     stopped = cancel is not None and cancel.reason == MEDIAN_STOPPED
     return TrialPhase.EARLY_STOPPED if stopped else TrialPhase.CANCELLED
+
+
+def have_judged(context: Context, sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> None:
+    """Have those jobs' metrics read, too, that run already when a person asks for the rule."""
+    for trial in trials if is_wanted(sweep) else ():
+        entry, key = trial.status.create, key_of(trial)
+        if trial.phase is not TrialPhase.TRAINING or entry is None or entry.external_id is None:
+            continue
+        account = context.accounts.last_known(key.namespace, trial.spec.provider_ref.name)
+        if account is not None and not account.watcher.tells(entry.external_id):
+            context.enqueue(key)
 
 
 async def write_metrics(context: Context, trial: FinetuneTrial, series: tuple[SeriesPoint, ...]) -> None:

@@ -23,6 +23,7 @@ from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.counting import counts_may_wait_s
 from finetune_operator.lifecycle.data_life import delete_data, remember_scopes, scope_for_new_trials
+from finetune_operator.lifecycle.early_stopping import have_judged
 from finetune_operator.lifecycle.evaluating import BaselineName, baseline_outcome, measure_baseline
 from finetune_operator.lifecycle.leftovers import delete_leftovers, delete_model
 from finetune_operator.lifecycle.narration import output_data, sweep_events
@@ -137,6 +138,7 @@ async def _decide_and_act(
         output_problem=context.output_problems.pop(key, ""),
     )
     decision = await asyncio.to_thread(decide, sweep, trials, knowledge, now=context.now())
+    have_judged(context, sweep, trials)
     sweep, stale = await _act(context, key, sweep, trials, decision, admission)
     if stale:
         return STALE_S

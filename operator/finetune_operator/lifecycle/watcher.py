@@ -64,6 +64,11 @@ class JobWatcher:
             self._polled_at = time.monotonic()
             self._task = asyncio.ensure_future(self._poll())
 
+    def tells(self, job_id: str) -> bool:
+        """Whether the job is watched, and its metrics are told while it runs."""
+        watched = self._jobs.get(job_id)
+        return watched is not None and watched.live
+
     def unwatch(self, job_id: str) -> None:
         """Stop watching a job."""
         self._jobs.pop(job_id, None)
