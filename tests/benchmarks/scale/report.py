@@ -32,21 +32,26 @@ def _name(figures: Figures) -> str:
     return f"{figures['case']}, cut off" if figures.get("cut_off") else str(figures["case"])
 
 
+def _whole(show: Callable[[Figures], str]) -> Callable[[Figures], str]:
+    """Nothing of a case that was cut off, most of whose trials had not ended."""
+    return lambda figures: "" if figures.get("cut_off") else show(figures)
+
+
 _LOAD: Sequence[_Shown] = (
     ("case", _name),
     ("trials", _number("trials", ",d")),
-    ("writes", _number("writes")),
+    ("writes", _whole(_number("writes"))),
     (
         "of trials, sweeps, events",
-        lambda f: " + ".join(_number(f"writes_{each}")(f) for each in ("trial", "sweep", "events")),
+        _whole(lambda f: " + ".join(_number(f"writes_{of}")(f) for of in ("trial", "sweep", "events"))),
     ),
-    ("reads", _number("reads", ".2f")),
-    ("calls", _number("company_calls")),
+    ("reads", _whole(_number("reads", ".2f"))),
+    ("calls", _whole(_number("company_calls"))),
     ("pages a poll", _number("poll_pages", ".2f")),
-    ("first submit, s", _pair("first_submit_p50_s", "first_submit_p99_s")),
-    ("next submit, s", _pair("next_submit_p50_s", "next_submit_p99_s")),
+    ("first submit, s", _whole(_pair("first_submit_p50_s", "first_submit_p99_s"))),
+    ("next submit, s", _whole(_pair("next_submit_p50_s", "next_submit_p99_s"))),
     ("CPU s", _number("cpu_s", ".0f")),
-    ("CPU ms a trial", lambda f: f"{1000 * f['cpu_s'] / f['trials']:.0f}"),
+    ("CPU ms a trial", _whole(lambda f: f"{1000 * f['cpu_s'] / f['trials']:.0f}")),
     ("peak MB", _number("peak_mb", ".0f")),
     ("minutes", lambda f: f"{f['took_s'] / 60:.1f}"),
     ("load", _number("load")),
@@ -58,6 +63,7 @@ _REST: Sequence[_Shown] = (
     ("restart: ready after, s", _number("restart_s")),
     ("CPU s until it is at rest", _number("restart_settled_cpu_s")),
     ("peak MB", _number("restart_mb", ".0f")),
+    ("load", _number("load")),
     ("largest status, bytes: sweep / trial", _pair("sweep_bytes", "trial_bytes", ",d")),
 )
 
