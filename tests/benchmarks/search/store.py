@@ -24,7 +24,11 @@ class Store:
         self._found: dict[str, Sweep] = {}
         self._versions: dict[str, str] = {}
         if self._path.exists():
-            for line in self._path.read_text("utf-8").splitlines():
+            text = self._path.read_text("utf-8")
+            if text and not text.endswith("\n"):
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write("\n")
+            for line in text.splitlines():
                 # A line that was cut off by the end of the process is computed again.
                 if line.endswith("}}"):
                     record = json.loads(line)
