@@ -117,9 +117,9 @@ class FolderStore:
         """The trials of the sweep, or of another one beside it, in order of their index."""
         if not self._is_here(sweep):
             return ()
-        if sweep.name != self.sweep.name:
+        own = [trial for trial in self._contents.trials.all() if trial.spec.sweep_ref.name == sweep.name]
+        if not own and self._contents.sweeps.get(sweep.name) is None:
             return read_trials_of(self.beside, sweep)
-        own = (trial for trial in self._contents.trials.all() if trial.spec.sweep_ref.name == sweep.name)
         return tuple(sorted(own, key=lambda trial: trial.spec.index))
 
     async def list_account_trials(self, provider: Key) -> tuple[FinetuneTrial, ...]:
