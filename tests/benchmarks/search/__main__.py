@@ -2,7 +2,7 @@
 
 From the environment: SEEDS (20), SLOW_SEEDS (5, of the methods that take minutes a sweep), METHODS and PROBLEMS
 (names with commas between them, or prefixes of problems' names; all), SPLIT (`held-out`, `development` or `all`),
-PAGE (0 leaves the page alone).
+PAGE (0 leaves the page alone), COMPUTE (0 reports what is there).
 """
 
 import json
@@ -53,11 +53,14 @@ def main() -> None:
     chosen = [problem for problem in chosen if split in ("all", problem.split)]
     stores = {problem.name: Store(problem) for problem in chosen}
     results: dict[tuple[str, str, str, int], Sweep] = {}
+    compute = os.environ.get("COMPUTE", "1") == "1"
     began, computed = time.monotonic(), 0
     for problem, method, mode, seed in work(
         chosen, int(os.environ.get("SEEDS", "20")), int(os.environ.get("SLOW_SEEDS", "5"))
     ):
         found = stores[problem.name].get(method, mode, seed)
+        if found is None and not compute:
+            continue
         if found is None:
             found = sweep(problem, method, mode, seed)
             stores[problem.name].put(method, mode, seed, found)
