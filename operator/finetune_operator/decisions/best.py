@@ -67,8 +67,8 @@ def best_trial(objective: Objective, trials: Sequence[FinetuneTrial]) -> Finetun
     """The succeeded trial with the best value (its score, less its cost); of equal ones the one proposed first.
 
     Once trials were repeated, only those count: the best mean of a trial and its repeats wins, and of these the one
-    with the best value is named. A trial whose model was deleted, as by an earlier end of the sweep, is named only where
-    no other has one.
+    with the best value is named. A trial whose model was deleted, as by an earlier end of the sweep, is named only
+    where no other has one.
     """
     ranked = ranked_trials(objective, trials)
     ranked = [trial for trial in ranked if is_there(trial)] or ranked
