@@ -99,7 +99,9 @@ class Estimator:
         return Estimate(point.base_model, epochs, tokens, self._costs.estimate(point))
 
 
-def forecast(space: SearchSpace, limits: Limits, estimate: Estimator, *, first: Sequence[Point]) -> Forecast:
+def forecast(
+    space: SearchSpace, limits: Limits, estimate: Estimator, *, first: Sequence[Point], searched: int
+) -> Forecast:
     """What a sweep over a space may come to.
 
     Args:
@@ -107,11 +109,13 @@ def forecast(space: SearchSpace, limits: Limits, estimate: Estimator, *, first: 
         limits: The sweep's limits.
         estimate: Estimates a trial.
         first: The points of its first trials.
+        searched: The most points that are tried; the other trials of `limits.maxTrials` are repeats (`confirm`).
     """
-    trials = limits.max_trials if space.size is None else min(limits.max_trials, space.size)
+    repeats = limits.max_trials - searched
+    trials = repeats + (searched if space.size is None else min(searched, space.size))
     rounds = -(-trials // limits.parallel_trials)
     ends = sorted((estimate(point) for arm in space.arms for point in _ends(arm)), key=_by_cost)
-    whole = space.size is not None and space.size <= min(limits.max_trials, FEW_ENOUGH)
+    whole = not repeats and space.size is not None and space.size <= min(limits.max_trials, FEW_ENOUGH)
     tried = [estimate(point) for point in (_all_points(space) if whole else first)]
     tokens = _spread(
         [_number(each.tokens) for each in ends], [_number(each.tokens) for each in tried], trials, whole=whole
