@@ -15,6 +15,7 @@ from finetune_operator.cli.seams import Seams
 from finetune_operator.decisions import CostModel, build_space
 from finetune_operator.decisions.proposing import propose_after
 from finetune_operator.decisions.starting import Defaults, first_proposals
+from finetune_operator.decisions.stopping import trials_to_propose
 from finetune_operator.decisions.warm_start import prior_of
 from finetune_operator.errors import Problem
 from finetune_operator.evaluation import FetchedDataset
@@ -123,7 +124,7 @@ async def _check(store: FolderStore, make_provider: ProviderFactory) -> Admissio
 def _first_trials(sweep: FinetuneSweep, costs: CostModel, defaults: Defaults) -> tuple[PlannedTrial, ...]:
     search, space = sweep.spec.search, build_space(sweep.spec)
     starts = first_proposals(sweep, space, defaults, costs)
-    wanted = min(FIRST_TRIALS, sweep.spec.limits.max_trials)
+    wanted = min(FIRST_TRIALS, trials_to_propose(sweep, ()))  # repeats (confirm) have points of their own
     if search.method == "Bayesian" and search.initial_trials is not None:
         # What comes after them depends on their scores.
         wanted = min(wanted, max(search.initial_trials, len(starts)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetune_operator.decisions.naming import named
-from finetune_operator.decisions.stopping import Stop
+from finetune_operator.decisions.stopping import CONFIRMABLE, Stop
 from finetune_operator.resources import FinetuneTrial, TrialPhase
 
 
@@ -59,5 +59,7 @@ def is_cancelled_by(stop: Stop, trial: FinetuneTrial) -> bool:
 
 
 def _ended_after(stop: Stop, trial: FinetuneTrial) -> bool:
+    if trial.spec.repeat_of is not None and stop.reason in CONFIRMABLE:
+        return False  # it was launched afterwards
     ended = trial.status.finished_at
     return stop.at is not None and ended is not None and ended > stop.at

@@ -11,12 +11,9 @@ from finetune_operator.decisions.best import ranked_trials
 from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.decisions.proposing import over_budget
 from finetune_operator.decisions.space import point_of
-from finetune_operator.decisions.stopping import Stop, launched
-from finetune_operator.resources import FinetuneSweep, FinetuneTrial
+from finetune_operator.decisions.stopping import CONFIRMABLE, Stop, launched
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.search import Proposal
-
-_CONFIRMABLE = frozenset({"TrialsCompleted", "SearchSpaceExhausted", "Plateau", "GoalReached"})
-"""Ends of a search after which there may be money, time and reason for repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ def next_repeats(
     sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], stop: Stop, *, costs: CostModel, ledger: Ledger
 ) -> Repeats:
     """The repeats to launch once the search has ended, and the trials that it launched, too."""
-    wanted = _missing(sweep, trials) if stop.reason in _CONFIRMABLE else []
+    wanted = _missing(sweep, trials) if stop.reason in CONFIRMABLE else []
     first = launched(sweep, trials)
     left = sweep.spec.limits.max_trials - first
     if not wanted:
@@ -62,6 +59,14 @@ def next_repeats(
             CreateTrial(index, Proposal(point, "confirmation"), cost, repeat_of=trial.spec.index)
         )
     return Repeats(tuple(creations), held_back=True)
+
+
+def too_late(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], stop: Stop) -> Repeats:
+    """What is to be done after `limits.maxDuration`: nothing, and who asked for repeats is told so."""
+    cut_off = any(each.spec.repeat_of is not None and each.phase is TrialPhase.CANCELLED for each in trials)
+    if stop.reason not in CONFIRMABLE or not (cut_off or _missing(sweep, trials)):
+        return Repeats()
+    return Repeats(note="limits.maxDuration left no time for all repeats (confirm)")
 
 
 def progress_of(trials: Sequence[FinetuneTrial]) -> str:

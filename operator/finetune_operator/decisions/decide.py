@@ -19,7 +19,7 @@ from finetune_operator.decisions.actions import (
 )
 from finetune_operator.decisions.aftermath import is_cancelled_by
 from finetune_operator.decisions.choosing import best_of
-from finetune_operator.decisions.confirming import Repeats, next_repeats
+from finetune_operator.decisions.confirming import Repeats, next_repeats, too_late
 from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour
 from finetune_operator.decisions.median import early_stops
 from finetune_operator.decisions.outcome import outcome
@@ -94,7 +94,9 @@ def decide(
         creations, stop = next_trials(
             sweep, trials, costs=knowledge.costs, ledger=ledger, defaults=knowledge.defaults
         )
-    if stop is not None and not creations and (deadline is None or now < deadline):
+    if stop is not None and deadline is not None and now >= deadline:
+        repeats = too_late(sweep, trials, stop)
+    elif stop is not None and not creations:
         repeats = next_repeats(sweep, trials, stop, costs=knowledge.costs, ledger=ledger)
         creations = repeats.creations
     best = best_of(sweep, trials)

@@ -17,6 +17,8 @@ DEPLOYED_MODEL_MAY_TAKE = timedelta(hours=1)
 MODEL_MAY_TAKE = timedelta(hours=24)
 """Without a new answer, where waiting costs nothing: quotas of a day are through by then."""
 EVALUATION_TIMED_OUT = "EvaluationTimedOut"
+CONFIRMABLE = frozenset({"TrialsCompleted", "SearchSpaceExhausted", "Plateau", "GoalReached"})
+"""Ends of a search after which there may be money, time and reason for repeats."""
 _CAUSE_LIMIT = 300
 
 

@@ -100,7 +100,7 @@ def test_status_of_one_sweep_shows_what_the_command_shows_while_it_runs(going_on
     shown = going_on("status", "support", "--state", STATE)
     assert shown.exit_code == 0
     for part in (
-        "support  Searching",
+        "support  Stalled",
         "trials 1 of 12",
         "0.25 spent + 3.00 reserved",
         "support-2",

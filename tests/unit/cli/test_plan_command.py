@@ -205,6 +205,18 @@ def test_repeats_are_counted_among_the_trials(cli: Cli, files: dict[str, Any]) -
     assert "Trials:     up to 10, 6 of them repeats of the best" in plan(cli, files).stdout
 
 
+def test_the_repeats_of_the_best_are_forecast_too(cli: Cli, files: dict[str, Any]) -> None:
+    spec = files["sweep.yaml"]["spec"]
+    spec["candidates"][0]["parameters"] = {"epochs": {"int": {"min": 1, "max": 2}}}
+    spec["search"] = {"method": "Grid"}
+    spec["confirm"] = {"top": 3, "repeats": 3}
+    shown = json.loads(plan(cli, files, "-o", "json").stdout)
+    tokens = shown["datasets"]["training"]["estimatedTokens"]
+    assert shown["tokens"]["least"] == 12 * tokens  # 3 of the 4 points, and 9 repeats
+    assert shown["tokens"]["most"] == 24 * tokens
+    assert len(shown["firstTrials"]) == 3
+
+
 def test_tokens_are_forecast_without_prices_from_the_default_epochs(cli: Cli, files: dict[str, Any]) -> None:
     rates = {"learningRate": {"logUniform": {"min": 1e-5, "max": 1e-3}}}
     files["sweep.yaml"]["spec"]["candidates"][0]["parameters"] = rates

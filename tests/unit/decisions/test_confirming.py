@@ -159,6 +159,22 @@ def test_a_deadline_ends_the_repeats_too() -> None:
     decision = looked(*SEARCHED, ended, limits=late, status=started, objective=goal)
     assert launched(decision) == []
     assert decision.status.phase == "Succeeded"
+    ready = decision.status.condition("Ready")
+    assert ready is not None
+    assert "limits.maxDuration left no time for all repeats (confirm)" in ready.message
+
+
+def test_repeats_are_not_said_to_have_gone_on_when_the_search_ended() -> None:
+    goal = {"metric": "accuracy", "goal": 0.9}
+    trials = [a_trial(1, score=0.9, finished_at=NOW - timedelta(hours=3))]
+    repeats = [
+        a_trial(2 + place, score=0.85, epochs=2, repeat_of=1, finished_at=NOW - timedelta(hours=1))
+        for place in (0, 1)
+    ]
+    ready = looked(*trials, *repeats, objective=goal).status.condition("Ready")
+    assert ready is not None
+    assert ready.status == "True"
+    assert "that still went on" not in ready.message
 
 
 def test_money_that_does_not_suffice_ends_the_repeats_with_a_word() -> None:
