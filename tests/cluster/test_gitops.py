@@ -116,6 +116,7 @@ async def world(
 async def test_nothing_differs_through_the_whole_life_of_a_sweep(
     world: HostedWorld, example: Example, kstatus: KStatus, mode: str, tmp_path: Path
 ) -> None:
+    example.server.training_s = 2000.0  # four seconds here: kubectl takes one to look
     world.team.apply(*(each for each in example.manifests if each["kind"] == "Secret"))
     git = GitOps(world.team, kstatus, example, flags=MODES[mode], folder=tmp_path)
     git.sweep["spec"]["suspend"] = True
