@@ -315,7 +315,7 @@ def test_ctrl_c_ends_watching_without_a_word(control_plane: ControlPlane, viewer
     assert watching.stdout is not None
     assert "support-0 Succeeded" in watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
-    _, said = watching.communicate(timeout=20)
+    _, said = watching.communicate(timeout=60)
     assert (watching.returncode, said) == (130, "Interrupted.\n")
 
 
