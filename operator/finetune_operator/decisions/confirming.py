@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from finetune_operator.decisions.actions import CreateTrial
-from finetune_operator.decisions.best import ranked_trials
 from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.decisions.proposing import over_budget
+from finetune_operator.decisions.repeating import missing_repeats
 from finetune_operator.decisions.space import point_of
 from finetune_operator.decisions.stopping import CONFIRMABLE, Stop, launched
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
@@ -35,7 +35,7 @@ def next_repeats(
     sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], stop: Stop, *, costs: CostModel, ledger: Ledger
 ) -> Repeats:
     """The repeats to launch once the search has ended, and the trials that it launched, too."""
-    wanted = _missing(sweep, trials) if stop.reason in CONFIRMABLE else []
+    wanted = missing_repeats(sweep, trials) if stop.reason in CONFIRMABLE else []
     first = launched(sweep, trials)
     left = sweep.spec.limits.max_trials - first
     if not wanted:
@@ -64,7 +64,7 @@ def next_repeats(
 def too_late(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], stop: Stop) -> Repeats:
     """What is to be done after `limits.maxDuration`: nothing, and who asked for repeats is told so."""
     cut_off = any(each.spec.repeat_of is not None and each.phase is TrialPhase.CANCELLED for each in trials)
-    if stop.reason not in CONFIRMABLE or not (cut_off or _missing(sweep, trials)):
+    if stop.reason not in CONFIRMABLE or not (cut_off or missing_repeats(sweep, trials)):
         return Repeats()
     return Repeats(note="limits.maxDuration left no time for all repeats (confirm)")
 
@@ -74,17 +74,3 @@ def progress_of(trials: Sequence[FinetuneTrial]) -> str:
     repeats = [trial for trial in trials if trial.spec.repeat_of is not None]
     ended = sum(trial.terminal for trial in repeats)
     return f"the best trials are trained again (confirm): {ended} of {len(repeats)} repeats launched so far have ended"
-
-
-def _missing(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> list[FinetuneTrial]:
-    """The trials to repeat, once for each repeat that was never launched; the best first, round by round."""
-    confirm = sweep.spec.confirm
-    if confirm is None:
-        return []
-    # By the trials' own scores, which repeats do not change: else each repeat could call for others.
-    top = ranked_trials(sweep.spec.objective, [each for each in trials if each.spec.repeat_of is None])[
-        : confirm.top
-    ]
-    made = [each.spec.repeat_of for each in trials]
-    rounds = range(confirm.repeats)
-    return [trial for done in rounds for trial in top if made.count(trial.spec.index) <= done]

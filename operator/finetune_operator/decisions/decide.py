@@ -24,6 +24,7 @@ from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next
 from finetune_operator.decisions.median import early_stops
 from finetune_operator.decisions.outcome import outcome
 from finetune_operator.decisions.proposing import next_trials, overspent
+from finetune_operator.decisions.repeating import as_status, made_repeats
 from finetune_operator.decisions.space import build_space
 from finetune_operator.decisions.starting import Defaults
 from finetune_operator.decisions.status import BaselineKey, baselines_of, derived_status, money_of
@@ -43,7 +44,7 @@ from finetune_operator.resources import (
     TrialPhase,
 )
 from finetune_operator.resources.sweep import Baseline
-from finetune_operator.resources.sweep_status import DatasetHashes
+from finetune_operator.resources.sweep_status import DatasetHashes, MadeRepeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ def decide(
         cost=money_of(_with(ledger, creations), knowledge.costs, trials),
         started_at=started_at,
         last_index=max([launched(sweep, trials) - 1, *(each.index for each in creations)]),
+        repeats=_repeats(sweep, trials, creations),
         space_size=build_space(sweep.spec).size,
     )
     phase, wanted = outcome(
@@ -153,6 +155,16 @@ def _with(ledger: Ledger, creations: Sequence[CreateTrial]) -> Ledger:
     for each in creations:
         ledger = ledger.with_reserved(each.index, each.estimated_cost or Decimal(0))
     return ledger
+
+
+def _repeats(
+    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], creations: Sequence[CreateTrial]
+) -> tuple[MadeRepeats, ...] | None:
+    made = made_repeats(sweep, trials)
+    for each in creations:
+        if each.repeat_of is not None:
+            made.setdefault(each.repeat_of, set()).add(each.index)
+    return as_status(made)
 
 
 def _next_look(deadline: datetime | None, trials: Sequence[FinetuneTrial], now: datetime) -> datetime | None:

@@ -21,7 +21,7 @@ from finetune_operator.resources import (
     TrialPhase,
 )
 from finetune_operator.resources.sweep import Baseline, Objective, SweepCost, TrialCounts
-from finetune_operator.resources.sweep_status import DatasetHashes
+from finetune_operator.resources.sweep_status import DatasetHashes, MadeRepeats
 
 BaselineKey = tuple[str, str]
 """Provider and base model."""
@@ -110,6 +110,7 @@ def derived_status(  # noqa: PLR0913 - nearly all of them by keyword
     cost: SweepCost | None,
     started_at: datetime,
     last_index: int,
+    repeats: tuple[MadeRepeats, ...] | None,
     space_size: int | None,
 ) -> SweepStatus:
     """Everything of the status that does not depend on why the sweep goes on or ends."""
@@ -126,6 +127,7 @@ def derived_status(  # noqa: PLR0913 - nearly all of them by keyword
         space_size="unbounded" if space_size is None else str(space_size),
         warm_start=sweep.status.warm_start,
         last_index=last_index,
+        repeats=repeats,
         started_at=started_at,
     )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from finetune_operator.decisions.best import meets_goal, ranked_trials, usable_score, value_of
+from finetune_operator.decisions.repeating import kept_back
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import parse_duration
 
@@ -148,21 +148,7 @@ def _counts_for_plateau(trial: FinetuneTrial) -> bool:
 
 def trials_to_propose(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> int:
     """How many more trials the search may launch; those that `confirm` will repeat are kept back."""
-    return sweep.spec.limits.max_trials - _kept_back(sweep, trials) - launched(sweep, trials)
-
-
-def _kept_back(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> int:
-    """How many repeats are still to come of those that are the best by now, and of as many as there may be.
-
-    Repeats of trials that others have surpassed since, in a sweep that was continued, do not count.
-    """
-    confirm = sweep.spec.confirm
-    if confirm is None:
-        return 0
-    top = ranked_trials(sweep.spec.objective, [each for each in trials if each.spec.repeat_of is None])
-    made = Counter(each.spec.repeat_of for each in trials)
-    done = sum(min(confirm.repeats, made[each.spec.index]) for each in top[: confirm.top])
-    return confirm.top * confirm.repeats - done
+    return sweep.spec.limits.max_trials - kept_back(sweep, trials) - launched(sweep, trials)
 
 
 def _all_trials_launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> Stop | None:

@@ -91,6 +91,13 @@ class EarlierSweep(Lenient):
     observations: tuple[EarlierObservation, ...] = ()
 
 
+class MadeRepeats(Lenient):
+    """The repeats of one trial by their numbers, those that were deleted since included."""
+
+    trial: int
+    repeats: tuple[int, ...] = ()
+
+
 class SweepStatus(Lenient):
     """What the operator knows of the sweep; all but hashes, baselines and deleted trials comes from the trials.
 
@@ -108,6 +115,7 @@ class SweepStatus(Lenient):
     data_scopes: tuple[str, ...] = ()
     cost: SweepCost | None = None
     warm_start: tuple[EarlierSweep, ...] = ()
+    repeats: tuple[MadeRepeats, ...] | None = None
     spent: str | None = None
     space_size: str | None = None
     last_index: int = -1

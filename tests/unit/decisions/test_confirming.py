@@ -87,6 +87,24 @@ def test_no_repeat_is_launched_twice_even_where_one_failed() -> None:
     assert decision.status.phase == "Succeeded"
 
 
+def test_a_repeat_that_a_person_deletes_is_not_bought_again() -> None:
+    known = looked(*SEARCHED).status
+    assert [(each.trial, each.repeats) for each in known.repeats or ()] == [(1, (4, 6)), (2, (5,))]
+    left = [*REPEATED[:4], REPEATED[5]]  # s-4 and s-6 are gone
+    decision = looked(*left, status=known.to_dict())
+    assert launched(decision) == [(7, 2)]
+    left.append(REPEATED[7])
+    decision = looked(*left, status=decision.status.to_dict())
+    assert launched(decision) == []
+    assert decision.status.phase == "Succeeded"
+
+
+def test_the_search_does_not_use_the_place_of_a_deleted_repeat() -> None:
+    left = [*REPEATED[:4], *REPEATED[5:]]  # s-4 is gone
+    known = looked(*REPEATED).status.to_dict()
+    assert launched(looked(*left, status=known, limits={"maxTrials": 9})) == [(8, None)]
+
+
 def test_without_confirm_the_best_score_wins_at_once() -> None:
     decision = looked(*SEARCHED, confirm=None, limits={"maxTrials": 4})
     best = decision.status.best
