@@ -53,14 +53,19 @@ class Confirmed:
     repeats: int
 
 
-def ranked_trials(objective: Objective, trials: Sequence[FinetuneTrial]) -> list[FinetuneTrial]:
-    """Trials by their own value (score, less cost), the best first; of equal ones the one proposed first.
+def valued_trials(objective: Objective, trials: Sequence[FinetuneTrial]) -> list[tuple[FinetuneTrial, float]]:
+    """Trials with their own value (score, less cost), the best first; of equal ones the one proposed first.
 
     A trial that failed, was cancelled, or has no finite score is left out.
     """
     sign = -1.0 if objective.sense == "Maximize" else 1.0
-    valued = [(value, trial) for trial in trials if (value := value_of(objective, trial)) is not None]
-    return [trial for _, trial in sorted(valued, key=lambda pair: (sign * pair[0], pair[1].spec.index))]
+    valued = [(trial, value) for trial in trials if (value := value_of(objective, trial)) is not None]
+    return sorted(valued, key=lambda pair: (sign * pair[1], pair[0].spec.index))
+
+
+def ranked_trials(objective: Objective, trials: Sequence[FinetuneTrial]) -> list[FinetuneTrial]:
+    """The same trials in the same order, without their values."""
+    return [trial for trial, _ in valued_trials(objective, trials)]
 
 
 def best_trial(objective: Objective, trials: Sequence[FinetuneTrial]) -> FinetuneTrial | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from finetune_operator.decisions.actions import CreateTrial
+from finetune_operator.decisions.best import confirmed_groups, group_of, is_there, valued_trials
 from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.decisions.proposing import over_budget
 from finetune_operator.decisions.repeating import missing_repeats
@@ -74,3 +75,20 @@ def progress_of(trials: Sequence[FinetuneTrial]) -> str:
     repeats = [trial for trial in trials if trial.spec.repeat_of is not None]
     ended = sum(trial.terminal for trial in repeats)
     return f"the best trials are trained again (confirm): {ended} of {len(repeats)} repeats launched so far have ended"
+
+
+def passed_over(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], best: str) -> str:
+    """That a trial scored better than the named one's mean and is not named, for want of repeats; "" where none did."""
+    objective = sweep.spec.objective
+    groups = confirmed_groups(objective, trials)
+    named = next((groups.get(group_of(trial)) for trial in trials if trial.name == best), None)
+    if named is None:
+        return ""
+    sign = 1.0 if objective.sense == "Maximize" else -1.0
+    for trial, value in valued_trials(objective, trials):
+        if group_of(trial) not in groups and is_there(trial) and sign * value > sign * named.value:
+            return (
+                f"trial {trial.name} scored {trial.status.score:.4g}, but no repeat of it has a score, and of trials "
+                f"with repeats {best} is the best (confirm)"
+            )
+    return ""

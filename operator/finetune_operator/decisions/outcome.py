@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from finetune_operator.decisions import conditions
 from finetune_operator.decisions.aftermath import what_became, what_becomes
-from finetune_operator.decisions.confirming import Repeats, progress_of
+from finetune_operator.decisions.confirming import Repeats, passed_over, progress_of
 from finetune_operator.decisions.stopping import Stop
 from finetune_operator.decisions.waiting import note_of_waiting, what_all_wait_for
 from finetune_operator.decisions.warm_start import note_of_learning
@@ -46,10 +46,11 @@ def outcome(
     if finished and stop is not None and output_problem:
         return "Finishing", conditions.needs_a_person("OutputRefused", output_problem)
     if finished and stop is not None:
+        unnamed = "" if status.best is None else passed_over(sweep, trials, status.best.trial)
         return _ended(
             status,
             stop,
-            "; ".join(filter(None, (what_became(stop, trials), repeats.note))),
+            "; ".join(filter(None, (what_became(stop, trials), repeats.note, unnamed))),
             note_of_learning(sweep),
         )
     if stalled and len(stalled) == len(active) and (stop is not None or _places_are_taken(sweep, active)):

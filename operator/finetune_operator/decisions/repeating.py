@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from finetune_operator.decisions.best import ranked_trials
+from finetune_operator.decisions.best import confirmed_groups, is_there, ranked_trials, valued_trials
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 from finetune_operator.resources.sweep_status import MadeRepeats
 
@@ -40,12 +40,39 @@ def missing_repeats(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> li
     confirm = sweep.spec.confirm
     if confirm is None:
         return []
-    wanted, made = top_trials(sweep, trials), made_repeats(sweep, trials)
+    made = made_repeats(sweep, trials)
+    top = top_trials(sweep, trials)
+    wanted = [*top, *(each for each in _later_and_better(sweep, trials, made) if each not in top)]
     return [
         trial
         for done in range(confirm.repeats)
         for trial in wanted
         if len(made.get(trial.spec.index, ())) <= done
+    ]
+
+
+def _later_and_better(
+    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], made: Mapping[int, set[int]]
+) -> list[FinetuneTrial]:
+    """Trials of a search that went on after its first repeats, which scored better than what those confirmed.
+
+    Those that were there at the first repeat had their chance to be among the top.
+    """
+    objective = sweep.spec.objective
+    sign = 1.0 if objective.sense == "Maximize" else -1.0
+    groups = confirmed_groups(objective, trials)
+    first = min((index for each in made.values() for index in each), default=None)
+    if first is None or not groups:
+        return []
+    return [
+        trial
+        for trial, value in valued_trials(objective, trials)
+        if trial.spec.repeat_of is None
+        and trial.spec.index > first
+        and is_there(trial)
+        and all(
+            sign * value > sign * known.value for group, known in groups.items() if group != trial.spec.index
+        )
     ]
 
 

@@ -166,6 +166,57 @@ def test_a_search_that_goes_on_after_its_repeats_keeps_trials_back_for_its_new_b
     assert best.trial == "s-8"
 
 
+FLATTERED = [
+    *SEARCHED,
+    a_trial(4, score=0.5, epochs=2, repeat_of=1),
+    a_trial(5, score=0.6, epochs=3, repeat_of=2),
+    a_trial(6, score=0.4, epochs=2, repeat_of=1),
+    a_trial(7, score=0.4, epochs=3, repeat_of=2),
+]
+"""Means of 0.6: s-3 scored 0.7 before the first repeat, and both of the top scored more themselves."""
+
+
+def test_a_later_trial_that_beats_the_confirmed_mean_is_repeated_though_it_is_none_of_the_top() -> None:
+    late = [*FLATTERED, a_trial(8, score=0.65)]
+    decision = looked(*late, limits={"maxTrials": 11})
+    assert launched(decision) == [(9, 8), (10, 8)]
+    late += [a_trial(9 + place, score=0.64, epochs=9, repeat_of=8) for place in (0, 1)]
+    best = looked(*late, limits={"maxTrials": 11}).status.best
+    assert best is not None
+    assert (best.trial, best.repeats) == ("s-8", 2)
+
+
+@pytest.mark.parametrize("score", [0.6, 0.55])
+def test_a_later_trial_that_does_not_beat_the_confirmed_mean_is_not_repeated(score: float) -> None:
+    decision = looked(*FLATTERED, a_trial(8, score=score), limits={"maxTrials": 11})
+    assert launched(decision) == [(9, None), (10, None)]
+
+
+def test_repeats_do_not_call_for_more_of_those_that_the_first_choice_left_out() -> None:
+    decision = looked(*FLATTERED)
+    assert launched(decision) == []
+    assert decision.status.phase == "Succeeded"
+
+
+def test_a_better_score_that_is_not_named_for_want_of_repeats_is_told_with_the_reason() -> None:
+    decision = looked(*REPEATED, a_trial(8, score=0.95), limits={"maxTrials": 9})
+    best, ready = decision.status.best, decision.status.condition("Ready")
+    assert best is not None
+    assert ready is not None
+    assert best.trial == "s-7"
+    assert (
+        "trial s-8 scored 0.95, but no repeat of it has a score, and of trials with repeats s-7 is the best (confirm)"
+        in ready.message
+    )
+    assert "limits.maxTrials leaves no trial for further repeats (confirm)" in ready.message
+
+
+def test_nothing_is_said_of_trials_that_are_not_better_than_the_confirmed_mean() -> None:
+    ready = looked(*REPEATED).status.condition("Ready")
+    assert ready is not None
+    assert "has a score" not in ready.message
+
+
 def test_a_deadline_ends_the_repeats_too() -> None:
     late = {"maxDuration": "1h"}
     started = {"startedAt": (NOW - timedelta(hours=2)).isoformat()}
