@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetune_operator.decisions.naming import named
-from finetune_operator.decisions.stopping import CONFIRMABLE, Stop
+from finetune_operator.decisions.stopping import BUDGET_EXHAUSTED, CONFIRMABLE, Stop
 from finetune_operator.resources import FinetuneTrial, TrialPhase
 
 
@@ -43,7 +43,7 @@ def what_became(stop: Stop, trials: Sequence[FinetuneTrial]) -> str:
         parts.append(
             named(waited_for, "that still went on was waited for", "that still went on were waited for")
         )
-    if not parts and stop.reason == "BudgetExhausted" and not stop.cancels:
+    if not parts and stop.reason == BUDGET_EXHAUSTED and not stop.cancels:
         parts.append("trials that still went on were waited for, none was cancelled")
     return "; ".join(parts)
 

@@ -23,7 +23,7 @@ from finetune_operator.decisions.confirming import Repeats, next_repeats, too_la
 from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour
 from finetune_operator.decisions.median import early_stops
 from finetune_operator.decisions.outcome import outcome
-from finetune_operator.decisions.proposing import next_trials, overspent
+from finetune_operator.decisions.proposing import exceeded_limit, next_trials, overspent
 from finetune_operator.decisions.repeating import as_status, made_repeats
 from finetune_operator.decisions.space import build_space
 from finetune_operator.decisions.starting import Defaults
@@ -87,7 +87,8 @@ def decide(
     deadline = deadline_of(sweep, started_at)
     stop = stop_reason(sweep, trials, deadline, now=now)
     ledger = ledger_of(sweep, trials, costs=knowledge.costs, now=now)
-    stop = overspent(sweep, ledger) or stop
+    exceeded = exceeded_limit(sweep, trials, ledger)
+    stop = overspent(sweep, ledger, exceeded) or stop
     active = [trial for trial in trials if not trial.terminal]
     creations: tuple[CreateTrial, ...] = ()
     repeats = Repeats()
@@ -113,7 +114,7 @@ def decide(
         best=best,
         baselines=baselines,
         datasets=knowledge.datasets,
-        cost=money_of(_with(ledger, creations), knowledge.costs, trials),
+        cost=money_of(_with(ledger, creations), knowledge.costs, trials, exceeded=exceeded),
         started_at=started_at,
         last_index=max([launched(sweep, trials) - 1, *(each.index for each in creations)]),
         repeats=_repeats(sweep, trials, creations),

@@ -11,7 +11,7 @@ from finetune_operator.decisions.best import value_of
 from finetune_operator.decisions.costs import CostModel, Ledger
 from finetune_operator.decisions.space import build_space, point_of
 from finetune_operator.decisions.starting import Defaults, first_proposals
-from finetune_operator.decisions.stopping import Stop, launched, trials_to_propose
+from finetune_operator.decisions.stopping import BUDGET_EXHAUSTED, Stop, launched, trials_to_propose
 from finetune_operator.decisions.warm_start import prior_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Objective
@@ -125,16 +125,48 @@ def _exhausted(space: SearchSpace, tried: int) -> str:
     return f"the search space has no further point (its size is {space.size}, {tried} were launched)"
 
 
-def overspent(sweep: FinetuneSweep, ledger: Ledger) -> Stop | None:
-    """Why trials that run are cancelled although the search did not end so: they cost more than was reserved."""
-    budget = sweep.spec.limits.budget
-    if budget is None or budget.at_limit != "CancelRunning" or ledger.committed <= budget.max_cost:
-        return None
-    message = (
-        f"{ledger.committed} {budget.currency} are spent or reserved, more than limits.budget.maxCost of "
-        f"{budget.max_cost} {budget.currency} (limits.budget.atLimit: CancelRunning)"
+def exceeded_limit(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], ledger: Ledger) -> Decimal | None:
+    """The highest `maxCost` that was exceeded and for which running trials are cancelled; None where none was.
+
+    The status remembers it, since trials that are cancelled come to cost less than was reserved for them. Where an
+    operator died before that was written, their cancellations tell.
+    """
+    budget, known = (
+        sweep.spec.limits.budget,
+        None if sweep.status.cost is None else sweep.status.cost.exceeded,
     )
-    return Stop("BudgetExhausted", message, cancels=True)
+    if budget is None:
+        return known
+    exceeded = budget.at_limit == "CancelRunning" and ledger.committed > budget.max_cost
+    cancelled = any(
+        each.status.cancel is not None and each.status.cancel.reason == BUDGET_EXHAUSTED for each in trials
+    )
+    if exceeded or (known is None and cancelled):
+        return max(budget.max_cost, known or Decimal(0))
+    return known
+
+
+def overspent(sweep: FinetuneSweep, ledger: Ledger, exceeded: Decimal | None) -> Stop | None:
+    """Why trials that run are cancelled although the search did not end so: they cost more than was reserved.
+
+    It holds until `maxCost` is higher than what was `exceeded`.
+    """
+    budget = sweep.spec.limits.budget
+    if budget is None or budget.at_limit != "CancelRunning" or exceeded is None or budget.max_cost > exceeded:
+        return None
+    limit = f"limits.budget.maxCost of {budget.max_cost} {budget.currency}"
+    if ledger.committed > budget.max_cost:
+        message = (
+            f"{ledger.committed} {budget.currency} are spent or reserved, more than {limit} "
+            "(limits.budget.atLimit: CancelRunning)"
+        )
+    else:
+        message = (
+            f"{limit} was exceeded, and trials that ran were cancelled for it (limits.budget.atLimit: "
+            f"CancelRunning); {ledger.committed} {budget.currency} are spent or reserved now; for the search to go on "
+            f"raise it to more than {exceeded} {budget.currency}"
+        )
+    return Stop(BUDGET_EXHAUSTED, message, cancels=True)
 
 
 def over_budget(sweep: FinetuneSweep, committed: Decimal, cost: Decimal | None, currency: str) -> Stop | None:
@@ -146,4 +178,4 @@ def over_budget(sweep: FinetuneSweep, committed: Decimal, cost: Decimal | None, 
         f"the next trial is expected to cost {cost} {currency}; with {committed} {currency} spent or reserved "
         f"that would exceed limits.budget.maxCost of {budget.max_cost} {budget.currency}"
     )
-    return Stop("BudgetExhausted", message)
+    return Stop(BUDGET_EXHAUSTED, message)

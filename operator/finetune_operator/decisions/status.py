@@ -132,8 +132,17 @@ def derived_status(  # noqa: PLR0913 - nearly all of them by keyword
     )
 
 
-def money_of(ledger: Ledger, costs: CostModel, trials: Sequence[FinetuneTrial] = ()) -> SweepCost | None:
-    """The ledger as the status shows it, with what stopping `trials` early saved; None where nothing has a price."""
+def money_of(
+    ledger: Ledger,
+    costs: CostModel,
+    trials: Sequence[FinetuneTrial] = (),
+    *,
+    exceeded: Decimal | None = None,
+) -> SweepCost | None:
+    """The ledger as the status shows it, with what stopping `trials` early saved; None where nothing has a price.
+
+    `exceeded` is the limit for which running trials were cancelled.
+    """
     if not costs.prices and ledger.committed == 0:
         return None
     return SweepCost(
@@ -142,6 +151,7 @@ def money_of(ledger: Ledger, costs: CostModel, trials: Sequence[FinetuneTrial] =
         currency=costs.currency,
         per_trial=ledger.per_trial,
         saved=_saved(trials),
+        exceeded=exceeded,
     )
 
 

@@ -16,6 +16,7 @@ DEPLOYED_MODEL_MAY_TAKE = timedelta(hours=1)
 """Without a new answer. It costs by the hour; providers' inference is back within it or has a real outage."""
 MODEL_MAY_TAKE = timedelta(hours=24)
 """Without a new answer, where waiting costs nothing: quotas of a day are through by then."""
+BUDGET_EXHAUSTED = "BudgetExhausted"
 EVALUATION_TIMED_OUT = "EvaluationTimedOut"
 CONFIRMABLE = frozenset({"TrialsCompleted", "SearchSpaceExhausted", "Plateau", "GoalReached"})
 """Ends of a search after which there may be money, time and reason for repeats."""

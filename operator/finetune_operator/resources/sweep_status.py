@@ -55,7 +55,8 @@ class SweepCost(Lenient):
     """Money of the sweep: reserved for trials that run, spent on those that ended or are gone.
 
     `per_trial` is what each trial costs, by its index; what a trial that was deleted cost is known from here alone.
-    `saved` is what trials that were stopped early left of their estimates.
+    `saved` is what trials that were stopped early left of their estimates; `exceeded` the highest `maxCost` that was
+    exceeded and for which running trials were cancelled.
     """
 
     reserved: Money | None = None
@@ -63,6 +64,7 @@ class SweepCost(Lenient):
     currency: str = "USD"
     per_trial: tuple[Money, ...] = ()
     saved: Money | None = None
+    exceeded: Money | None = None
 
 
 class DatasetHashes(Lenient):

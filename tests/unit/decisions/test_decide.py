@@ -468,6 +468,48 @@ def test_money_that_is_only_used_up_cancels_nobody() -> None:
     assert not [each for each in decision.actions if isinstance(each, CancelTrial)]
 
 
+CHEAP = CostModel(1_000_000, {("small", "tiny"): ModelPrice(money("0.01"), 3)})
+EXCEEDED = {"maxCost": "5.00", "atLimit": "CancelRunning"}
+
+
+def after_the_limit(status: dict[str, Any], **budget: str) -> Decision:
+    """The look after the running trial was cancelled, and cost less than was reserved: 1.50 are free again."""
+    cancel = {"cancel": {"reason": "BudgetExhausted", "message": "too dear"}}
+    trials = [
+        a_trial(0, score=0.5, estimated="1.00", cost="3.40"),
+        a_trial(1, TrialPhase.CANCELLED, estimated="2.00", cost="0.10", **cancel),
+    ]
+    limits = {"budget": {**EXCEEDED, **budget}}
+    return decide(a_sweep(limits=limits, status=status), trials, Knowledge(costs=CHEAP), now=NOW)
+
+
+def test_a_limit_that_cancelled_trials_stays_reached_when_they_come_to_cost_less() -> None:
+    running = [
+        a_trial(0, score=0.5, estimated="1.00", cost="3.40"),
+        a_trial(1, TrialPhase.TRAINING, estimated="2.00"),
+    ]
+    reached = decide(a_sweep(limits={"budget": EXCEEDED}), running, Knowledge(costs=CHEAP), now=NOW).status
+    assert reached.cost is not None
+    assert str(reached.cost.exceeded) == "5.00"
+    # The operator may also have died between the cancellation and the status.
+    for known in (reached.to_dict(), {"startedAt": NOW.isoformat(), "lastIndex": 1}):
+        decision = after_the_limit(known)
+        assert not [each for each in decision.actions if isinstance(each, CreateTrial)]
+        assert decision.status.phase == "Finishing"  # the base model is still to be measured
+        why = decision.status.condition("Reconciling")
+        assert why is not None
+        assert "raise it to more than 5.00 USD" in why.message
+        assert decision.status.cost is not None
+        assert str(decision.status.cost.exceeded) == "5.00"
+
+
+@pytest.mark.parametrize("change", [{"maxCost": "5.50"}, {"atLimit": "StopNew"}])
+def test_after_a_reached_limit_the_sweep_goes_on_when_a_person_says_so(change: dict[str, str]) -> None:
+    known = {"cost": {"spent": "3.50", "exceeded": "5.00", "perTrial": ["3.40", "0.10"]}, "lastIndex": 1}
+    decision = after_the_limit(known, **change)
+    assert [each.index for each in decision.actions if isinstance(each, CreateTrial)] == [2, 3]
+
+
 def test_a_limit_that_was_lowered_is_not_said_to_be_what_was_launched() -> None:
     trials = [a_trial(index, score=0.5) for index in range(3)]
     ready = decide(a_sweep(limits={"maxTrials": 2}), trials, Knowledge(), now=NOW).status.condition("Ready")
