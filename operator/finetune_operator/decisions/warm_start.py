@@ -120,13 +120,14 @@ def _same_task(sweep: FinetuneSweep, earlier: FinetuneSweep, datasets: DatasetHa
         return False
     if metric not in GENERATED_METRICS:
         return known.validation == datasets.validation
+    there, here = earlier.spec.dataset.evaluation, sweep.spec.dataset.evaluation
+    # A cut-off answer scores less, and of a larger file the seed draws the examples.
     return (
         known.evaluation == datasets.evaluation
-        and sweep.spec.dataset.evaluation is not None
-        and (
-            earlier.spec.dataset.evaluation is not None
-            and earlier.spec.dataset.evaluation.max_examples == sweep.spec.dataset.evaluation.max_examples
-        )
+        and there is not None
+        and here is not None
+        and (there.max_examples, there.max_output_tokens) == (here.max_examples, here.max_output_tokens)
+        and earlier.spec.search.seed == sweep.spec.search.seed
     )
 
 

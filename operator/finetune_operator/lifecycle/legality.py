@@ -55,12 +55,9 @@ def _together(candidate: Candidate, rules: ModelRules, path: str, base_model: st
 def space_problems(
     sweep: FinetuneSweep, accounts: Mapping[str, Account], defaults: Defaults
 ) -> list[Problem]:
-    """What is wrong with the search space, or with what is to be tried first or learnt from."""
+    """What is wrong with the search space, or with what is to be tried first."""
     spec = sweep.spec
-    references = () if spec.warm_start is None else spec.warm_start.sweep_refs
-    own = next((index for index, each in enumerate(references) if each.name == sweep.name), None)
-    message = "is this sweep itself, which would wait for its own end; name earlier sweeps"
-    found = [] if own is None else [Problem(f"spec.warmStart.sweepRefs[{own}].name", message)]
+    found: list[Problem] = []
     try:
         space = build_space(spec)
         # Of a provider that could not be opened no default is known, and that is said already.

@@ -30,7 +30,7 @@ from finetune_operator.lifecycle.narration import output_data, sweep_events
 from finetune_operator.lifecycle.release import release_sweep
 from finetune_operator.lifecycle.store import AlreadyExists, Key, Refused
 from finetune_operator.lifecycle.unreadable import release_unreadable_sweep
-from finetune_operator.lifecycle.warm_starting import WarmStartNotReady, learn_from_earlier
+from finetune_operator.lifecycle.warm_starting import WarmStartNotReady, learn_from_earlier, waiting_status
 from finetune_operator.resources import (
     FinetuneSweep,
     FinetuneTrial,
@@ -88,8 +88,7 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
             context.store, key, sweep, trials=trials, datasets=admission.dataset_hashes
         )
     except WarmStartNotReady as error:
-        waits = validating_status(sweep, "WarmStartNotReady", str(error), now=context.now())
-        await _write(context, sweep, waits)
+        await _write(context, sweep, waiting_status(sweep, error, now=context.now()))
         return error.again_after_s
     return await _decide_and_act(context, key, sweep, trials, admission)
 

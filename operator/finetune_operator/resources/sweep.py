@@ -286,3 +286,12 @@ class FinetuneSweep(Resource):
     kind: Literal["FinetuneSweep"] = "FinetuneSweep"
     spec: SweepSpec
     status: SweepStatus = SweepStatus()
+
+    @model_validator(mode="after")
+    def _learns_from_others(self) -> Self:
+        references = () if self.spec.warm_start is None else self.spec.warm_start.sweep_refs
+        own = next((index for index, each in enumerate(references) if each.name == self.name), None)
+        if own is not None:
+            message = "is this sweep itself, which would wait for its own end; name earlier sweeps"
+            raise field_error(f"spec.warmStart.sweepRefs[{own}].name", message)
+        return self

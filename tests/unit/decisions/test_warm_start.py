@@ -155,6 +155,25 @@ def test_scores_are_comparable_only_with_the_same_data_and_metric() -> None:
     assert [each.same_data for each in learnt(earlier(bought(0, 0.5), dataset=fewer))] == [False]
 
 
+def test_scores_are_comparable_only_where_the_same_examples_were_answered_at_the_same_length() -> None:
+    assert SPEC["search"]["seed"] != 2  # which examples are drawn follows from the seed
+    longer = {**SPEC["dataset"], "evaluation": {**SPEC["dataset"]["evaluation"], "maxOutputTokens": 512}}
+    for other in ({"search": {"method": "Random", "seed": 2}}, {"dataset": longer}):
+        assert [each.same_data for each in learnt(earlier(bought(0, 0.5), **other))] == [False]
+    assert [
+        each.same_data for each in learnt(earlier(bought(0, 0.5), search={"seed": 1, "method": "Grid"}))
+    ] == [True]
+
+
+def test_a_loss_that_the_trainer_reports_is_comparable_whatever_the_seed() -> None:
+    loss: dict[str, Any] = {
+        "objective": {"metric": "validationLoss"},
+        "dataset": {**SPEC["dataset"], "validation": {"uri": "https://x/v"}},
+    }
+    other = earlier(bought(0, 0.5), search={"method": "Random", "seed": 2}, **loss)
+    assert [each.same_data for each in learnt(other, sweep=new_sweep(**loss))] == [True]
+
+
 def test_where_less_was_better_there_and_more_is_here_scores_are_turned_round() -> None:
     loss = {
         "objective": {"metric": "validationLoss"},
@@ -224,7 +243,8 @@ def test_points_of_earlier_sweeps_take_a_quarter_of_the_trials_at_most() -> None
 def test_a_given_point_goes_before_those_of_earlier_sweeps_and_is_not_repeated() -> None:
     first = [{"candidate": "small", "parameters": {"epochs": 8}}]
     sweep = new_sweep(
-        search={"method": "Random", "firstPoints": first}, limits={"maxTrials": 12, "parallelTrials": 3}
+        search={"method": "Random", "seed": 1, "firstPoints": first},
+        limits={"maxTrials": 12, "parallelTrials": 3},
     )
     assert origins(look(warmed(sweep, earlier(*KNOWN)))) == [
         ("first point", 8),

@@ -71,10 +71,11 @@ async def make_pair(tmp_path: Path) -> AsyncIterator[MakePair]:
         made.append(Bench(tmp_path / name, *manifests(sweep)))
         return made[-1]
 
-    async def make(**changes: Any) -> tuple[Bench, Bench]:
+    async def make(earlier: dict[str, Any] | None = None, **changes: Any) -> tuple[Bench, Bench]:
         wants = {"sweepRefs": [{"name": "earlier"}]}
         limits = {"maxTrials": 12, "parallelTrials": 2}
-        return bench("earlier"), bench("later", warmStart=wants, **{"limits": limits, **changes})
+        later = {"warmStart": wants, "limits": limits, **changes}
+        return bench("earlier", **(earlier or {})), bench("later", **later)
 
     yield make
     for each in made:
@@ -177,10 +178,19 @@ async def test_a_sweep_whose_status_was_lost_goes_on_without_an_earlier_one_that
     assert [each.sweep for each in later.store.sweep.status.warm_start] == ["earlier"]
 
 
-async def test_a_sweep_that_names_itself_is_refused(make_bench: MakeBench) -> None:
-    bench = await make_bench(warmStart={"sweepRefs": [{"name": "other"}, {"name": "intents"}]})
-    await bench.until(bench.sweep_key, lambda: condition(bench)[1] == "InvalidSpec")
-    assert condition(bench)[2] == (
-        "spec.warmStart.sweepRefs[1].name: is this sweep itself, which would wait for its own end; "
-        "name earlier sweeps"
-    )
+async def test_sweeps_that_wait_for_each_other_say_so_and_go_on_when_one_is_gone(
+    tmp_path: Path, make_pair: MakePair
+) -> None:
+    one, other = await make_pair(earlier={"warmStart": {"sweepRefs": [{"name": "later"}]}})
+    for bench, path in ((one, "earlier -> later -> earlier"), (other, "later -> earlier -> later")):
+        await bench.until(bench.sweep_key, lambda bench=bench: condition(bench)[1] == "InvalidSpec")
+        assert (
+            f"waits for this sweep in its turn ({path}), so that none of them begins" in condition(bench)[2]
+        )
+        stalled = bench.store.sweep.status.condition("Stalled")
+        assert stalled is not None
+        assert stalled.status == "True"
+    shutil.rmtree(tmp_path / "earlier" / "trials", ignore_errors=True)
+    (tmp_path / "earlier" / "sweep.yaml").unlink()
+    assert await other.look(other.sweep_key) == 30.0
+    assert condition(other)[1] == "WarmStartNotReady"
