@@ -9,9 +9,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from finetune_operator.lifecycle.running_metrics import MetricsReader
 from finetune_operator.lifecycle.scene import only_about
 from finetune_operator.lifecycle.store import Key
-from finetune_providers.base import JobSnapshot, JobState, Provider, RunningMetrics
+from finetune_providers.base import JobSnapshot, JobState, MetricPoint, Provider
 from finetune_providers.errors import ProviderError, TransientProviderError
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class JobWatcher:
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
         self._closed = False
+        self._metrics = MetricsReader(provider, self._take_metrics)
 
     def watch(self, job_id: str, trial: Key, *, live: bool = False) -> None:
         """Watch a job for a trial, from now until `unwatch`; `live` also tells of metrics while it runs."""
@@ -113,6 +115,7 @@ class JobWatcher:
     async def close(self) -> None:
         """Stop polling, for good."""
         self._closed = True
+        await self._metrics.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -139,23 +142,23 @@ class JobWatcher:
         for job_id in wanted:
             watched = self._jobs.get(job_id)
             if watched is not None:
-                self._note(watched, await self._with_metrics(watched, seen.get(job_id)))
+                self._note(watched, seen.get(job_id))
+        self._metrics.start([each.job_id for each in seen.values() if self._tells_if_asked(each)])
         return interval
 
-    async def _with_metrics(self, watched: _Watched, snapshot: JobSnapshot | None) -> JobSnapshot | None:
-        """A running job with its metrics, where somebody wants them and its provider tells them only if asked."""
-        if snapshot is None or not watched.live or snapshot.state is not JobState.RUNNING or snapshot.series:
-            return snapshot
-        if not isinstance(self._provider, RunningMetrics):
-            return snapshot
-        try:
-            return replace(snapshot, series=await self._provider.running_series(snapshot.job_id))
-        except ProviderError as error:
-            log.warning("metrics of job %s could not be read: %s", snapshot.job_id, error)
-            return snapshot
-        except Exception:  # as with `observe`: no job's metrics are worth that none is looked at any more
-            log.exception("metrics of job %s could not be read: unexpected error", snapshot.job_id)
-            return snapshot
+    def _tells_if_asked(self, seen: JobSnapshot) -> bool:
+        """Whether somebody wants metrics of a job that runs, and the look at all jobs told none."""
+        return seen.state is JobState.RUNNING and not seen.series and self.tells(seen.job_id)
+
+    def _take_metrics(self, job_id: str, series: tuple[MetricPoint, ...]) -> None:
+        """What a running job told when it was asked; it may have ended, or be watched no more, since then."""
+        watched = self._jobs.get(job_id)
+        if watched is None or watched.snapshot is None or watched.snapshot.state.terminal or not series:
+            return
+        news = watched.live and series[-1:] != watched.snapshot.series[-1:]
+        watched.snapshot = replace(watched.snapshot, series=series)
+        if news:
+            self._changed(watched.trial)
 
     def _backoff_s(self, interval: float) -> float:
         self._failures += 1

@@ -42,8 +42,8 @@ class Provider:
 class Harness:
     """A watcher whose time passes when the test says so."""
 
-    def __init__(self, *answers: Any) -> None:
-        self.provider = Provider(*answers)
+    def __init__(self, *answers: Any, provider: Provider | None = None) -> None:
+        self.provider = provider or Provider(*answers)
         self.changed: list[Key] = []
         self.slept: list[float] = []
         self._tick = asyncio.Semaphore(0)
@@ -205,8 +205,8 @@ class AskedProvider(Provider):
 async def test_a_provider_is_asked_for_wanted_metrics_alone_and_its_trouble_ends_no_watch(
     trouble: Exception,
 ) -> None:
-    harness = Harness()
-    provider = harness.watcher._provider = harness.provider = AskedProvider([2.0], trouble, [2.0, 1.0])  # type: ignore[assignment]
+    provider = AskedProvider([2.0], trouble, [2.0, 1.0])
+    harness = Harness(provider=provider)
     harness.watcher.watch("1", A, live=True)
     harness.watcher.watch("2", B)
     await harness.pass_time(4)
@@ -215,4 +215,47 @@ async def test_a_provider_is_asked_for_wanted_metrics_alone_and_its_trouble_ends
     assert latest.series == told(2.0, 1.0)
     assert harness.changed == [A, A]
     assert set(provider.series_of) == {"1"}
+    await harness.watcher.close()
+
+
+async def test_after_a_rate_limit_no_other_job_is_asked_until_the_provider_may_be() -> None:
+    provider = AskedProvider(TransientProviderError("429", retry_after_s=3600.0), [2.0])
+    harness = Harness(provider=provider)
+    harness.watcher.watch("1", A, live=True)
+    harness.watcher.watch("2", B, live=True)
+    await harness.pass_time(4)
+    assert provider.series_of == ["1"]
+    assert len(provider.asked) == 5  # the jobs' states are looked at all the same
+    await harness.watcher.close()
+
+
+async def test_a_job_whose_metrics_cannot_be_read_does_not_keep_others_from_theirs() -> None:
+    provider = AskedProvider(TransientProviderError("503"), [2.0], TransientProviderError("503"))
+    harness = Harness(provider=provider)
+    harness.watcher.watch("1", A, live=True)
+    harness.watcher.watch("2", B, live=True)
+    await harness.pass_time(2)
+    assert provider.series_of == ["1", "2", "1"]
+    assert harness.changed == [B]
+    await harness.watcher.close()
+
+
+class SilentProvider(AskedProvider):
+    """Never answers when it is asked for metrics."""
+
+    async def running_series(self, job_id: str) -> tuple[MetricPoint, ...]:
+        self.series_of.append(job_id)
+        await asyncio.Event().wait()
+        return ()
+
+
+async def test_metrics_that_take_long_delay_no_look_at_the_jobs_and_are_asked_for_once() -> None:
+    provider = SilentProvider()
+    harness = Harness(provider=provider)
+    harness.watcher.watch("1", A, live=True)
+    await harness.pass_time(3)
+    provider.answers = [[job("1", JobState.SUCCEEDED)]]
+    await harness.pass_time(1)
+    assert harness.changed == [A]
+    assert provider.series_of == ["1"]
     await harness.watcher.close()
