@@ -303,19 +303,33 @@ def test_kubectl_completes_commands_and_names_of_sweeps(kubectl: Kubectl, viewer
     assert names.splitlines()[:1] == [SWEEP]
 
 
-@pytest.mark.usefixtures("plugin")
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Commands that a test starts heed SIGINT, though a shell that started the tests with `&` has it ignored.
+
+    Who is started so inherits that, and rightly so: what runs in the background is not ended by Ctrl-C.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("plugin", "interruptible")
 def test_ctrl_c_ends_watching_without_a_word(control_plane: ControlPlane, viewer: Path) -> None:
-    watching = subprocess.Popen(
+    with subprocess.Popen(
         [str(control_plane.layout.binaries.kubectl), "finetune", "status", SWEEP, "--watch"],
         env={**os.environ, "KUBECONFIG": str(viewer)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert watching.stdout is not None
-    assert "support-0 Succeeded" in watching.stdout.readline()
-    watching.send_signal(signal.SIGINT)
-    _, said = watching.communicate(timeout=60)
+    ) as watching:
+        try:
+            assert watching.stdout is not None
+            assert "support-0 Succeeded" in watching.stdout.readline()
+            watching.send_signal(signal.SIGINT)
+            _, said = watching.communicate(timeout=60)
+        finally:
+            watching.kill()
     assert (watching.returncode, said) == (130, "Interrupted.\n")
 
 
