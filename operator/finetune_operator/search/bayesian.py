@@ -25,15 +25,12 @@ from finetune_operator.search.points import History, Origin, Point, Proposal
 from finetune_operator.search.prior import NO_PRIOR, Prior
 from finetune_operator.search.random_search import next_random_point
 from finetune_operator.search.space import SearchSpace
+from finetune_operator.search.trend import TowardsTheMiddle
 
 # Continuous values that lie this near to a tried one, as a share of their range, are not worth a trial.
 _CLOSENESS = 0.02
 # The moves of this many best points are judged.
 _BEST_POINTS = 4
-# People put their ranges round what they believe in: while there are few trials, each parameter at an end of its
-# range is expected to cost a deviation of the scores; after this many trials less and less, as 1 / n. Without it
-# the first trials after the design go to corners.
-_TRUSTED_TRIALS = 6
 # More trials than this make the model slow and hardly better.
 _MOST_MODELLED = 250
 # How many of the most promising points are looked at before the rest of the space is.
@@ -146,13 +143,8 @@ class BayesianSearch:
         rows = self._rows([*self._finished, *self._failed])
         kept = _most_telling(scores, seed_for(self._seed, "modelled", 0))
         known = np.concatenate([scores[kept], self._tasks.targets(scores[: len(self._finished)])])
-        pull = min(1.0, _TRUSTED_TRIALS / (len(scores) + len(known) - len(kept)))
-        own = self._encoder.columns
-        return ScoreModel.fitted(
-            np.concatenate([rows[kept], self._tasks.rows()]),
-            known,
-            trend=lambda points: -pull * self._encoder.eccentricity(points[:, :own]),
-        )
+        trend = TowardsTheMiddle(self._encoder, len(scores) + len(known) - len(kept))
+        return ScoreModel.fitted(np.concatenate([rows[kept], self._tasks.rows()]), known, trend=trend)
 
     def _rows(self, points: list[Point]) -> Matrix:
         return self._tasks.widened(self._encoder.encode(points))

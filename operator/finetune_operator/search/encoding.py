@@ -116,17 +116,17 @@ class Encoder:
             rows[[position for position, _ in own]] = self.rows(arm, draws)
         return rows
 
-    def eccentricity(self, rows: Matrix) -> Matrix:
-        """How far points are from the middle of their arms, shape (m,).
+    def places(self, rows: Matrix) -> Matrix:
+        """Where points lie in the ranges of their arms, shape (m, d).
 
-        Each parameter with an order adds 0 in the middle of the arm's own range and 1 at its ends.
+        In the column of a parameter with an order: -1 at the lower end of the arm's own range, 0 in its middle, 1 at
+        its upper end. In all others 0.
 
         Args:
             rows: Encoded points, shape (m, d).
         """
         arms = rows[:, : len(self.space.arms)].argmax(axis=1)
-        distance = (rows - self._middles[arms]) * self._scales[arms]
-        return np.asarray((distance**2).sum(axis=1))
+        return np.asarray((rows - self._middles[arms]) * self._scales[arms])
 
     def _ranges(self) -> tuple[Matrix, Matrix]:
         """Middles of the arms' ranges in each column, and 1 / half their widths or 0, shape (a, d) each."""

@@ -23,7 +23,8 @@ class Problem:
 
     Attributes:
         name: Unique.
-        group: Problems of one origin: `HPOBench`, `HPOlib`, `trained`, `local`, `branches`.
+        group: Problems of one origin: `HPOBench`, `HPOlib`, `trained`, `local`, `branches`,
+            `functions`.
         split: Methods are tuned on `development`; claims are made on `held-out`.
         space: The space.
         truth: The true score of a point; None where the trial fails.

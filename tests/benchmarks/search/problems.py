@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.benchmarks.search import branch_problems, measure_trained, table_problems
+from tests.benchmarks.search import branch_problems, function_problems, measure_trained, table_problems
 from tests.benchmarks.search.problem import Problem
 from tests.benchmarks.search.table_files import TABLES
 
@@ -12,6 +12,7 @@ MAKERS: dict[str, Callable[[str], Problem]] = {
     **{f"trained/{name}": table_problems.trained for name in measure_trained.DATASETS},
     "local/lora": table_problems.local,
     **dict.fromkeys(branch_problems.BRANCHES, branch_problems.branch_problem),
+    **dict.fromkeys(function_problems.FUNCTIONS, function_problems.function_problem),
 }
 _FILES = {
     "local/lora": "local_lora.npz",

@@ -92,24 +92,28 @@ def test_points_that_differ_are_encoded_apart(space: SearchSpace) -> None:
     assert len(np.unique(Encoder(space).encode(points), axis=0)) == len(points)
 
 
-def test_middle_of_an_arms_own_range_is_not_eccentric() -> None:
+def test_places_are_those_in_the_arms_own_range() -> None:
     space = two_branches(LogUniformRange(1e-6, 1e-4), LogUniformRange(1e-6, 1e-2))
     encoder = Encoder(space)
-    points = [Point("a", "m", {"x": 1e-5}), Point("b", "n", {"x": 1e-4}), Point("a", "m", {"x": 1e-4})]
-    assert encoder.eccentricity(encoder.encode(points)).tolist() == pytest.approx([0.0, 0.0, 1.0])
+    points = [
+        Point("a", "m", {"x": 1e-5}),
+        Point("b", "n", {"x": 1e-4}),
+        Point("a", "m", {"x": 1e-4}),
+        Point("b", "n", {"x": 1e-6}),
+    ]
+    assert encoder.places(encoder.encode(points)).sum(axis=1).tolist() == pytest.approx([0.0, 0.0, 1.0, -1.0])
 
 
-def test_parameters_without_an_order_or_a_choice_are_not_eccentric() -> None:
+def test_parameters_without_an_order_or_a_choice_are_in_the_middle() -> None:
     space = two_branches(Values(("p", "q")), Values(("7",)))
     encoder = Encoder(space)
     points = [Point("a", "m", {"x": "q"}), Point("b", "n", {"x": 7})]
-    assert encoder.eccentricity(encoder.encode(points)).tolist() == [0.0, 0.0]
+    assert not encoder.places(encoder.encode(points)).any()
 
 
 @settings(max_examples=50, deadline=None)
 @given(spaces(parameters()), st.integers(0, 99))
-def test_eccentricity_is_at_most_one_for_each_parameter(space: SearchSpace, seed: int) -> None:
+def test_places_lie_between_the_ends_of_the_ranges(space: SearchSpace, seed: int) -> None:
     encoder = Encoder(space)
     points = [proposal.point for proposal in propose(space, method="Random", seed=seed, history=[], count=2)]
-    for point, value in zip(points, encoder.eccentricity(encoder.encode(points)), strict=True):
-        assert 0.0 <= value <= len(point.parameters) + 1e-6
+    assert np.abs(encoder.places(encoder.encode(points))).max() <= 1.0 + 1e-6

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
 
 from finetune_operator.search.encoding import Matrix
 from finetune_operator.search.gaussian_process import ScoreModel, best_theta, negative_log_density, priors
+from finetune_operator.search.trend import Flat
 
 GENERATOR = np.random.default_rng(0)
 ROWS: Matrix = GENERATOR.random((30, 3))
@@ -14,6 +15,7 @@ SCORES: Matrix = 70 + 10 * np.sin(3 * ROWS[:, 0]) + 2 * ROWS[:, 1]
 TARGETS: Matrix = (SCORES - SCORES.mean()) / SCORES.std()
 SQUARES: Matrix = (ROWS.T[:, :, None] - ROWS.T[:, None, :]) ** 2
 THETA: Matrix = np.array([0.3, -0.5, 0.2, 0.4, -3.0])
+NOTHING: Matrix = np.zeros((30, 30))
 
 
 def reference() -> GaussianProcessRegressor:
@@ -28,13 +30,14 @@ def test_density_is_scikit_learns_likelihood_times_the_prior() -> None:
     medians, deviations = priors(3)
     prior = -0.5 * float((((THETA - medians) / deviations) ** 2).sum())
     constant = 0.5 * len(ROWS) * np.log(2 * np.pi)
-    height, _ = negative_log_density(THETA, SQUARES, TARGETS)
+    height, _ = negative_log_density(THETA, SQUARES, TARGETS, NOTHING)
     assert -height == pytest.approx(reference().log_marginal_likelihood() + constant + prior)
 
 
-def test_gradient_of_the_density_is_its_slope() -> None:
-    _, gradient = negative_log_density(THETA, SQUARES, TARGETS)
-    slope = approx_fprime(THETA, lambda theta: negative_log_density(theta, SQUARES, TARGETS)[0], 1e-6)
+@pytest.mark.parametrize("known", [NOTHING, ROWS @ ROWS.T], ids=["flat", "tilted"])
+def test_gradient_of_the_density_is_its_slope(known: Matrix) -> None:
+    _, gradient = negative_log_density(THETA, SQUARES, TARGETS, known)
+    slope = approx_fprime(THETA, lambda theta: negative_log_density(theta, SQUARES, TARGETS, known)[0], 1e-6)
     assert gradient == pytest.approx(slope, rel=1e-3, abs=1e-3)
 
 
@@ -46,7 +49,7 @@ def test_predictions_are_scikit_learns_without_the_noise() -> None:
 
 
 def test_fit_ends_where_no_hyperparameter_wants_to_move() -> None:
-    _, gradient = negative_log_density(best_theta(ROWS, TARGETS), SQUARES, TARGETS)
+    _, gradient = negative_log_density(best_theta(ROWS, TARGETS), SQUARES, TARGETS, NOTHING)
     assert np.abs(gradient).max() < 0.1
 
 
@@ -117,9 +120,34 @@ def test_scores_without_a_difference_are_modelled(scores: list[float]) -> None:
     assert (deviation > 0).all()
 
 
+class Falling(Flat):
+    """Less is expected with each column."""
+
+    def mean(self, rows: Matrix) -> Matrix:
+        return np.asarray(-rows.sum(axis=1))
+
+
+class Tilted(Flat):
+    """Straight lines of unknown slope."""
+
+    def features(self, rows: Matrix) -> Matrix:
+        return rows
+
+
 def test_far_from_any_trial_the_trend_is_expected() -> None:
-    model = ScoreModel.fitted(ROWS, SCORES, trend=lambda rows: -rows.sum(axis=1))
+    model = ScoreModel.fitted(ROWS, SCORES, trend=Falling())
     far = ROWS[:3] + 1000.0
     assert model.predict(far)[0] == pytest.approx(-far.sum(axis=1))
     assert model.predict(ROWS)[0] == pytest.approx(TARGETS, abs=0.1)
     assert model.with_pending(far).predict(far)[0] == pytest.approx(-far.sum(axis=1))
+
+
+def test_predictions_with_features_are_those_of_a_linear_kernel() -> None:
+    kernel = ConstantKernel(np.exp(0.3)) * Matern(np.exp([-0.5, 0.2, 0.4]), nu=1.5)
+    process = GaussianProcessRegressor(
+        kernel + DotProduct(0.0, "fixed") + WhiteKernel(np.exp(-3.0)), alpha=1e-10, optimizer=None
+    )
+    expected, with_noise = process.fit(ROWS, TARGETS).predict(ROWS + 0.5, return_std=True)
+    mean, deviation = ScoreModel(ROWS, TARGETS, THETA, trend=Tilted()).predict(ROWS + 0.5)
+    assert mean == pytest.approx(expected)
+    assert deviation**2 + np.exp(-3.0) == pytest.approx(with_noise**2)
