@@ -456,7 +456,7 @@ class ScenarioContract:
         await until_finished(world)
         reasons = await world.event_reasons()
         assert {"Accepted", "TrialLaunched", "NewBest", "BaseModelMeasured", "Succeeded"} <= set(reasons)
-        assert reasons.count("TrialLaunched") == 4
+        assert reasons.count("TrialLaunched") == 2  # the first, and the rest together
 
 
 class RestartContract:

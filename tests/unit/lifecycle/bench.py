@@ -61,6 +61,7 @@ class Bench:
             now=lambda: self.now,
             enqueue=self.told.append,
             monotonic=lambda: self.monotonic,
+            quick_s=0.0,  # a trial is seen in each of its phases
         )
 
     def trial_key(self, index: int = 0) -> Key:
