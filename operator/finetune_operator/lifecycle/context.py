@@ -98,6 +98,8 @@ class Context:
         quick_s: For how long a model may answer before a write says that it does, in seconds.
         quick_since: Since when models are asked of whose trials nothing is written yet, in monotonic seconds.
         counts_due: When sweeps at the latest say how many trials are at work, in monotonic seconds.
+        checking_since: Since when sweeps are checked that say nothing of it yet, in monotonic seconds.
+        metrics_wanted: Whether the libraries of the metrics were asked for.
         launches: Trials that sweeps have launched, for their events.
         output_problems: Why a sweep's output could not be written; for its next look only, then it is tried again.
     """
@@ -118,6 +120,8 @@ class Context:
     quick_s: float = QUICK_S
     quick_since: dict[Key, float] = field(default_factory=dict)
     counts_due: dict[Key, float] = field(default_factory=dict)
+    checking_since: dict[Key, float] = field(default_factory=dict)
+    metrics_wanted: bool = False
     launches: dict[Key, Launches] = field(default_factory=dict)
     output_problems: dict[Key, str] = field(default_factory=dict)
     patience: dict[Key, Patience] = field(default_factory=dict)

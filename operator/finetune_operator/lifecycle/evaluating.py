@@ -19,6 +19,7 @@ from finetune_operator.evaluation import (
     FetchedDataset,
     asked_of,
     evaluate,
+    load_metrics,
     read_examples,
     reported_score,
 )
@@ -28,7 +29,7 @@ from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context, Patience, TrialProgress
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.lifecycle.transitions import end, key_of
-from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_operator.resources import REPORTED_METRICS, FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
 from finetune_providers.base import JobSnapshot
 from finetune_providers.errors import (
@@ -41,6 +42,16 @@ from finetune_providers.errors import (
 
 BaselineName = tuple[str, Key, str | None, str, str]
 """`baseline`, the sweep with its UID, the provider and the base model."""
+
+
+def prepare_scores(context: Context, sweep: FinetuneSweep) -> None:
+    """Have the libraries of the metrics imported before the first model is to be scored, and others wait for it."""
+    if context.metrics_wanted or sweep.spec.objective.metric in REPORTED_METRICS:
+        return
+    context.metrics_wanted = True
+    context.background.start(
+        "metrics", lambda: asyncio.to_thread(load_metrics), then=lambda: context.background.forget("metrics")
+    )
 
 
 async def take_outcome(

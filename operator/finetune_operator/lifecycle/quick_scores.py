@@ -17,6 +17,7 @@ from finetune_operator.lifecycle.evaluating import begin_answering, write_score
 from finetune_operator.lifecycle.transitions import end, key_of, sweep_key_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 
+
 async def end_if_scored(
     context: Context, trial: FinetuneTrial, sweep: FinetuneSweep, facts: Mapping[str, Any]
 ) -> bool:
@@ -42,7 +43,12 @@ def may_take_s(
     """
     key = key_of(trial)
     name = ("evaluation", key)
-    if model is None or context.quick_s <= 0 or trial.status.cancel is not None or account.slots.is_waited_for:
+    if (
+        model is None
+        or context.quick_s <= 0
+        or trial.status.cancel is not None
+        or account.slots.is_waited_for
+    ):
         return 0.0
     if account.provider.capabilities.needs_deployment:
         return 0.0  # what costs by the hour is written down before anything else

@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 STALE_S = 1.0
 REFERENCES_AGAIN_S = 2.0
 OUTPUT_AGAIN_S = 60.0
+CHECKS_SAID_AFTER_S = 2.0
 
 
 async def reconcile_sweep(context: Context, key: Key) -> float | None:
@@ -80,8 +81,8 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         sweep = await context.store.add_finalizer(sweep)
     admission = context.admissions.get(key, sweep, waiter=key)
     if admission is None:
-        await _say_that_it_is_checked(context, sweep)
-        return None
+        return await _say_that_it_is_checked(context, key, sweep)
+    context.checking_since.pop(key, None)
     if admission.problems:
         return await _refuse(context, key, sweep, admission)
     try:
@@ -273,6 +274,7 @@ async def _forget(context: Context, key: Key) -> None:
     context.output_problems.pop(key, None)
     context.counts_due.pop(key, None)
     context.launches.pop(key, None)
+    context.checking_since.pop(key, None)
     for name in context.background.names():
         if isinstance(name, tuple) and name[:2] in {("admission", key), ("baseline", key)}:
             await context.background.drop(name)
@@ -287,13 +289,17 @@ async def _wait_for_strangers(context: Context, sweep: FinetuneSweep, names: lis
     await _write(context, sweep, validating_status(sweep, "EarlierTrials", message, now=context.now()))
 
 
-async def _say_that_it_is_checked(context: Context, sweep: FinetuneSweep) -> None:
+async def _say_that_it_is_checked(context: Context, key: Key, sweep: FinetuneSweep) -> float | None:
     if sweep.status.observed_generation == sweep.metadata.generation:
-        return  # checked before, or found wanting: what was said then stands until the outcome is there
+        return None  # checked before, or found wanting: what was said then stands until the outcome is there
+    now = context.monotonic()
+    if (wait_s := context.checking_since.setdefault(key, now) + CHECKS_SAID_AFTER_S - now) > 0:
+        return wait_s  # most checks are over by then, and what they found is written
     status = validating_status(
         sweep, "Checking", "the providers and the datasets are being checked", now=context.now()
     )
     await _write(context, sweep, status)
+    return None
 
 
 async def _write(context: Context, sweep: FinetuneSweep, status: SweepStatus) -> None:

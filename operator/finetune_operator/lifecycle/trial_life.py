@@ -20,7 +20,12 @@ from finetune_operator.lifecycle import (
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.evaluating import finish_reported, start_evaluation, take_outcome
+from finetune_operator.lifecycle.evaluating import (
+    finish_reported,
+    prepare_scores,
+    start_evaluation,
+    take_outcome,
+)
 from finetune_operator.lifecycle.job_slots import holds_job, is_served
 from finetune_operator.lifecycle.legality import price_of
 from finetune_operator.lifecycle.release import release_trial
@@ -213,6 +218,7 @@ async def _train(
         except JobNotFound:
             return None  # the watcher will say so, too
         return CANCEL_AGAIN_S
+    prepare_scores(context, sweep)
     if live and snapshot is not None:
         await early_stopping.write_metrics(context, trial, series_of(snapshot))
     return None
