@@ -174,11 +174,12 @@ class KubeClient:
                 raise StoreUnavailable(
                     f"the API server does not know {resource.plural}.{resource.group}: apply the CRDs"
                 ) from error
-            for item in page["items"]:
+            items = page["items"] or []  # null where only metadata is asked for, and there are none
+            for item in items:
                 # A list's items may come without the kind that they all share.
                 item.setdefault("apiVersion", page["apiVersion"])
                 item.setdefault("kind", page["kind"].removesuffix("List"))
-            take_in(page["items"], not token)
+            take_in(items, not token)
             token = page["metadata"].get("continue", "")
             if not token:
                 return int(page["metadata"]["resourceVersion"])
