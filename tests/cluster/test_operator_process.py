@@ -90,7 +90,7 @@ async def test_kubectl_describe_tells_the_story_of_a_sweep(operator: OperatorPro
     await team.finished("grid")
     events = team.events("grid")
     assert events.count("TrialLaunched") == 2
-    for reason in ("Accepted", "NewBest", "BaseModelMeasured", "Succeeded"):
+    for reason in ("Accepted", "NewBest", "Succeeded"):
         assert re.search(rf"Normal +{reason} ", events), events
     assert "Warning" not in events
     assert "the manifest, its providers and its datasets were checked" in events

@@ -50,6 +50,8 @@ _logger = logging.getLogger(__name__)
 
 ROUTINE = frozenset({"Submitting", "Training", "Evaluating", "Succeeded"})
 """Of a trial these are not posted: its status and conditions tell the same, and for longer than an hour."""
+_TOLD_AT_THE_END = "BaseModelMeasured"
+"""Nor is this of a sweep: the event of its end says it, and its status does."""
 
 
 class KubeStore:
@@ -233,7 +235,8 @@ class KubeStore:
 
         Each is a write; of a trial where all goes well none is posted.
         """
-        if isinstance(resource, FinetuneTrial) and reason in ROUTINE and not warning:
+        routine = ROUTINE if isinstance(resource, FinetuneTrial) else {_TOLD_AT_THE_END}
+        if reason in routine and not warning:
             return
         key = key_to(resource)
         told = (str(resource.metadata.uid), reason, message)

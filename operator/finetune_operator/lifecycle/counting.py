@@ -11,6 +11,8 @@ from finetune_operator.resources import FinetuneTrial, SweepStatus
 from finetune_operator.resources.sweep import TrialCounts
 
 COUNTS_WITHIN_S = 10.0
+LONGEST_COUNTS_S = 30.0
+"""So long where the numbers of 40 other sweeps wait, too: then it is the API server that is to be spared."""
 BEST_WITHIN_S = 1.0
 _MAY_FOLLOW = (CreateTrial, CancelTrial, MeasureBaseline)
 """Actions that a status may be written after: the objects that they changed tell of them."""
@@ -31,7 +33,9 @@ def status_may_wait_s(
         decision: What was decided, and carried out.
         trials: Those that it was decided on.
     """
-    allowed_s = _allowed_s(known, decision, trials)
+    others = len(context.counts_due) - (key in context.counts_due)
+    numbers_s = min(LONGEST_COUNTS_S, COUNTS_WITHIN_S + others / 2)
+    allowed_s = _allowed_s(known, decision, trials, numbers_s)
     if allowed_s <= 0:
         context.counts_due.pop(key, None)
         return 0.0
@@ -42,14 +46,16 @@ def status_may_wait_s(
     return due - now
 
 
-def _allowed_s(known: SweepStatus, decision: Decision, trials: Sequence[FinetuneTrial]) -> float:
+def _allowed_s(
+    known: SweepStatus, decision: Decision, trials: Sequence[FinetuneTrial], numbers_s: float
+) -> float:
     new = decision.status
     if new == known or any(not isinstance(action, _MAY_FOLLOW) for action in decision.actions):
         return 0.0
     if any(trial.deleting for trial in trials):
         return 0.0  # its index is in nobody's memory but the status' once it is gone
     if _without_numbers(known) == _without_numbers(new):
-        return COUNTS_WITHIN_S
+        return numbers_s
     return BEST_WITHIN_S if _without_best(known) == _without_best(new) else 0.0
 
 

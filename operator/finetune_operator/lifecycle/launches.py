@@ -9,7 +9,7 @@ from finetune_operator.lifecycle.context import Context, Launches
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 
-TOLD_EVERY_S = 300.0
+TOLD_EVERY_S = 600.0
 
 
 def note_launch(context: Context, key: Key, trial: FinetuneTrial) -> None:
@@ -20,7 +20,7 @@ def note_launch(context: Context, key: Key, trial: FinetuneTrial) -> None:
 async def tell_launches(
     context: Context, key: Key, sweep: FinetuneSweep, *, last: bool = False
 ) -> float | None:
-    """Tell of a sweep's launches: of the first at once, of later ones in five minutes at most, or where it is the last.
+    """Tell of a sweep's launches: of the first at once, of later ones in ten minutes at most, or where it is the last.
 
     Returns:
         Seconds until they are to be told; None where there is nothing to tell.

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 STALE_S = 1.0
 REFERENCES_AGAIN_S = 2.0
 OUTPUT_AGAIN_S = 60.0
-CHECKS_SAID_AFTER_S = 2.0
+CHECKS_SAID_AFTER_S = 5.0
 
 
 async def reconcile_sweep(context: Context, key: Key) -> float | None:

@@ -10,7 +10,12 @@ from tests.unit.decisions.builders import a_trial
 
 from finetune_operator.decisions import CreateTrial, Decision, WriteOutput
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.counting import BEST_WITHIN_S, COUNTS_WITHIN_S, status_may_wait_s
+from finetune_operator.lifecycle.counting import (
+    BEST_WITHIN_S,
+    COUNTS_WITHIN_S,
+    LONGEST_COUNTS_S,
+    status_may_wait_s,
+)
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.resources import Condition, FinetuneTrial, SweepStatus, TrialPhase
 from finetune_operator.search import Point, Proposal
@@ -65,6 +70,15 @@ def test_an_end_and_the_trial_that_follows_are_one_write() -> None:
     assert wait_s(hands, known, status(total=1, done=1, succeeded=1), CREATE) == COUNTS_WITHIN_S
     hands.now_s += 1.0
     assert wait_s(hands, known, status(total=2, running=1, done=1, succeeded=1)) == COUNTS_WITHIN_S - 1.0
+
+
+def test_numbers_wait_longer_where_those_of_many_sweeps_do() -> None:
+    hands = Hands()
+    hands.counts_due = {Key("FinetuneSweep", "team", f"other-{number}"): 105.0 for number in range(10)}
+    assert wait_s(hands, status(total=1), status(total=2)) == COUNTS_WITHIN_S + 5.0
+    hands.counts_due |= {Key("FinetuneSweep", "team", f"more-{number}"): 105.0 for number in range(90)}
+    del hands.counts_due[SWEEP]
+    assert wait_s(hands, status(total=1), status(total=2)) == LONGEST_COUNTS_S
 
 
 def test_that_money_is_spent_may_wait() -> None:
