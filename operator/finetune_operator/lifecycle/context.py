@@ -17,6 +17,7 @@ from finetune_operator.resources import FinetuneTrial
 
 RELEASE_WITHIN_S = 24 * 3600.0
 QUICK_S = 5.0
+CHECKS_SAID_AFTER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class Context:
         quick_s: For how long a model may answer before a write says that it does, in seconds.
         quick_since: Since when models are asked of whose trials nothing is written yet, in monotonic seconds.
         counts_due: When sweeps at the latest say how many trials are at work, in monotonic seconds.
+        checks_said_after_s: For how long a sweep is checked before a write says so, in seconds.
         checking_since: Since when sweeps are checked that say nothing of it yet, in monotonic seconds.
         metrics_wanted: Whether the libraries of the metrics were asked for.
         launches: Trials that sweeps have launched, for their events.
@@ -120,6 +122,7 @@ class Context:
     quick_s: float = QUICK_S
     quick_since: dict[Key, float] = field(default_factory=dict)
     counts_due: dict[Key, float] = field(default_factory=dict)
+    checks_said_after_s: float = CHECKS_SAID_AFTER_S
     checking_since: dict[Key, float] = field(default_factory=dict)
     metrics_wanted: bool = False
     launches: dict[Key, Launches] = field(default_factory=dict)

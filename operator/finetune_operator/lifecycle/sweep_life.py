@@ -48,7 +48,6 @@ log = logging.getLogger(__name__)
 STALE_S = 1.0
 REFERENCES_AGAIN_S = 2.0
 OUTPUT_AGAIN_S = 60.0
-CHECKS_SAID_AFTER_S = 5.0
 
 
 async def reconcile_sweep(context: Context, key: Key) -> float | None:
@@ -293,7 +292,7 @@ async def _say_that_it_is_checked(context: Context, key: Key, sweep: FinetuneSwe
     if sweep.status.observed_generation == sweep.metadata.generation:
         return None  # checked before, or found wanting: what was said then stands until the outcome is there
     now = context.monotonic()
-    if (wait_s := context.checking_since.setdefault(key, now) + CHECKS_SAID_AFTER_S - now) > 0:
+    if (wait_s := context.checking_since.setdefault(key, now) + context.checks_said_after_s - now) > 0:
         return wait_s  # most checks are over by then, and what they found is written
     status = validating_status(
         sweep, "Checking", "the providers and the datasets are being checked", now=context.now()
