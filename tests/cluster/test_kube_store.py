@@ -69,13 +69,41 @@ def edit_max_trials(store: KubeStore, person: Person) -> EditMaxTrials:
 
 
 async def test_a_list_is_read_in_chunks_of_one_moment(
-    store: KubeStore, sweep: FinetuneSweep, sweep_key: Key, namespace: str, monkeypatch: pytest.MonkeyPatch
+    store: KubeStore,
+    operator_client: KubeClient,
+    sweep: FinetuneSweep,
+    sweep_key: Key,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for index in range(5):
         await store.create_trial(a_trial(index, namespace=namespace), owner=sweep)
     monkeypatch.setattr("finetune_operator.cluster.client._CHUNK", 2)
-    await store.resync()
-    assert len(await store.list_trials(sweep_key)) == 5
+    again = KubeStore(operator_client, namespaces=(namespace,))
+    await again.resync()
+    assert len(await again.list_trials(sweep_key)) == 5
+    monkeypatch.setattr("finetune_operator.cluster.client._METADATA_CHUNK", 2)
+    assert await again.resync() == 0
+    assert len(await again.list_trials(sweep_key)) == 5
+
+
+@pytest.mark.parametrize("at_most", [0, 50])
+async def test_listing_again_reads_what_the_watch_did_not_bring(
+    store: KubeStore,
+    operator_client: KubeClient,
+    trial: FinetuneTrial,
+    sweep_key: Key,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    at_most: int,
+) -> None:
+    monkeypatch.setattr("finetune_operator.cluster.listings._READ_SINGLY", at_most)
+    again = KubeStore(operator_client, namespaces=(namespace,))
+    await again.resync()
+    written = await store.write_trial_status(trial, TrialStatus(phase=TrialPhase.TRAINING))
+    assert await again.resync() == 1
+    assert await again.list_trials(sweep_key) == (written,)
+    assert await again.resync() == 0
 
 
 async def test_a_restart_knows_all_that_was_known(

@@ -455,8 +455,8 @@ class ScenarioContract:
         await world.start()
         await until_finished(world)
         reasons = await world.event_reasons()
-        assert {"Accepted", "TrialLaunched", "NewBest", "BaseModelMeasured", "Succeeded"} <= set(reasons)
-        assert reasons.count("TrialLaunched") == 4
+        assert {"Accepted", "TrialLaunched", "NewBest", "Succeeded"} <= set(reasons)
+        assert reasons.count("TrialLaunched") == 2  # the first, and the rest together
 
 
 class RestartContract:

@@ -13,7 +13,6 @@ WRITES = (
     "create trial",
     "journal Pending",
     "journal Succeeded",
-    "trial Evaluating",
     "trial Succeeded",
     "release trial",
     "create configmap",
@@ -60,6 +59,12 @@ def test_a_create_call_is_cut_off(world: World, kind: str, when: When) -> None:
 @pytest.mark.parametrize("name", WRITES)
 def test_a_write_to_the_api_server_is_cut_off(world: World, name: str, when: When) -> None:
     killed_once(world, "OpenAI", name, when)
+
+
+@pytest.mark.parametrize("when", BOTH)
+def test_the_write_that_a_model_is_evaluated_is_cut_off(world: World, when: When) -> None:
+    # At a company that deploys nothing it is no write of its own where the model answers at once.
+    killed_once(world, "AzureOpenAI", "trial Evaluating", when)
 
 
 @pytest.mark.parametrize("when", BOTH)

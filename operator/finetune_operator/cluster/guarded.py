@@ -129,10 +129,11 @@ class GuardedWrites:
         try:
             yield
         except (AlreadyExists, Conflict, NotFound):
-            await self._refresh(key)
+            await self.refresh(key)
             raise
 
-    async def _refresh(self, key: Key) -> None:
+    async def refresh(self, key: Key) -> None:
+        """Read an object anew."""
         try:
             raw = await self._client.get(RESOURCES[key.kind], key.namespace, key.name)
         except NotFound:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import base64
 import logging
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from finetune_operator.cluster.cache import ObjectCache, key_of
-from finetune_operator.cluster.client import CONFIG_MAPS, EVENTS, SECRETS, ApiResource, KubeClient, Raw
+from finetune_operator.cluster.cache import ObjectCache
+from finetune_operator.cluster.client import CONFIG_MAPS, EVENTS, SECRETS, KubeClient, Raw
 from finetune_operator.cluster.entries import Parsed
 from finetune_operator.cluster.event_log import EventLog
-from finetune_operator.cluster.guarded import RESOURCES, GuardedWrites, key_to
+from finetune_operator.cluster.guarded import GuardedWrites, key_to
+from finetune_operator.cluster.listings import Listings
 from finetune_operator.cluster.manifests import event_manifest, output_manifest, trial_manifest
 from finetune_operator.cluster.patches import merge_patch
 from finetune_operator.cluster.refusal import refused_status
@@ -28,7 +29,6 @@ from finetune_operator.lifecycle.store import (
     AlreadyExists,
     Conflict,
     Key,
-    Kind,
     Listener,
     NotFound,
     R,
@@ -50,6 +50,8 @@ _logger = logging.getLogger(__name__)
 
 ROUTINE = frozenset({"Submitting", "Training", "Evaluating", "Succeeded"})
 """Of a trial these are not posted: its status and conditions tell the same, and for longer than an hour."""
+_TOLD_AT_THE_END = "BaseModelMeasured"
+"""Nor is this of a sweep: the event of its end says it, and its status does."""
 
 
 class KubeStore:
@@ -69,8 +71,8 @@ class KubeStore:
         self.cache = ObjectCache()
         self._client = client
         self._writes = GuardedWrites(client, self.cache)
-        self._scopes: tuple[str | None, ...] = namespaces or (None,)
         self._instance = socket.gethostname()
+        self._listings = Listings(client, self.cache, self._writes, scopes=namespaces or (None,))
         self._events = EventLog()
 
     async def resync(self) -> int:
@@ -79,25 +81,7 @@ class KubeStore:
         Returns:
             How many objects had changed.
         """
-        changes = 0
-        for kind, resource in RESOURCES.items():
-            for namespace in self._scopes:
-                changes += await self._list(kind, resource, namespace)
-        return changes
-
-    async def _list(self, kind: Kind, resource: ApiResource, namespace: str | None) -> int:
-        """List a kind page by page, none of which is held while the next is read."""
-        changes, present = 0, set[Key]()
-
-        def take_in(page: Sequence[Raw], first: bool) -> None:
-            nonlocal changes
-            if first:
-                present.clear()
-            changes += sum(self.cache.put(kind, raw) for raw in page)
-            present.update(key_of(kind, raw) for raw in page)
-
-        version = await self._client.read_pages(resource, namespace, take_in)
-        return changes + self.cache.keep(kind, present, namespace=namespace, version=version)
+        return await self._listings.resync()
 
     def unfinished(self) -> Iterator[Key]:
         """The objects with which something may be left to do; what ended is passed over."""
@@ -251,7 +235,8 @@ class KubeStore:
 
         Each is a write; of a trial where all goes well none is posted.
         """
-        if isinstance(resource, FinetuneTrial) and reason in ROUTINE and not warning:
+        routine = ROUTINE if isinstance(resource, FinetuneTrial) else {_TOLD_AT_THE_END}
+        if reason in routine and not warning:
             return
         key = key_to(resource)
         told = (str(resource.metadata.uid), reason, message)

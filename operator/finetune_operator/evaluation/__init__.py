@@ -10,7 +10,7 @@ from finetune_operator.evaluation.dataset import (
     read_examples,
 )
 from finetune_operator.evaluation.errors import InvalidDataset
-from finetune_operator.evaluation.metrics import score
+from finetune_operator.evaluation.metrics import load_metrics, score
 from finetune_operator.evaluation.scoring import (
     AnswerSample,
     Evaluation,
@@ -49,6 +49,7 @@ __all__ = [
     "check_dataset",
     "evaluate",
     "fetch",
+    "load_metrics",
     "read_examples",
     "redacted",
     "reported_score",

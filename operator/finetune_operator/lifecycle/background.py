@@ -45,6 +45,18 @@ class BackgroundWork:
             del self._tasks[name]
         return None if task.cancelled() else task.result()
 
+    def result(self, name: Hashable) -> Any:
+        """What came out of work that has ended well; None where none has, or it failed, which `outcome` tells."""
+        task = self._tasks.get(name)
+        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+            return None
+        return task.result()
+
+    def goes_on(self, name: Hashable) -> bool:
+        """Whether it was started and has not ended."""
+        task = self._tasks.get(name)
+        return task is not None and not task.done()
+
     def forget(self, name: Hashable) -> None:
         """Forget an outcome that is written down; work that goes on is left alone."""
         task = self._tasks.get(name)

@@ -13,8 +13,11 @@ from finetune_operator.lifecycle.admission import Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.store import Key, Store
 from finetune_operator.lifecycle.uploads import Uploads
+from finetune_operator.resources import FinetuneTrial
 
 RELEASE_WITHIN_S = 24 * 3600.0
+QUICK_S = 5.0
+CHECKS_SAID_AFTER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,19 @@ class Patience:
 
 
 @dataclass(slots=True)
+class Launches:
+    """Trials that a sweep has launched.
+
+    Attributes:
+        untold: Those of which no event tells yet.
+        told_at: When one was posted last, in monotonic seconds.
+    """
+
+    untold: list[FinetuneTrial] = field(default_factory=list)
+    told_at: float | None = None
+
+
+@dataclass(slots=True)
 class Context:
     """The reconcilers' hands: everything they act through.
 
@@ -80,7 +96,13 @@ class Context:
         said_held_at: When deleted trials last said what they wait for.
         doubted: Since when this process looks for a job by its key, in monotonic seconds, by the trial.
         monotonic: Seconds that no clock's correction changes.
+        quick_s: For how long a model may answer before a write says that it does, in seconds.
+        quick_since: Since when models are asked of whose trials nothing is written yet, in monotonic seconds.
         counts_due: When sweeps at the latest say how many trials are at work, in monotonic seconds.
+        checks_said_after_s: For how long a sweep is checked before a write says so, in seconds.
+        checking_since: Since when sweeps are checked that say nothing of it yet, in monotonic seconds.
+        metrics_wanted: Whether the libraries of the metrics were asked for.
+        launches: Trials that sweeps have launched, for their events.
         output_problems: Why a sweep's output could not be written; for its next look only, then it is tried again.
     """
 
@@ -97,7 +119,13 @@ class Context:
     evaluating: dict[Key, TrialProgress] = field(default_factory=dict)
     doubted: dict[Key, tuple[str, float]] = field(default_factory=dict)
     monotonic: Callable[[], float] = time.monotonic
+    quick_s: float = QUICK_S
+    quick_since: dict[Key, float] = field(default_factory=dict)
     counts_due: dict[Key, float] = field(default_factory=dict)
+    checks_said_after_s: float = CHECKS_SAID_AFTER_S
+    checking_since: dict[Key, float] = field(default_factory=dict)
+    metrics_wanted: bool = False
+    launches: dict[Key, Launches] = field(default_factory=dict)
     output_problems: dict[Key, str] = field(default_factory=dict)
     patience: dict[Key, Patience] = field(default_factory=dict)
     deploying: dict[Key, datetime] = field(default_factory=dict)

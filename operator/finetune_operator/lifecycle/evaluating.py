@@ -19,6 +19,7 @@ from finetune_operator.evaluation import (
     FetchedDataset,
     asked_of,
     evaluate,
+    load_metrics,
     read_examples,
     reported_score,
 )
@@ -28,7 +29,7 @@ from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context, Patience, TrialProgress
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.lifecycle.transitions import end, key_of
-from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_operator.resources import REPORTED_METRICS, FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
 from finetune_providers.base import JobSnapshot
 from finetune_providers.errors import (
@@ -41,6 +42,16 @@ from finetune_providers.errors import (
 
 BaselineName = tuple[str, Key, str | None, str, str]
 """`baseline`, the sweep with its UID, the provider and the base model."""
+
+
+def prepare_scores(context: Context, sweep: FinetuneSweep) -> None:
+    """Have the libraries of the metrics imported before the first model is to be scored, and others wait for it."""
+    if context.metrics_wanted or sweep.spec.objective.metric in REPORTED_METRICS:
+        return
+    context.metrics_wanted = True
+    context.background.start(
+        "metrics", lambda: asyncio.to_thread(load_metrics), then=lambda: context.background.forget("metrics")
+    )
 
 
 async def take_outcome(
@@ -71,7 +82,7 @@ async def take_outcome(
         message = f"the fine-tuned model could not be evaluated: {outcome.error}"
         await conclude(TrialPhase.FAILED, reason="EvaluationFailed", message=message)
     elif outcome is not None:
-        await _score(conclude, sweep, dict(outcome.scores), {})
+        await write_score(conclude, sweep, dict(outcome.scores), {})
     return outcome is not None
 
 
@@ -112,12 +123,27 @@ async def start_evaluation(
         asked, wait_s = await serving.serve(context, trial, sweep, account, model)
         if asked is None:
             return wait_s
+    begin_answering(context, trial, sweep, account, admission, model=model, through=asked)
+    return await patience.note_progress(context, trial, account)
+
+
+def begin_answering(
+    context: Context,
+    trial: FinetuneTrial,
+    sweep: FinetuneSweep,
+    account: Account,
+    admission: Admission,
+    *,
+    model: str,
+    through: str | None = None,
+) -> None:
+    """Have a model answer the evaluation set in the background, unless it does; its trial is looked at then."""
+    key = key_of(trial)
     context.background.start(
-        name,
-        lambda: _evaluate(context, key, model, sweep, account, admission, through=asked),
+        ("evaluation", key),
+        lambda: _evaluate(context, key, model, sweep, account, admission, through=through),
         then=lambda: context.enqueue(key),
     )
-    return await patience.note_progress(context, trial, account)
 
 
 async def _evaluate(
@@ -142,7 +168,7 @@ async def finish_reported(
     """Score a trial by what its trainer reported last, be it that the model diverged."""
     metric = sweep.spec.objective.metric
     value = reported_score(job.series, metric)
-    await _score(partial(end, context, trial), sweep, {} if value is None else {metric: value}, facts)
+    await write_score(partial(end, context, trial), sweep, {} if value is None else {metric: value}, facts)
 
 
 async def answer_evaluation_set(
@@ -243,12 +269,13 @@ async def _answer_log(folder: Path, dataset: FetchedDataset, model: str) -> Answ
     return await asyncio.to_thread(AnswerLog.open, folder, dataset_hash=dataset.content_hash, model=model)
 
 
-async def _score(
+async def write_score(
     conclude: Callable[..., Awaitable[None]],
     sweep: FinetuneSweep,
     scores: dict[str, float],
     facts: Mapping[str, Any],
 ) -> None:
+    """End a trial by what its model scored."""
     metric = sweep.spec.objective.metric
     score = scores.get(metric)
     finite = {name: value for name, value in scores.items() if math.isfinite(value)}

@@ -93,6 +93,11 @@ class JobSlots:
             self._call_next()
 
     @property
+    def is_waited_for(self) -> bool:
+        """Whether a trial waits for a slot."""
+        return bool(self._waiting)
+
+    @property
     def taken(self) -> int:
         """How many slots are held."""
         return len(self._held)

@@ -21,10 +21,11 @@ from finetune_operator.decisions import (
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.counting import counts_may_wait_s
+from finetune_operator.lifecycle.counting import status_may_wait_s
 from finetune_operator.lifecycle.data_life import delete_data, remember_scopes, scope_for_new_trials
 from finetune_operator.lifecycle.early_stopping import have_judged
 from finetune_operator.lifecycle.evaluating import BaselineName, baseline_outcome, measure_baseline
+from finetune_operator.lifecycle.launches import note_launch, tell_launches
 from finetune_operator.lifecycle.leftovers import delete_leftovers, delete_model
 from finetune_operator.lifecycle.narration import output_data, sweep_events
 from finetune_operator.lifecycle.release import release_sweep
@@ -79,8 +80,8 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         sweep = await context.store.add_finalizer(sweep)
     admission = context.admissions.get(key, sweep, waiter=key)
     if admission is None:
-        await _say_that_it_is_checked(context, sweep)
-        return None
+        return await _say_that_it_is_checked(context, key, sweep)
+    context.checking_since.pop(key, None)
     if admission.problems:
         return await _refuse(context, key, sweep, admission)
     try:
@@ -144,12 +145,17 @@ async def _decide_and_act(
     wake_s = (
         None if decision.wake_at is None else max(0.0, (decision.wake_at - context.now()).total_seconds())
     )
-    if (wait_s := counts_may_wait_s(context, key, sweep.status, decision)) > 0:
-        return wait_s if wake_s is None else min(wait_s, wake_s)
+    tell_s = await tell_launches(context, key, sweep, last=decision.status.finished)
+    if (wait_s := status_may_wait_s(context, key, sweep.status, decision, trials)) > 0:
+        return _first(wait_s, wake_s, tell_s)
     await _write(context, sweep, decision.status)
     if knowledge.output_problem:
         return OUTPUT_AGAIN_S  # a person mends it elsewhere, and no change of the sweep's tells of that
-    return wake_s
+    return _first(wake_s, tell_s)
+
+
+def _first(*waits: float | None) -> float | None:
+    return min((each for each in waits if each is not None), default=None)
 
 
 async def _act(
@@ -207,9 +213,7 @@ async def _create_trial(
     except AlreadyExists:
         log.info("trial %s exists already: the sweep is looked at again", trial.name)
         return False
-    values = ", ".join(f"{name}={value}" for name, value in point.parameters.items())
-    message = f"trial {created.name}: {point.base_model} with {values} ({action.proposal.origin})"
-    await context.store.record_event(sweep, "TrialLaunched", message)
+    note_launch(context, Key("FinetuneSweep", sweep.metadata.namespace or "default", sweep.name), created)
     return True
 
 
@@ -267,6 +271,8 @@ async def _forget(context: Context, key: Key) -> None:
     context.admissions.forget(key)
     context.output_problems.pop(key, None)
     context.counts_due.pop(key, None)
+    context.launches.pop(key, None)
+    context.checking_since.pop(key, None)
     for name in context.background.names():
         if isinstance(name, tuple) and name[:2] in {("admission", key), ("baseline", key)}:
             await context.background.drop(name)
@@ -281,13 +287,17 @@ async def _wait_for_strangers(context: Context, sweep: FinetuneSweep, names: lis
     await _write(context, sweep, validating_status(sweep, "EarlierTrials", message, now=context.now()))
 
 
-async def _say_that_it_is_checked(context: Context, sweep: FinetuneSweep) -> None:
+async def _say_that_it_is_checked(context: Context, key: Key, sweep: FinetuneSweep) -> float | None:
     if sweep.status.observed_generation == sweep.metadata.generation:
-        return  # checked before, or found wanting: what was said then stands until the outcome is there
+        return None  # checked before, or found wanting: what was said then stands until the outcome is there
+    now = context.monotonic()
+    if (wait_s := context.checking_since.setdefault(key, now) + context.checks_said_after_s - now) > 0:
+        return wait_s  # most checks are over by then, and what they found is written
     status = validating_status(
         sweep, "Checking", "the providers and the datasets are being checked", now=context.now()
     )
     await _write(context, sweep, status)
+    return None
 
 
 async def _write(context: Context, sweep: FinetuneSweep, status: SweepStatus) -> None:

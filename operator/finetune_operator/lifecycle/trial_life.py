@@ -8,11 +8,24 @@ from decimal import Decimal
 from typing import Any
 
 from finetune_operator.decisions.costs import token_cost
-from finetune_operator.lifecycle import doubt, early_stopping, leftovers, patience, purchase, serving
+from finetune_operator.lifecycle import (
+    doubt,
+    early_stopping,
+    leftovers,
+    patience,
+    purchase,
+    quick_scores,
+    serving,
+)
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.evaluating import finish_reported, start_evaluation, take_outcome
+from finetune_operator.lifecycle.evaluating import (
+    finish_reported,
+    prepare_scores,
+    start_evaluation,
+    take_outcome,
+)
 from finetune_operator.lifecycle.job_slots import holds_job, is_served
 from finetune_operator.lifecycle.legality import price_of
 from finetune_operator.lifecycle.release import release_trial
@@ -185,8 +198,10 @@ async def _train(
     account.watcher.watch(job_id, key_of(trial), live=live)
     snapshot = account.watcher.latest(job_id)
     if snapshot is not None and snapshot.state.terminal:
-        account.watcher.unwatch(job_id)
-        return await _job_ended(context, trial, sweep, account, snapshot)
+        wait_s = await _job_ended(context, trial, sweep, account, snapshot)
+        if wait_s is None:
+            account.watcher.unwatch(job_id)
+        return wait_s
     if strange := account.watcher.take_strange_state(job_id):
         message = f'the provider says that job {job_id} is "{strange}", which is not known here: it counts as training'
         await context.store.record_event(trial, "UnknownJobState", message, warning=True)
@@ -203,6 +218,7 @@ async def _train(
         except JobNotFound:
             return None  # the watcher will say so, too
         return CANCEL_AGAIN_S
+    prepare_scores(context, sweep)
     if live and snapshot is not None:
         await early_stopping.write_metrics(context, trial, series_of(snapshot))
     return None
@@ -239,7 +255,10 @@ async def _job_ended(
         )
         phase = early_stopping.phase_of(trial.status.cancel)
         await end(context, trial, phase, reason=trial.status.cancel.reason, message=message, **facts)
-    else:
+    elif not await quick_scores.end_if_scored(context, trial, sweep, facts):
+        wait_s = quick_scores.may_take_s(context, trial, sweep, account, job.fine_tuned_model)
+        if wait_s > 0:
+            return wait_s
         message = f"the fine-tuned model answers the evaluation set ({sweep.spec.objective.metric})"
         evaluating = await advance(
             context,
@@ -312,5 +331,6 @@ async def _forget(context: Context, key: Key) -> None:
     context.deploying.pop(key, None)
     context.said_held_at.pop(key, None)
     context.patience.pop(key, None)
+    context.quick_since.pop(key, None)
     context.doubted.pop(key, None)
     await context.background.drop(("evaluation", key))

@@ -93,7 +93,7 @@ def snapshot_of(job: object, *, key: str | None) -> JobSnapshot:
 
 def _why(job: object) -> str:
     error = getattr(job, "error", None)
-    message = getattr(error, "message", None)
+    message = error.get("message") if isinstance(error, Mapping) else getattr(error, "message", None)
     return clean(message, ()) if isinstance(message, str) else "the company gives no reason"
 
 

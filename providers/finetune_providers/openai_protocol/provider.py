@@ -37,6 +37,7 @@ from finetune_providers.hosted import FromCatalog
 from finetune_providers.openai_protocol.chat import ChatSession
 from finetune_providers.openai_protocol.data import DataLimits, converted, stays
 from finetune_providers.openai_protocol.errors import CREDENTIALS
+from finetune_providers.openai_protocol.listing import FILES, JOBS, listed, of_job, with_attributes
 from finetune_providers.openai_protocol.parameters import native_hyperparameters
 from finetune_providers.openai_protocol.parsing import is_newest_first, items, series_of, snapshot_of, text
 
@@ -135,7 +136,7 @@ class OpenAIProtocol(FromCatalog, ABC):
                     f"{', '.join(self.model_names())}. Where it does, add it to spec.models of the FinetuneProvider",
                     field="baseModels",
                 )
-        items(await self._calls.read(lambda: self._client.fine_tuning.jobs.list(limit=1)))
+        items(await self._calls.read(listed(self._client, JOBS, limit=1)))
 
     async def check_data(
         self, base_model: str, *, training: DatasetFile, validation: DatasetFile | None
@@ -186,7 +187,7 @@ class OpenAIProtocol(FromCatalog, ABC):
             await self._calls.in_thread(path.unlink, missing_ok=True)
 
     async def _files(self) -> AsyncIterator[Any]:
-        async for page in self._pages(lambda: self._client.files.list(purpose=PURPOSE)):
+        async for page in self._pages(listed(self._client, FILES, purpose=PURPOSE)):
             for file in page:
                 if getattr(file, "purpose", None) in {None, PURPOSE}:  # not every service knows the filter
                     yield file
@@ -226,7 +227,7 @@ class OpenAIProtocol(FromCatalog, ABC):
 
     async def _found(self, key: str, only: Mapping[str, Any]) -> tuple[JobSnapshot, ...]:
         found = []
-        async for page in self._pages(lambda: self._client.fine_tuning.jobs.list(limit=_PAGE, **only)):
+        async for page in self._pages(listed(self._client, JOBS, limit=_PAGE, **only)):
             found += [self._snapshot(job) for job in page if self._key_of(job) == key]
         return tuple(found)
 
@@ -236,9 +237,7 @@ class OpenAIProtocol(FromCatalog, ABC):
         seen: dict[str, JobSnapshot] = {}
         if not missing:
             return seen
-        async for page in self._pages(
-            lambda: self._client.fine_tuning.jobs.list(limit=_PAGE), most=_OBSERVED_PAGES
-        ):
+        async for page in self._pages(listed(self._client, JOBS, limit=_PAGE), most=_OBSERVED_PAGES):
             for job in page:
                 if getattr(job, "id", None) in missing:
                     snapshot = self._snapshot(job)
@@ -304,7 +303,7 @@ class OpenAIProtocol(FromCatalog, ABC):
         """
         events: list[Any] = []
         async for page in self._pages(
-            lambda: self._client.fine_tuning.jobs.list_events(job_id, limit=_PAGE), most=_MOST_EVENT_PAGES
+            listed(self._client, of_job(job_id, "events"), limit=_PAGE), most=_MOST_EVENT_PAGES
         ):
             events += page
             if len(events) >= _EVENTS and is_newest_first(events):
@@ -317,14 +316,11 @@ class OpenAIProtocol(FromCatalog, ABC):
 
     async def _read_series(self, job_id: str) -> tuple[MetricPoint, ...] | None:
         """A job's metrics; None while they cannot be read. What a service does not have or show is left out."""
-        jobs = self._client.fine_tuning.jobs
         told: list[list[Any]] = []
         missed = False
-        for first in (
-            lambda: jobs.list_events(job_id, limit=_PAGE),
-            lambda: jobs.checkpoints.list(job_id, limit=_PAGE),
-        ):
+        for what in ("events", "checkpoints"):
             told.append([])
+            first = listed(self._client, of_job(job_id, what), limit=_PAGE)
             try:
                 async for page in self._pages(first, most=_MOST_EVENT_PAGES):
                     told[-1] += page
@@ -400,7 +396,8 @@ class OpenAIProtocol(FromCatalog, ABC):
         page = await self._calls.read(partial(paged, first))
         seen: set[object] = set()
         while True:
-            fresh = [item for item in items(page) if getattr(item, "id", None) not in seen]
+            read = map(with_attributes, items(page))
+            fresh = [item for item in read if getattr(item, "id", None) not in seen]
             yield fresh
             seen.update(getattr(item, "id", None) for item in fresh)
             most = None if most is None else most - 1

@@ -136,6 +136,19 @@ async def test_a_list_that_expires_while_it_is_read_is_read_anew() -> None:
     assert listing.version == 7
 
 
+async def test_metadata_alone_is_asked_for_in_larger_chunks_and_may_be_none() -> None:
+    empty = {"metadata": {"resourceVersion": "7"}, "items": None, "kind": "PartialObjectMetadataList"}
+    api = FakeApi(Answer(200, {"apiVersion": "meta.k8s.io/v1", **empty}))
+    pages: list[int] = []
+    version = await KubeClient(api).read_pages(
+        SWEEPS, None, lambda items, first: pages.append(len(items)), metadata_alone=True
+    )
+    assert (version, pages) == (7, [0])
+    (request,) = api.requests
+    assert request["header_params"]["Accept"].startswith("application/json;as=PartialObjectMetadataList;")
+    assert ("limit", "2500") in request["query_params"]
+
+
 async def test_a_list_that_expires_each_time_is_unavailable() -> None:
     api = FakeApi(*[page("a", token="more"), status(410, "Expired")] * 3)
     with pytest.raises(StoreUnavailable, match="expired"):

@@ -34,7 +34,14 @@ class FakeClient:
         self.listed = 0
         self.closed = False
 
-    async def read_pages(self, resource: ApiResource, namespace: str | None, take_in: TakePage) -> int:
+    async def read_pages(
+        self,
+        resource: ApiResource,
+        namespace: str | None,
+        take_in: TakePage,
+        *,
+        metadata_alone: bool = False,
+    ) -> int:
         if resource.plural != "finetunesweeps":
             take_in([], True)
             return 100
@@ -43,6 +50,9 @@ class FakeClient:
             raise self.failures.pop(0)
         take_in(self.sweeps, True)
         return 100
+
+    async def get(self, resource: ApiResource, namespace: str, name: str) -> Raw:
+        return next(each for each in self.sweeps if each["metadata"]["name"] == name)
 
     async def close(self) -> None:
         self.closed = True

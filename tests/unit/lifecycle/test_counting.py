@@ -1,14 +1,24 @@
-"""A sweep's status is written when something is new; how many trials are at work may wait two seconds."""
+"""A sweep's status is written when something is new; its numbers may wait ten seconds, its best trial one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, cast
 
-from finetune_operator.decisions import Decision, MeasureBaseline
+from tests.unit.decisions.builders import a_trial
+
+from finetune_operator.decisions import CreateTrial, Decision, WriteOutput
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.counting import COUNTS_WITHIN_S, counts_may_wait_s
+from finetune_operator.lifecycle.counting import (
+    BEST_WITHIN_S,
+    COUNTS_WITHIN_S,
+    LONGEST_COUNTS_S,
+    status_may_wait_s,
+)
 from finetune_operator.lifecycle.store import Key
-from finetune_operator.resources import SweepStatus
+from finetune_operator.resources import Condition, FinetuneTrial, SweepStatus, TrialPhase
+from finetune_operator.search import Point, Proposal
 
 SWEEP = Key("FinetuneSweep", "team", "support")
 
@@ -24,8 +34,19 @@ class Hands:
         return self.now_s
 
 
-def wait_s(hands: Hands, known: SweepStatus, new: SweepStatus, *actions: Any) -> float:
-    return counts_may_wait_s(cast("Context", hands), SWEEP, known, Decision(actions, new, wake_at=None))
+def wait_s(
+    hands: Hands, known: SweepStatus, new: SweepStatus, *actions: Any, trials: Sequence[FinetuneTrial] = ()
+) -> float:
+    decision = Decision(actions, new, wake_at=None)
+    return status_may_wait_s(cast("Context", hands), SWEEP, known, decision, trials)
+
+
+CREATE = CreateTrial(1, Proposal(Point("small", "tiny-1", {"epochs": 1}), "Random"), None)
+
+
+def saying(reason: str, message: str) -> SweepStatus:
+    condition = Condition(type="Ready", status="False", reason=reason, message=message)
+    return status(total=1).model_copy(update={"conditions": (condition,)})
 
 
 def status(**counts: int) -> SweepStatus:
@@ -43,17 +64,56 @@ def test_that_a_trial_is_at_work_now_may_wait_but_not_for_longer_each_time() -> 
     assert hands.counts_due == {}
 
 
-def test_an_end_is_written_at_once_with_all_that_waited() -> None:
+def test_an_end_and_the_trial_that_follows_are_one_write() -> None:
     hands = Hands()
-    known = status(total=1, pending=1)
-    assert wait_s(hands, known, status(total=1, running=1)) > 0
-    assert wait_s(hands, known, status(total=1, done=1, succeeded=1)) == 0
+    known = status(total=1, running=1)
+    assert wait_s(hands, known, status(total=1, done=1, succeeded=1), CREATE) == COUNTS_WITHIN_S
+    hands.now_s += 1.0
+    assert wait_s(hands, known, status(total=2, running=1, done=1, succeeded=1)) == COUNTS_WITHIN_S - 1.0
+
+
+def test_numbers_wait_longer_where_those_of_many_sweeps_do() -> None:
+    hands = Hands()
+    hands.counts_due = {Key("FinetuneSweep", "team", f"other-{number}"): 105.0 for number in range(10)}
+    assert wait_s(hands, status(total=1), status(total=2)) == COUNTS_WITHIN_S + 5.0
+    hands.counts_due |= {Key("FinetuneSweep", "team", f"more-{number}"): 105.0 for number in range(90)}
+    del hands.counts_due[SWEEP]
+    assert wait_s(hands, status(total=1), status(total=2)) == LONGEST_COUNTS_S
+
+
+def test_that_money_is_spent_may_wait() -> None:
+    spent = status(total=1, done=1).model_copy(update={"spent": "3.00 USD", "last_index": 4})
+    assert wait_s(Hands(), status(total=1, running=1), spent) == COUNTS_WITHIN_S
+
+
+def test_a_message_that_counts_may_wait_and_a_reason_may_not() -> None:
+    searching, further = (saying("Searching", f"{done} of 10 trials have ended") for done in (1, 2))
+    assert wait_s(Hands(), searching, further) == COUNTS_WITHIN_S
+    assert wait_s(Hands(), searching, saying("TrialStalled", "trial a-1 needs a person")) == 0
+
+
+def test_a_new_best_trial_is_told_in_a_second_also_where_counts_wait_already() -> None:
+    hands = Hands()
+    known = status(total=1, running=1)
+    assert wait_s(hands, known, status(total=1, done=1)) == COUNTS_WITHIN_S
+    hands.now_s += 0.5
+    better = status(total=2, done=1, running=1).model_copy(update={"best_score": "0.9"})
+    assert wait_s(hands, known, better) == BEST_WITHIN_S
+    hands.now_s += BEST_WITHIN_S
+    assert wait_s(hands, known, better) <= 0
     assert hands.counts_due == {}
 
 
-def test_what_an_action_follows_from_is_written_at_once() -> None:
-    action = MeasureBaseline("small", "tiny-1")
+def test_what_ends_a_sweep_is_written_at_once() -> None:
+    action = WriteOutput("support-model")
     assert wait_s(Hands(), status(total=1, pending=1), status(total=1, running=1), action) == 0
+
+
+def test_the_index_of_a_trial_that_is_deleted_is_written_at_once() -> None:
+    leaving = a_trial(1, TrialPhase.PENDING)
+    deleted = leaving.metadata.model_copy(update={"deletion_timestamp": datetime(2026, 11, 24, tzinfo=UTC)})
+    leaving = leaving.model_copy(update={"metadata": deleted})
+    assert wait_s(Hands(), status(total=1), status(total=2), trials=[leaving]) == 0
 
 
 def test_another_phase_is_written_at_once() -> None:

@@ -6,6 +6,7 @@ import pytest
 from tests.contract.scenario_contract import GRID
 from tests.unit.lifecycle.conftest import MakeBench
 
+from finetune_operator.lifecycle.context import CHECKS_SAID_AFTER_S
 from finetune_operator.lifecycle.sweep_life import OUTPUT_AGAIN_S
 from finetune_operator.resources import FinetuneTrial, TrialPhase
 from finetune_operator.resources.common import NameRef, ObjectMeta
@@ -181,3 +182,16 @@ async def test_a_base_model_that_cannot_be_asked_for_a_day_does_not_hold_the_end
     (baseline,) = (await bench.sweep()).status.baselines
     assert "no quota for the base model" in str(baseline.message)
     assert (await bench.sweep()).status.phase == "Succeeded"
+
+
+async def test_a_check_that_is_over_in_a_moment_is_not_said_to_go_on(make_bench: MakeBench) -> None:
+    bench = await make_bench()
+    bench.context.checks_said_after_s = CHECKS_SAID_AFTER_S
+    bench.context.admissions.get = lambda *_, **__: None  # type: ignore[method-assign]
+    assert await bench.look(bench.sweep_key) == CHECKS_SAID_AFTER_S
+    assert bench.store.sweep.status.conditions == ()
+    bench.later(CHECKS_SAID_AFTER_S)
+    assert await bench.look(bench.sweep_key) is None
+    ready = bench.store.sweep.status.condition("Ready")
+    assert ready is not None
+    assert ready.reason == "Checking"
