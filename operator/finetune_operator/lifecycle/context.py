@@ -13,7 +13,7 @@ from finetune_operator.lifecycle.admission import Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.store import Key, Store
 from finetune_operator.lifecycle.uploads import Uploads
-from finetune_operator.resources import FinetuneTrial
+from finetune_operator.resources import FinetuneTrial, SweepStatus
 
 RELEASE_WITHIN_S = 24 * 3600.0
 QUICK_S = 5.0
@@ -101,6 +101,7 @@ class Context:
         counts_due: When sweeps at the latest say how many trials are at work, in monotonic seconds.
         checks_said_after_s: For how long a sweep is checked before a write says so, in seconds.
         checking_since: Since when sweeps are checked that say nothing of it yet, in monotonic seconds.
+        unwritten: Statuses of sweeps that wait to be written, with the UIDs of their sweeps.
         metrics_wanted: Whether the libraries of the metrics were asked for.
         launches: Trials that sweeps have launched, for their events.
         output_problems: Why a sweep's output could not be written; for its next look only, then it is tried again.
@@ -124,6 +125,7 @@ class Context:
     counts_due: dict[Key, float] = field(default_factory=dict)
     checks_said_after_s: float = CHECKS_SAID_AFTER_S
     checking_since: dict[Key, float] = field(default_factory=dict)
+    unwritten: dict[Key, tuple[str | None, SweepStatus]] = field(default_factory=dict)
     metrics_wanted: bool = False
     launches: dict[Key, Launches] = field(default_factory=dict)
     output_problems: dict[Key, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from finetune_operator.decisions import CancelTrial, CreateTrial, Decision, MeasureBaseline
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.store import Key
-from finetune_operator.resources import FinetuneTrial, SweepStatus
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, SweepStatus
 from finetune_operator.resources.sweep import TrialCounts
 
 COUNTS_WITHIN_S = 10.0
@@ -18,8 +18,19 @@ _MAY_FOLLOW = (CreateTrial, CancelTrial, MeasureBaseline)
 """Actions that a status may be written after: the objects that they changed tell of them."""
 
 
+def with_unwritten(context: Context, key: Key, sweep: FinetuneSweep) -> FinetuneSweep:
+    """The sweep as it will be written: how many trials there were, and their cost, outlives those that are deleted."""
+    uid, status = context.unwritten.get(key, (None, sweep.status))
+    if uid != sweep.metadata.uid:
+        return sweep
+    known = sweep.status.model_copy(
+        update={"last_index": max(status.last_index, sweep.status.last_index), "cost": status.cost}
+    )
+    return sweep.model_copy(update={"status": known})
+
+
 def status_may_wait_s(
-    context: Context, key: Key, known: SweepStatus, decision: Decision, trials: Sequence[FinetuneTrial]
+    context: Context, key: Key, sweep: FinetuneSweep, decision: Decision, trials: Sequence[FinetuneTrial]
 ) -> float:
     """For how long a status may wait in which only numbers are new.
 
@@ -29,13 +40,14 @@ def status_may_wait_s(
     Args:
         context: The reconcilers' hands.
         key: The sweep's.
-        known: The status as it is written.
+        sweep: As it was read.
         decision: What was decided, and carried out.
         trials: Those that it was decided on.
     """
     others = len(context.counts_due) - (key in context.counts_due)
     numbers_s = min(LONGEST_COUNTS_S, COUNTS_WITHIN_S + others / 2)
-    allowed_s = _allowed_s(known, decision, trials, numbers_s)
+    allowed_s = _allowed_s(sweep, decision, trials, numbers_s)
+    context.unwritten[key] = (sweep.metadata.uid, decision.status)
     if allowed_s <= 0:
         context.counts_due.pop(key, None)
         return 0.0
@@ -46,16 +58,24 @@ def status_may_wait_s(
     return due - now
 
 
+def forget_numbers(context: Context, key: Key) -> None:
+    """Nothing of a sweep waits to be written any more."""
+    context.counts_due.pop(key, None)
+    context.unwritten.pop(key, None)
+
+
 def _allowed_s(
-    known: SweepStatus, decision: Decision, trials: Sequence[FinetuneTrial], numbers_s: float
+    sweep: FinetuneSweep, decision: Decision, trials: Sequence[FinetuneTrial], numbers_s: float
 ) -> float:
-    new = decision.status
+    known, new = sweep.status, decision.status
     if new == known or any(not isinstance(action, _MAY_FOLLOW) for action in decision.actions):
         return 0.0
     if any(trial.deleting for trial in trials):
         return 0.0  # its index is in nobody's memory but the status' once it is gone
     if _without_numbers(known) == _without_numbers(new):
-        return numbers_s
+        # What counts against a budget must not be lost with a trial that is deleted while no operator runs.
+        is_bounded = sweep.spec.limits.budget is not None and known.cost != new.cost
+        return BEST_WITHIN_S if is_bounded else numbers_s
     return BEST_WITHIN_S if _without_best(known) == _without_best(new) else 0.0
 
 

@@ -21,7 +21,7 @@ from finetune_operator.decisions import (
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
-from finetune_operator.lifecycle.counting import status_may_wait_s
+from finetune_operator.lifecycle.counting import forget_numbers, status_may_wait_s, with_unwritten
 from finetune_operator.lifecycle.data_life import delete_data, remember_scopes, scope_for_new_trials
 from finetune_operator.lifecycle.early_stopping import have_judged
 from finetune_operator.lifecycle.evaluating import BaselineName, baseline_outcome, measure_baseline
@@ -137,7 +137,9 @@ async def _decide_and_act(
         datasets=admission.dataset_hashes,
         output_problem=context.output_problems.pop(key, ""),
     )
-    decision = await asyncio.to_thread(decide, sweep, trials, knowledge, now=context.now())
+    decision = await asyncio.to_thread(
+        decide, with_unwritten(context, key, sweep), trials, knowledge, now=context.now()
+    )
     have_judged(context, sweep, trials)
     sweep, stale = await _act(context, key, sweep, trials, decision, admission)
     if stale:
@@ -146,9 +148,10 @@ async def _decide_and_act(
         None if decision.wake_at is None else max(0.0, (decision.wake_at - context.now()).total_seconds())
     )
     tell_s = await tell_launches(context, key, sweep, last=decision.status.finished)
-    if (wait_s := status_may_wait_s(context, key, sweep.status, decision, trials)) > 0:
+    if (wait_s := status_may_wait_s(context, key, sweep, decision, trials)) > 0:
         return _first(wait_s, wake_s, tell_s)
     await _write(context, sweep, decision.status)
+    forget_numbers(context, key)
     if knowledge.output_problem:
         return OUTPUT_AGAIN_S  # a person mends it elsewhere, and no change of the sweep's tells of that
     return _first(wake_s, tell_s)
@@ -270,7 +273,7 @@ async def _forget(context: Context, key: Key) -> None:
     """Keep nothing of a sweep that is gone or finished: another one may come to have its name."""
     context.admissions.forget(key)
     context.output_problems.pop(key, None)
-    context.counts_due.pop(key, None)
+    forget_numbers(context, key)
     context.launches.pop(key, None)
     context.checking_since.pop(key, None)
     for name in context.background.names():

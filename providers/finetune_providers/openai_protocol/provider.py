@@ -234,6 +234,8 @@ class OpenAIProtocol(FromCatalog, ABC):
     async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
         """See `Provider.observe`; the list begins with the newest jobs, and older ones are asked one by one."""
         missing = set(job_ids)
+        for job_id in self._series.keys() - missing:
+            self._series.pop(job_id, None)  # its trial has ended; a hundred points take 25 kB
         seen: dict[str, JobSnapshot] = {}
         if not missing:
             return seen

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, cast
 
-from tests.unit.decisions.builders import a_trial
+from tests.unit.decisions.builders import a_sweep, a_trial
 
 from finetune_operator.decisions import CreateTrial, Decision, WriteOutput
 from finetune_operator.lifecycle.context import Context
@@ -14,7 +15,9 @@ from finetune_operator.lifecycle.counting import (
     BEST_WITHIN_S,
     COUNTS_WITHIN_S,
     LONGEST_COUNTS_S,
+    forget_numbers,
     status_may_wait_s,
+    with_unwritten,
 )
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.resources import Condition, FinetuneTrial, SweepStatus, TrialPhase
@@ -28,6 +31,7 @@ class Hands:
 
     def __init__(self) -> None:
         self.counts_due: dict[Key, float] = {}
+        self.unwritten: dict[Key, tuple[str | None, SweepStatus]] = {}
         self.now_s = 100.0
 
     def monotonic(self) -> float:
@@ -35,10 +39,16 @@ class Hands:
 
 
 def wait_s(
-    hands: Hands, known: SweepStatus, new: SweepStatus, *actions: Any, trials: Sequence[FinetuneTrial] = ()
+    hands: Hands,
+    known: SweepStatus,
+    new: SweepStatus,
+    *actions: Any,
+    trials: Sequence[FinetuneTrial] = (),
+    limits: Mapping[str, Any] = MappingProxyType({}),
 ) -> float:
+    sweep = a_sweep(limits=dict(limits)).model_copy(update={"status": known})
     decision = Decision(actions, new, wake_at=None)
-    return status_may_wait_s(cast("Context", hands), SWEEP, known, decision, trials)
+    return status_may_wait_s(cast("Context", hands), SWEEP, sweep, decision, trials)
 
 
 CREATE = CreateTrial(1, Proposal(Point("small", "tiny-1", {"epochs": 1}), "Random"), None)
@@ -84,6 +94,34 @@ def test_numbers_wait_longer_where_those_of_many_sweeps_do() -> None:
 def test_that_money_is_spent_may_wait() -> None:
     spent = status(total=1, done=1).model_copy(update={"spent": "3.00 USD", "last_index": 4})
     assert wait_s(Hands(), status(total=1, running=1), spent) == COUNTS_WITHIN_S
+
+
+def spending(spent: str, last_index: int) -> SweepStatus:
+    cost = {"currency": "USD", "spent": spent, "reserved": "0", "perTrial": [spent]}
+    return SweepStatus.model_validate({"phase": "Searching", "cost": cost, "lastIndex": last_index})
+
+
+def test_what_counts_against_a_budget_is_written_in_a_second() -> None:
+    budget = {"budget": {"maxCost": "10.00", "currency": "USD"}}
+    before, after = spending("0", 0), spending("3.00", 0)
+    assert wait_s(Hands(), before, after, limits=budget) == BEST_WITHIN_S
+    assert wait_s(Hands(), before, after) == COUNTS_WITHIN_S
+
+
+def test_a_trial_that_is_deleted_before_it_is_written_counts_all_the_same() -> None:
+    context = cast("Context", Hands())
+    sweep = a_sweep().model_copy(update={"status": spending("0", 0)})
+    decision = Decision((), spending("3.00", 4), wake_at=None)
+    assert status_may_wait_s(context, SWEEP, sweep, decision, ()) > 0
+    seen = with_unwritten(context, SWEEP, sweep).status
+    assert seen.last_index == 4
+    assert seen.cost is not None
+    assert str(seen.cost.spent) == "3.00"
+    namesake = sweep.metadata.model_copy(update={"uid": "another"})
+    another = sweep.model_copy(update={"metadata": namesake})
+    assert with_unwritten(context, SWEEP, another) is another
+    forget_numbers(context, SWEEP)
+    assert with_unwritten(context, SWEEP, sweep) is sweep
 
 
 def test_a_message_that_counts_may_wait_and_a_reason_may_not() -> None:
