@@ -52,16 +52,23 @@ def missing_repeats(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> li
 
 
 def _later_and_better(
-    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], made: Mapping[int, set[int]]
+    sweep: FinetuneSweep,
+    trials: Sequence[FinetuneTrial],
+    made: Mapping[int, set[int]],
+    *,
+    than_first: bool = False,
 ) -> list[FinetuneTrial]:
     """Trials of a search that went on after its first repeats, which scored better than what those confirmed.
 
-    Those that were there at the first repeat had their chance to be among the top.
+    Those that were there at the first repeat had their chance to be among the top. With `than_first` later repeats
+    set no higher mark.
     """
     objective = sweep.spec.objective
     sign = 1.0 if objective.sense == "Maximize" else -1.0
-    groups = confirmed_groups(objective, trials)
     first = min((index for each in made.values() for index in each), default=None)
+    groups = confirmed_groups(objective, trials)
+    if than_first and first is not None:
+        groups = {group: known for group, known in groups.items() if group < first}
     if first is None or not groups:
         return []
     return [
@@ -79,10 +86,14 @@ def _later_and_better(
 def kept_back(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> int:
     """How many repeats are still to come of those that are the best by now, and of as many as there may be.
 
-    Repeats of trials that others have surpassed since, in a sweep that was continued, do not count.
+    Repeats of trials that others have surpassed since, in a sweep that was continued, do not count. Those of a later
+    trial do, also where a repeat before them makes them needless: a search that has ended would begin anew.
     """
     confirm = sweep.spec.confirm
     if confirm is None:
         return 0
-    to_come = confirm.top - len(top_trials(sweep, trials))
-    return to_come * confirm.repeats + len(missing_repeats(sweep, trials))
+    made, top = made_repeats(sweep, trials), top_trials(sweep, trials)
+    later = _later_and_better(sweep, trials, made, than_first=True)
+    to_come = [*top, *(each for each in later if each not in top)]
+    missing = sum(max(0, confirm.repeats - len(made.get(each.spec.index, ()))) for each in to_come)
+    return (confirm.top - len(top)) * confirm.repeats + missing

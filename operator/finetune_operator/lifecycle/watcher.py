@@ -115,10 +115,10 @@ class JobWatcher:
     async def close(self) -> None:
         """Stop polling, for good."""
         self._closed = True
-        await self._metrics.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._metrics.close()  # last: a look begins to read
 
     async def _poll(self) -> None:
         only_about(**self._about)

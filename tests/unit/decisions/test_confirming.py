@@ -192,6 +192,18 @@ def test_a_later_trial_that_does_not_beat_the_confirmed_mean_is_not_repeated(sco
     assert launched(decision) == [(9, None), (10, None)]
 
 
+def test_a_repeat_that_makes_those_of_another_trial_needless_does_not_begin_the_search_anew() -> None:
+    late = [*FLATTERED, a_trial(8, score=0.66), a_trial(9, score=0.64)]
+    limits = {"maxTrials": 14, "parallelTrials": 1}
+    assert launched(looked(*late, limits=limits)) == [(10, 8)]
+    late.append(a_trial(10, score=0.9, epochs=9, repeat_of=8))
+    decision = looked(*late, limits=limits)
+    assert launched(decision) == [(11, 8)]
+    assert decision.status.phase == "Finishing"
+    late.append(a_trial(11, score=0.9, epochs=9, repeat_of=8))
+    assert looked(*late, limits=limits).status.phase == "Succeeded"
+
+
 def test_repeats_do_not_call_for_more_of_those_that_the_first_choice_left_out() -> None:
     decision = looked(*FLATTERED)
     assert launched(decision) == []

@@ -474,7 +474,10 @@ EXCEEDED = {"maxCost": "5.00", "atLimit": "CancelRunning"}
 
 def after_the_limit(status: dict[str, Any], **budget: str) -> Decision:
     """The look after the running trial was cancelled, and cost less than was reserved: 1.50 are free again."""
-    cancel = {"cancel": {"reason": "BudgetExhausted", "message": "too dear"}}
+    message = (
+        "the sweep ended: 5.40 USD are spent or reserved, more than limits.budget.maxCost of 5.00 USD (…)"
+    )
+    cancel = {"cancel": {"reason": "BudgetExhausted", "message": message}}
     trials = [
         a_trial(0, score=0.5, estimated="1.00", cost="3.40"),
         a_trial(1, TrialPhase.CANCELLED, estimated="2.00", cost="0.10", **cancel),
@@ -508,6 +511,14 @@ def test_after_a_reached_limit_the_sweep_goes_on_when_a_person_says_so(change: d
     known = {"cost": {"spent": "3.50", "exceeded": "5.00", "perTrial": ["3.40", "0.10"]}, "lastIndex": 1}
     decision = after_the_limit(known, **change)
     assert [each.index for each in decision.actions if isinstance(each, CreateTrial)] == [2, 3]
+
+
+def test_a_limit_that_a_person_raised_before_the_status_held_it_is_not_taken_for_the_new_one() -> None:
+    # As an earlier version left it: it cancelled, and wrote down nothing that says for which limit.
+    decision = after_the_limit({"startedAt": NOW.isoformat(), "lastIndex": 1}, maxCost="9.00")
+    assert [each.index for each in decision.actions if isinstance(each, CreateTrial)] == [2, 3]
+    assert decision.status.cost is not None
+    assert str(decision.status.cost.exceeded) == "5.00"
 
 
 def test_a_limit_that_was_lowered_is_not_said_to_be_what_was_launched() -> None:

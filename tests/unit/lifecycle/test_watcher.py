@@ -259,3 +259,29 @@ async def test_metrics_that_take_long_delay_no_look_at_the_jobs_and_are_asked_fo
     assert harness.changed == [A]
     assert provider.series_of == ["1"]
     await harness.watcher.close()
+
+
+class LateProvider(SilentProvider):
+    """Answers the second look when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = asyncio.Event()
+
+    async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
+        if self.asked:
+            await self.may_answer.wait()
+        return await super().observe(job_ids)
+
+
+async def test_a_look_that_ends_while_its_watcher_is_closed_begins_no_reading_of_metrics() -> None:
+    provider = LateProvider()
+    harness = Harness(provider=provider)
+    harness.watcher.watch("1", A, live=True)
+    await harness.pass_time(2)
+    closing = asyncio.ensure_future(harness.watcher.close())
+    await asyncio.sleep(0)
+    provider.may_answer.set()
+    await closing
+    await harness.pass_time(1)
+    assert provider.series_of == ["1"]
