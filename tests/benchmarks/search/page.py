@@ -25,6 +25,11 @@ _PACKAGES = (
 )
 _MODES = {"sequential": "One trial at a time", "parallel": "Four in parallel, each begun when one ends"}
 
+# A mean regret below this: the best point was found in each sweep.
+_FOUND = 1e-6
+# A resample in which ours found the best point each time has no ratio: such an interval is not given.
+_MOST = 1e6
+
 
 def section(
     results: Results,
@@ -110,7 +115,13 @@ def _provenance(results: Results, problems: Sequence[str]) -> str:
 
 def _cell(results: Results, problems: Sequence[str], method: str, mode: str, place: int) -> str:
     found = compare(results, problems, method, mode, place)
-    return "-" if found is None else f"{found.ratio:.2f} ({found.low:.2f}-{found.high:.2f})"
+    if found is None:
+        return "-"
+    if found.own < _FOUND:  # no ratio to nothing
+        return f"{found.other:.3f} to 0"
+    if found.high > _MOST:
+        return f"{found.ratio:.2f}"
+    return f"{found.ratio:.2f} ({found.low:.2f}-{found.high:.2f})"
 
 
 def _table(results: Results, problems: Sequence[str], mode: str) -> str:
