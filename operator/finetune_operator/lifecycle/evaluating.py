@@ -189,15 +189,7 @@ async def answer_evaluation_set(
     if source is None:
         raise PermanentProviderError("the sweep has no evaluation set", field="dataset.evaluation")
     dataset = admission.datasets["evaluation"]
-    examples = await asyncio.to_thread(
-        read_examples,
-        dataset.path,
-        source.max_examples,
-        sweep.spec.search.seed,
-        field="spec.dataset.evaluation",
-    )
     asked = asked_of(key.namespace, account.resource.name, model, source.max_output_tokens)
-    answers = await _answer_log(context.work_dir / "answers", dataset, asked)
 
     seen = context.patience.get(key)
 
@@ -208,14 +200,24 @@ async def answer_evaluation_set(
 
     context.evaluating[key] = TrialProgress("Evaluating", None, "waits for the model")
     try:
-        async with _turn(context, account, seen), account.provider.inference(through or model) as session:
-            return await evaluate(
-                session,
-                examples,
-                max_output_tokens=source.max_output_tokens,
-                answers=answers,
-                progress=progress,
+        async with _turn(context, account, seen):
+            # Read no earlier: of those that wait for their turn there may be thousands.
+            examples = await asyncio.to_thread(
+                read_examples,
+                dataset.path,
+                source.max_examples,
+                sweep.spec.search.seed,
+                field="spec.dataset.evaluation",
             )
+            answers = await _answer_log(context.work_dir / "answers", dataset, asked)
+            async with account.provider.inference(through or model) as session:
+                return await evaluate(
+                    session,
+                    examples,
+                    max_output_tokens=source.max_output_tokens,
+                    answers=answers,
+                    progress=progress,
+                )
     finally:
         context.evaluating.pop(key, None)
 
