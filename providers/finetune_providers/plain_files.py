@@ -25,7 +25,8 @@ def read_plain_file(path: Path, *, most: int = MOST_BYTES) -> bytes:
         OSError: It is missing, cannot be read, is too large, or is a link, a folder or a pipe.
     """
     with _opened(path, os.O_RDONLY, "rb") as file:
-        content = file.read(most + 1)
+        # Asked for the most that it may be, Python takes that much memory first, however small the file is.
+        content = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes", str(path))
     return content
