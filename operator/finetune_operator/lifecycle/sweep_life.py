@@ -225,7 +225,7 @@ def _other_seed(sweep: FinetuneSweep, index: int) -> int:
 
 
 async def _cancel(context: Context, trial: FinetuneTrial, action: CancelTrial) -> None:
-    request = CancelRequest(reason=action.reason, message=action.message)
+    request = CancelRequest(reason=action.reason, message=action.message, exceeded=action.exceeded)
     await context.store.write_trial_status(trial, trial.status.model_copy(update={"cancel": request}))
 
 
