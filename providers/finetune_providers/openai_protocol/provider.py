@@ -37,9 +37,9 @@ from finetune_providers.hosted import FromCatalog
 from finetune_providers.openai_protocol.chat import ChatSession
 from finetune_providers.openai_protocol.data import DataLimits, converted, stays
 from finetune_providers.openai_protocol.errors import CREDENTIALS
-from finetune_providers.openai_protocol.listing import FILES, JOBS, listed, of_job, with_attributes
+from finetune_providers.openai_protocol.listing import FILES, JOBS, Lists, of_job
 from finetune_providers.openai_protocol.parameters import native_hyperparameters
-from finetune_providers.openai_protocol.parsing import is_newest_first, items, series_of, snapshot_of, text
+from finetune_providers.openai_protocol.parsing import is_newest_first, series_of, snapshot_of, text
 
 PURPOSE = "fine-tune"
 _PAGE = 100
@@ -95,6 +95,7 @@ class OpenAIProtocol(FromCatalog, ABC):
         self._account = account
         self._client = account.client
         self._calls = account.calls
+        self._lists = Lists(account.client, account.calls)
         self._uploads: dict[str, asyncio.Lock] = {}
         self._series: dict[str, tuple[MetricPoint, ...]] = {}
         self._misses: dict[str, int] = {}
@@ -136,7 +137,7 @@ class OpenAIProtocol(FromCatalog, ABC):
                     f"{', '.join(self.model_names())}. Where it does, add it to spec.models of the FinetuneProvider",
                     field="baseModels",
                 )
-        items(await self._calls.read(listed(self._client, JOBS, limit=1)))
+        await self._lists.page(JOBS, limit=1)
 
     async def check_data(
         self, base_model: str, *, training: DatasetFile, validation: DatasetFile | None
@@ -187,7 +188,7 @@ class OpenAIProtocol(FromCatalog, ABC):
             await self._calls.in_thread(path.unlink, missing_ok=True)
 
     async def _files(self) -> AsyncIterator[Any]:
-        async for page in self._pages(listed(self._client, FILES, purpose=PURPOSE)):
+        async for page in self._lists.pages(FILES, purpose=PURPOSE):
             for file in page:
                 if getattr(file, "purpose", None) in {None, PURPOSE}:  # not every service knows the filter
                     yield file
@@ -227,7 +228,7 @@ class OpenAIProtocol(FromCatalog, ABC):
 
     async def _found(self, key: str, only: Mapping[str, Any]) -> tuple[JobSnapshot, ...]:
         found = []
-        async for page in self._pages(listed(self._client, JOBS, limit=_PAGE, **only)):
+        async for page in self._lists.pages(JOBS, limit=_PAGE, **only):
             found += [self._snapshot(job) for job in page if self._key_of(job) == key]
         return tuple(found)
 
@@ -239,7 +240,7 @@ class OpenAIProtocol(FromCatalog, ABC):
         seen: dict[str, JobSnapshot] = {}
         if not missing:
             return seen
-        async for page in self._pages(listed(self._client, JOBS, limit=_PAGE), most=_OBSERVED_PAGES):
+        async for page in self._lists.pages(JOBS, most=_OBSERVED_PAGES, limit=_PAGE):
             for job in page:
                 if getattr(job, "id", None) in missing:
                     snapshot = self._snapshot(job)
@@ -304,9 +305,7 @@ class OpenAIProtocol(FromCatalog, ABC):
         its checkpoints. The two cannot be compared.
         """
         events: list[Any] = []
-        async for page in self._pages(
-            listed(self._client, of_job(job_id, "events"), limit=_PAGE), most=_MOST_EVENT_PAGES
-        ):
+        async for page in self._lists.pages(of_job(job_id, "events"), most=_MOST_EVENT_PAGES, limit=_PAGE):
             events += page
             if len(events) >= _EVENTS and is_newest_first(events):
                 break
@@ -322,9 +321,10 @@ class OpenAIProtocol(FromCatalog, ABC):
         missed = False
         for what in ("events", "checkpoints"):
             told.append([])
-            first = listed(self._client, of_job(job_id, what), limit=_PAGE)
             try:
-                async for page in self._pages(first, most=_MOST_EVENT_PAGES):
+                async for page in self._lists.pages(
+                    of_job(job_id, what), most=_MOST_EVENT_PAGES, limit=_PAGE
+                ):
                     told[-1] += page
                     if len(told[-1]) >= _EVENTS and is_newest_first(told[-1]):
                         break
@@ -390,40 +390,3 @@ class OpenAIProtocol(FromCatalog, ABC):
             await self._calls.read(call)
         except JobNotFound:
             return
-
-    async def _pages(
-        self, first: Callable[[], Awaitable[Any]], *, most: int | None = None
-    ) -> AsyncIterator[list[Any]]:
-        """The pages of a list, each a call; ends where a page brings nothing new, lest a server repeat itself."""
-        page = await self._calls.read(partial(paged, first))
-        seen: set[object] = set()
-        while True:
-            read = map(with_attributes, items(page))
-            fresh = [item for item in read if getattr(item, "id", None) not in seen]
-            yield fresh
-            seen.update(getattr(item, "id", None) for item in fresh)
-            most = None if most is None else most - 1
-            if not fresh or most == 0 or not page.has_next_page():
-                return
-            page = await self._next(page)
-
-    async def _next(self, page: Any) -> Any:
-        """The page after one that was read; what it is to begin after may be gone by now."""
-        try:
-            return await self._calls.read(partial(paged, page.get_next_page))
-        except PermanentProviderError as error:
-            if error.field == CREDENTIALS:
-                raise
-            raise TransientProviderError(f"a list changed while it was read: {error}") from None
-
-
-async def paged(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Have the SDK read a page; where the answer is none, it trips over it (3.54, `BasePage._parser`).
-
-    Raises:
-        UnexpectedResponse: The answer is no list.
-    """
-    try:
-        return await call()
-    except (AttributeError, TypeError) as error:
-        raise UnexpectedResponse(f"the answer is no page of a list: {type(error).__name__}") from None
