@@ -29,11 +29,19 @@ class CreateTrial:
 
 @dataclass(frozen=True, slots=True)
 class CancelTrial:
-    """End a trial that has not ended, and say why."""
+    """End a trial that has not ended, and say why.
+
+    Attributes:
+        trial: Its name.
+        reason: One CamelCase word for programs.
+        message: The same for people.
+        exceeded: The highest `maxCost` that was exceeded, where it is ended for that.
+    """
 
     trial: str
     reason: str
     message: str
+    exceeded: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

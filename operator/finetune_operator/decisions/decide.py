@@ -188,7 +188,7 @@ def _cancellations(stop: Stop | None, active: Sequence[FinetuneTrial]) -> tuple[
     if stop is None or not stop.cancels:
         return ()
     return tuple(
-        CancelTrial(trial.name, stop.reason, f"the sweep ended: {stop.message}")
+        CancelTrial(trial.name, stop.reason, f"the sweep ended: {stop.message}", stop.exceeded)
         for trial in active
         if trial.status.cancel is None and is_cancelled_by(stop, trial)
     )

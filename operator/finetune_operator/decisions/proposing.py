@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -24,8 +23,6 @@ from finetune_operator.search import (
     SearchSpaceExhausted,
     propose,
 )
-
-_LIMIT_TOLD = re.compile(r"limits\.budget\.maxCost of (\d+(?:\.\d+)?) ")
 
 
 def next_trials(
@@ -132,25 +129,20 @@ def exceeded_limit(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], ledger
     """The highest `maxCost` that was exceeded and for which running trials are cancelled; None where none was.
 
     The status remembers it, since trials that are cancelled come to cost less than was reserved for them. Where an
-    operator died before that was written, or did not know to write it, their cancellations tell: by what they say,
-    since `maxCost` may be another one by now.
+    operator died before that was written their cancellations tell, since `maxCost` may be another one by now; those
+    of a version that wrote it nowhere stand for the one of now.
     """
     budget, cost = sweep.spec.limits.budget, sweep.status.cost
-    limits = [limit for each in trials if (limit := _limit_told(each)) is not None]
+    asked = [each.status.cancel for each in trials if each.status.cancel is not None]
+    limits = [cancel.exceeded for cancel in asked if cancel.exceeded is not None]
     if cost is not None and cost.exceeded is not None:
         limits.append(cost.exceeded)
-    if budget is not None and budget.at_limit == "CancelRunning" and ledger.committed > budget.max_cost:
+    if budget is None:
+        return max(limits, default=None)
+    untold = not limits and any(cancel.reason == BUDGET_EXHAUSTED for cancel in asked)
+    if untold or (budget.at_limit == "CancelRunning" and ledger.committed > budget.max_cost):
         limits.append(budget.max_cost)
     return max(limits, default=None)
-
-
-def _limit_told(trial: FinetuneTrial) -> Decimal | None:
-    """The `maxCost` for which a trial was cancelled, as `overspent` says it; None where it was not."""
-    cancel = trial.status.cancel
-    if cancel is None or cancel.reason != BUDGET_EXHAUSTED:
-        return None
-    told = _LIMIT_TOLD.search(cancel.message)
-    return None if told is None else Decimal(told[1])
 
 
 def overspent(sweep: FinetuneSweep, ledger: Ledger, exceeded: Decimal | None) -> Stop | None:
@@ -161,7 +153,7 @@ def overspent(sweep: FinetuneSweep, ledger: Ledger, exceeded: Decimal | None) ->
     budget = sweep.spec.limits.budget
     if budget is None or budget.at_limit != "CancelRunning" or exceeded is None or budget.max_cost > exceeded:
         return None
-    limit = f"limits.budget.maxCost of {budget.max_cost:f} {budget.currency}"  # as `_LIMIT_TOLD` reads it
+    limit = f"limits.budget.maxCost of {budget.max_cost:f} {budget.currency}"
     if ledger.committed > budget.max_cost:
         message = (
             f"{ledger.committed} {budget.currency} are spent or reserved, more than {limit} "
@@ -173,7 +165,7 @@ def overspent(sweep: FinetuneSweep, ledger: Ledger, exceeded: Decimal | None) ->
             f"CancelRunning); {ledger.committed} {budget.currency} are spent or reserved now; for the search to go on "
             f"raise it to more than {exceeded} {budget.currency}"
         )
-    return Stop(BUDGET_EXHAUSTED, message, cancels=True)
+    return Stop(BUDGET_EXHAUSTED, message, cancels=True, exceeded=exceeded)
 
 
 def over_budget(sweep: FinetuneSweep, committed: Decimal, cost: Decimal | None, currency: str) -> Stop | None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from finetune_operator.decisions.best import meets_goal, ranked_trials, usable_score, value_of
 from finetune_operator.decisions.repeating import kept_back
@@ -33,6 +34,7 @@ class Stop:
         cancels: Whether trials that still go on are cancelled; else they are waited for.
         fails: Whether the sweep counts as failed even with a best trial.
         at: When it came to that, where that is known.
+        exceeded: The highest `maxCost` that was exceeded, where trials are cancelled for it.
     """
 
     reason: str
@@ -40,6 +42,7 @@ class Stop:
     cancels: bool = False
     fails: bool = False
     at: datetime | None = None
+    exceeded: Decimal | None = None
 
 
 def stop_reason(

@@ -4,44 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 
-from finetune_operator.decisions import (
-    CancelTrial,
-    CreateTrial,
-    Decision,
-    DeleteModel,
-    Knowledge,
-    MeasureBaseline,
-    WriteOutput,
-    decide,
-    refused_status,
-    validating_status,
-)
+from finetune_operator.decisions import Knowledge, decide, refused_status, validating_status
 from finetune_operator.errors import InvalidManifest
+from finetune_operator.lifecycle.acting import act
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.counting import forget_numbers, status_may_wait_s, with_unwritten
-from finetune_operator.lifecycle.data_life import delete_data, remember_scopes, scope_for_new_trials
+from finetune_operator.lifecycle.data_life import delete_data, remember_scopes
 from finetune_operator.lifecycle.early_stopping import have_judged
-from finetune_operator.lifecycle.evaluating import BaselineName, baseline_outcome, measure_baseline
-from finetune_operator.lifecycle.launches import note_launch, tell_launches
-from finetune_operator.lifecycle.leftovers import delete_leftovers, delete_model
-from finetune_operator.lifecycle.narration import output_data, sweep_events
+from finetune_operator.lifecycle.evaluating import BaselineName, baseline_outcome
+from finetune_operator.lifecycle.launches import tell_launches
+from finetune_operator.lifecycle.leftovers import delete_leftovers
+from finetune_operator.lifecycle.narration import sweep_events
 from finetune_operator.lifecycle.release import release_sweep
-from finetune_operator.lifecycle.store import AlreadyExists, Key, Refused
+from finetune_operator.lifecycle.store import Key
 from finetune_operator.lifecycle.unreadable import release_unreadable_sweep
 from finetune_operator.lifecycle.warm_starting import WarmStartNotReady, learn_from_earlier, waiting_status
-from finetune_operator.resources import (
-    FinetuneSweep,
-    FinetuneTrial,
-    ObjectMeta,
-    SweepStatus,
-    TrialSpec,
-)
-from finetune_operator.resources.common import NameRef
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, SweepStatus
 from finetune_operator.resources.sweep import Baseline
-from finetune_operator.resources.trial import CancelRequest
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +122,7 @@ async def _decide_and_act(
         decide, with_unwritten(context, key, sweep), trials, knowledge, now=context.now()
     )
     have_judged(context, sweep, trials)
-    sweep, stale = await _act(context, key, sweep, trials, decision, admission)
+    sweep, stale = await act(context, key, sweep, trials, decision, admission)
     if stale:
         return STALE_S
     wake_s = (
@@ -161,87 +142,6 @@ def _first(*waits: float | None) -> float | None:
     return min((each for each in waits if each is not None), default=None)
 
 
-async def _act(
-    context: Context,
-    key: Key,
-    sweep: FinetuneSweep,
-    trials: tuple[FinetuneTrial, ...],
-    decision: Decision,
-    admission: Admission,
-) -> tuple[FinetuneSweep, bool]:
-    """Carry the actions out; returns the sweep as it is then, and whether the decision was made on old news."""
-    by_name = {trial.name: trial for trial in trials}
-    for action in decision.actions:
-        if isinstance(action, CreateTrial):
-            sweep = await context.store.add_finalizer(sweep)
-            if not await _create_trial(context, sweep, action, trials):
-                return sweep, True
-        elif isinstance(action, CancelTrial):
-            await _cancel(context, by_name[action.trial], action)
-        elif isinstance(action, MeasureBaseline):
-            await _start_baseline(context, key, sweep, action, admission)
-        elif isinstance(action, DeleteModel):
-            await delete_model(context, by_name[action.trial])
-        elif not await _write_output(context, key, sweep, action, decision):
-            return sweep, True
-    return sweep, False
-
-
-async def _create_trial(
-    context: Context, sweep: FinetuneSweep, action: CreateTrial, trials: tuple[FinetuneTrial, ...]
-) -> bool:
-    point = action.proposal.point
-    provider = next(each.provider_ref for each in sweep.spec.candidates if each.name == point.candidate)
-    trial = FinetuneTrial(
-        api_version="finetune-operator.dev/v1alpha1",
-        metadata=ObjectMeta(name=f"{sweep.name}-{action.index}", namespace=sweep.metadata.namespace),
-        spec=TrialSpec(
-            sweep_ref=NameRef(name=sweep.name),
-            index=action.index,
-            candidate=point.candidate,
-            provider_ref=provider,
-            base_model=point.base_model,
-            hyperparameters=dict(point.parameters),
-            run_key=f"ft-{secrets.token_hex(10)}",
-            # A repeat is another training of the same point: with the same seed it would be the same one.
-            seed=sweep.spec.search.seed if action.repeat_of is None else _other_seed(sweep, action.index),
-            repeat_of=action.repeat_of,
-            origin=action.proposal.origin,
-            estimated_cost=action.estimated_cost,
-            data_scope=scope_for_new_trials(sweep, trials),
-        ),
-    )
-    try:
-        created = await context.store.create_trial(trial, owner=sweep)
-    except AlreadyExists:
-        log.info("trial %s exists already: the sweep is looked at again", trial.name)
-        return False
-    note_launch(context, Key("FinetuneSweep", sweep.metadata.namespace or "default", sweep.name), created)
-    return True
-
-
-def _other_seed(sweep: FinetuneSweep, index: int) -> int:
-    return (sweep.spec.search.seed + 1 + index) % 2_147_483_648
-
-
-async def _cancel(context: Context, trial: FinetuneTrial, action: CancelTrial) -> None:
-    request = CancelRequest(reason=action.reason, message=action.message)
-    await context.store.write_trial_status(trial, trial.status.model_copy(update={"cancel": request}))
-
-
-async def _start_baseline(
-    context: Context, key: Key, sweep: FinetuneSweep, action: MeasureBaseline, admission: Admission
-) -> None:
-    candidate = next(each for each in sweep.spec.candidates if each.name == action.candidate)
-    provider = candidate.provider_ref.name
-    account = await context.accounts.get(key.namespace, provider)
-    context.background.start(
-        ("baseline", key, sweep.metadata.uid, provider, action.base_model),
-        lambda: measure_baseline(context, key, action.base_model, sweep, account, admission),
-        then=lambda: context.enqueue(key),
-    )
-
-
 def _measured(
     context: Context, key: Key, sweep: FinetuneSweep, trials: tuple[FinetuneTrial, ...]
 ) -> dict[tuple[str, str], Baseline]:
@@ -256,17 +156,6 @@ def _measured(
         elif outcome is not None:
             measured[each] = outcome
     return measured
-
-
-async def _write_output(
-    context: Context, key: Key, sweep: FinetuneSweep, action: WriteOutput, decision: Decision
-) -> bool:
-    try:
-        await context.store.write_output(sweep, action.config_map, output_data(sweep, decision.status))
-    except Refused as error:
-        context.output_problems[key] = str(error)
-        return False
-    return True
 
 
 async def _forget(context: Context, key: Key) -> None:

@@ -112,10 +112,14 @@ class ServingJournal(Lenient):
 
 
 class CancelRequest(Lenient):
-    """Why the sweep wants the trial to end early."""
+    """Why the sweep wants the trial to end early.
+
+    `exceeded` is the highest `maxCost` that was exceeded, where it is to end for that.
+    """
 
     reason: str
     message: str
+    exceeded: Money | None = None
 
 
 class SeriesPoint(Lenient):

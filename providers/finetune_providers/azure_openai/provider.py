@@ -50,6 +50,7 @@ from finetune_providers.openai_protocol import (
 )
 from finetune_providers.openai_protocol.client import checked_url, header_of_secret, patience, url_of_secret
 from finetune_providers.openai_protocol.data import GONE_FILES
+from finetune_providers.openai_protocol.listing import JOBS
 from finetune_providers.openai_protocol.parsing import LIVE_METRICS, METRICS, NATIVE_STATES, text
 
 COMPANY = "Azure OpenAI"
@@ -338,10 +339,10 @@ class AzureOpenAIProvider(OpenAIProtocol):
 
     async def delete_model(self, model: str) -> None:
         """See `Provider.delete_model`; the job goes with it, which also frees its place among the resource's 100."""
-        async for page in self._pages(lambda: self._client.fine_tuning.jobs.list(limit=100)):
+        async for page in self._lists.pages(JOBS, limit=100):
             for job in page:
                 if getattr(job, "fine_tuned_model", None) == model:
-                    path = f"/fine_tuning/jobs/{quote(text(job, 'id'), safe='')}"
+                    path = f"{JOBS}/{quote(text(job, 'id'), safe='')}"
                     await self._unless_gone(partial(self._client.delete, path, cast_to=NoneType))
                     return
 

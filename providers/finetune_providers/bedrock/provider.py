@@ -9,14 +9,10 @@ docs.aws.amazon.com/bedrock/latest/userguide, read 2026-11-24.
 
 from __future__ import annotations
 
-import logging
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from finetune_providers.base import (
     Capabilities,
@@ -26,29 +22,18 @@ from finetune_providers.base import (
     JobRequest,
     JobSnapshot,
     JobState,
-    MetricPoint,
     ModelRules,
     ProviderConfig,
 )
-from finetune_providers.bedrock.aws import (
-    CONTROL,
-    STORAGE,
-    Answer,
-    Aws,
-    Clients,
-    inner,
-    items_of,
-    moment_of,
-    number_of,
-    text_of,
-)
-from finetune_providers.bedrock.data import as_native, check_datasets, converter, dialect_of, read_series
-from finetune_providers.bedrock.errors import SECRET_FIELD, Conflict, Invalid, OutOfDate
+from finetune_providers.bedrock.aws import CONTROL, STORAGE, Answer, Aws, Clients, items_of, text_of
+from finetune_providers.bedrock.bucket import Bucket
+from finetune_providers.bedrock.data import check_datasets, converter, dialect_of
+from finetune_providers.bedrock.errors import SECRET_FIELD, Conflict, OutOfDate
+from finetune_providers.bedrock.jobs import NATIVE_STATES, Jobs, is_bought_with
 from finetune_providers.bedrock.models import Deployments, Session
-from finetune_providers.bedrock.settings import DATA_URI, Settings, settings_of
-from finetune_providers.calls import UPLOAD_TIMEOUT_S, clean
+from finetune_providers.bedrock.requests import create_parameters
+from finetune_providers.bedrock.settings import Settings, settings_of
 from finetune_providers.catalog import load_catalog
-from finetune_providers.conversations import upload_name, write_converted
 from finetune_providers.errors import (
     AmbiguousProviderError,
     JobNotFound,
@@ -58,18 +43,6 @@ from finetune_providers.errors import (
     UnexpectedResponse,
 )
 from finetune_providers.hosted import FromCatalog
-
-_TAG_PREFIX = "finetune-operator.dev/"
-_NATIVE = {"epochs": "epochCount"}
-"""Canonical hyperparameters that Bedrock calls otherwise; all others it names as we do."""
-_STATES = {
-    "InProgress": JobState.RUNNING,
-    "Stopping": JobState.RUNNING,
-    "Stopped": JobState.CANCELLED,
-    "Completed": JobState.SUCCEEDED,
-    "Failed": JobState.FAILED,
-}
-logger = logging.getLogger(__name__)
 
 
 def create(
@@ -91,14 +64,15 @@ class BedrockProvider(FromCatalog):
     ) -> None:
         self._settings = settings
         super().__init__(load_catalog(config))
-        self._work_dir = config.work_dir
-        self._secrets = tuple(config.credentials.values())
+        secrets = tuple(config.credentials.values())
         self._aws = Aws(clients, config)
+        self._bucket = Bucket(self._aws, settings, config.work_dir)
+        self._jobs = Jobs(self._aws, secrets)
         self._deployments = Deployments(
             self._aws,
             self._catalog,
             provisioned=settings.provisioned,
-            secrets=self._secrets,
+            secrets=secrets,
             clock=clock,
         )
 
@@ -111,7 +85,7 @@ class BedrockProvider(FromCatalog):
             metrics=frozenset({"trainingLoss", "validationLoss"}),
             poll_interval_s=self._settings.poll_interval_s,
             deletes_models=True,
-            native_states=frozenset(_STATES),
+            native_states=NATIVE_STATES,
             appears_within_s=300.0,
             needs_deployment=True,
         )
@@ -173,45 +147,15 @@ class BedrockProvider(FromCatalog):
 
     async def upload(self, dataset: DatasetFile, *, base_model: str) -> str:
         rules = self._rules(base_model)
-        convert = converter(base_model, rules)
-        name = upload_name(dataset, dialect=dialect_of(rules))
-        place = {"Bucket": self._settings.bucket, "Key": self._settings.key(name)}
-
-        def convert_and_put() -> None:
-            self._work_dir.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self._work_dir, prefix="upload-") as folder:
-                path = write_converted(dataset, Path(folder) / name, convert)
-                with path.open("rb") as body:
-                    self._aws.clients.call(STORAGE, "put_object", **place, Body=body)
-
-        try:
-            await self._aws.read(STORAGE, "head_object", **place)
-        except JobNotFound:
-            calls = self._aws.calls
-            await calls.read(lambda: calls.in_thread(convert_and_put), timeout_s=UPLOAD_TIMEOUT_S)
-        return self._settings.uri(name)
+        return await self._bucket.put(dataset, converter(base_model, rules), dialect=dialect_of(rules))
 
     async def delete_data(self, scope: str) -> None:
-        """Delete a scope's datasets and what its jobs wrote; the bucket's older versions are left to the bucket."""
-        bucket = self._settings.bucket
-        async for key in self._keys(bucket, self._settings.key(f"{scope}.")):
-            await self._aws.read(STORAGE, "delete_object", Bucket=bucket, Key=key)
-
-    async def _keys(self, bucket: str, prefix: str) -> AsyncIterator[str]:
-        more: dict[str, str] = {}
-        while True:
-            page = await self._aws.read(STORAGE, "list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
-            for item in page.get("Contents", ()):  # S3 leaves it out where there is none
-                if (key := text_of(item, "Key")).startswith(prefix):
-                    yield key
-            if not page.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": text_of(page, "NextContinuationToken")}
+        await self._bucket.delete(scope)
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 
     async def submit(self, request: JobRequest) -> JobSnapshot:
-        parameters = self._create_parameters(request)
+        parameters = create_parameters(request, self._rules(request.base_model), self._settings)
         try:
             answer = await self._aws.create(CONTROL, "create_model_customization_job", **parameters)
         except Conflict as refusal:
@@ -226,7 +170,7 @@ class BedrockProvider(FromCatalog):
         """The job that a name belongs to, where a create call was refused because the name is taken."""
         try:
             found = await self.find(key)
-            hidden = not found and "job name" in str(refusal) and await self._named(key) is None
+            hidden = not found and "job name" in str(refusal) and await self._jobs.named(key) is None
         except ProviderError as error:
             raise AmbiguousProviderError(f"{refusal}; its job could not be looked up: {error}") from None
         if hidden:
@@ -235,76 +179,22 @@ class BedrockProvider(FromCatalog):
             raise refusal
         return found[0]
 
-    def _create_parameters(self, request: JobRequest) -> dict[str, Any]:
-        rules = self._rules(request.base_model)
-        if request.validation is not None and rules.traits.get("validation") == "none":
-            raise PermanentProviderError(
-                f"Bedrock trains {request.base_model} without validation data", field="validation"
-            )
-        tags = [{"key": _TAG_PREFIX + name, "value": value} for name, value in request.labels.items()]
-        scope = request.training.rsplit("/", 1)[-1].split(".", 1)[0]
-        optional: dict[str, Any] = {}
-        if request.validation is not None:
-            optional["validationDataConfig"] = {"validators": [{"s3Uri": request.validation}]}
-        if self._settings.kms_key:
-            optional["customModelKmsKeyId"] = self._settings.kms_key
-        if tags:
-            optional |= {"jobTags": tags, "customModelTags": tags}
-        return {
-            "jobName": request.key,
-            "customModelName": request.key,
-            "clientRequestToken": request.key,
-            "roleArn": self._settings.role_arn,
-            "baseModelIdentifier": request.base_model,
-            "customizationType": "FINE_TUNING",
-            "trainingDataConfig": {"s3Uri": request.training},
-            # Beside the datasets of its scope, and deleted with them.
-            "outputDataConfig": {"s3Uri": self._settings.uri(f"{scope}.output/{request.key}")},
-            "hyperParameters": _hyperparameters(request, rules),
-            **optional,
-        }
-
     async def find(self, key: str) -> tuple[JobSnapshot, ...]:
-        job = await self._named(key)
+        job = await self._jobs.named(key)
         if job is None:
             return ()
-        if _is_bought_with(key, job):
-            return (self._snapshot(job, arn="outputModelArn"),)
+        if is_bought_with(key, job):
+            return (self._jobs.snapshot(job, arn="outputModelArn"),)
         # Nothing is written of what AWS shows where it has several jobs of a name: ours may be behind this one.
         behind = [
             text_of(summary, "jobArn")
-            async for page in self._job_pages(nameContains=key)
+            async for page in self._jobs.pages(nameContains=key)
             for summary in items_of(page, "modelCustomizationJobSummaries")
             if summary.get("jobName") == key and summary.get("jobArn") != job.get("jobArn")
         ]
-        found = [await self._named(arn) for arn in behind]
-        ours = [each for each in found if each is not None and _is_bought_with(key, each)]
-        return tuple(self._snapshot(each, arn="outputModelArn") for each in ours)
-
-    async def _named(self, identifier: str) -> Answer | None:
-        """The job of a name or an ARN; None where there is none."""
-        try:
-            return await self._aws.read(CONTROL, "get_model_customization_job", jobIdentifier=identifier)
-        except (JobNotFound, Invalid):  # an ARN of another region or account is refused
-            return None
-
-    async def _job_pages(self, **parameters: Any) -> AsyncIterator[Answer]:
-        """The list of jobs, the latest first."""
-        more: dict[str, str] = {}
-        while True:
-            page = await self._aws.read(
-                CONTROL,
-                "list_model_customization_jobs",
-                maxResults=100,
-                sortBy="CreationTime",
-                sortOrder="Descending",
-                **parameters,
-                **more,
-            )
-            yield page
-            if not page.get("nextToken"):
-                return
-            more = {"nextToken": text_of(page, "nextToken")}
+        found = [await self._jobs.named(arn) for arn in behind]
+        ours = [each for each in found if each is not None and is_bought_with(key, each)]
+        return tuple(self._jobs.snapshot(each, arn="outputModelArn") for each in ours)
 
     async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
         wanted: set[str] = set(job_ids)
@@ -312,10 +202,10 @@ class BedrockProvider(FromCatalog):
         if not wanted:
             return seen
         pages = 0
-        async for page in self._job_pages():
+        async for page in self._jobs.pages():
             for summary in items_of(page, "modelCustomizationJobSummaries"):
                 if text_of(summary, "jobArn") in wanted:
-                    snapshot = self._snapshot(summary, arn="customModelArn")
+                    snapshot = self._jobs.snapshot(summary, arn="customModelArn")
                     seen[snapshot.job_id] = snapshot
             pages += 1
             # A list may lag or be long: beyond as many pages as there are jobs, asking for each is no worse.
@@ -323,58 +213,17 @@ class BedrockProvider(FromCatalog):
                 break
         for job_id in sorted(wanted):
             if job_id not in seen or seen[job_id].state.terminal:  # a list knows neither messages nor metrics
-                job = await self._named(job_id)
+                job = await self._jobs.named(job_id)
                 if job is not None:
                     seen[job_id] = await self._with_series(job)
         return seen
 
     async def _with_series(self, job: Answer) -> JobSnapshot:
-        snapshot = self._snapshot(job, arn="outputModelArn")
+        snapshot = self._jobs.snapshot(job, arn="outputModelArn")
         if snapshot.state is not JobState.SUCCEEDED:
             return snapshot
         text_of(job, "outputModelArn")
-        return replace(snapshot, series=await self._series(snapshot.job_id, job))
-
-    def _snapshot(self, job: Answer, *, arn: str) -> JobSnapshot:
-        """A job from a list or by itself; `arn` is what the fine-tuned model is called there."""
-        native = text_of(job, "status")
-        state = _STATES.get(native, JobState.RUNNING)
-        details = job.get("statusDetails") or {}
-        if native == "InProgress" and inner(details, "trainingDetails", "status") == "NotStarted":
-            state = JobState.PENDING
-        ended = moment_of(job, "endTime") or moment_of(job, "lastModifiedTime")
-        return JobSnapshot(
-            job_id=text_of(job, "jobArn"),
-            key=text_of(job, "jobName"),
-            state=state,
-            native_state=native,
-            message=clean(str(job.get("failureMessage") or ""), self._secrets),
-            fine_tuned_model=job.get(arn) if state is JobState.SUCCEEDED else None,
-            created_at=moment_of(job, "creationTime"),
-            finished_at=ended if state.terminal else None,
-        )
-
-    async def _series(self, job_id: str, job: Answer) -> tuple[MetricPoint, ...]:
-        """A finished job's metrics; where its files cannot be read, what the job itself says of them."""
-        files = {"step_wise_training_metrics.csv": "", "validation_metrics.csv": ""}
-        place = DATA_URI.fullmatch(str(inner(job, "outputDataConfig", "s3Uri")).rstrip("/"))
-        if place is not None:
-            folder = f"model-customization-job-{job_id.rpartition('/')[2]}/"
-            prefix = f"{place['prefix']}/{folder}" if place["prefix"] else folder
-            try:
-                async for key in self._keys(place["bucket"], prefix):
-                    if (name := key.rpartition("/")[2]) in files:
-                        files[name] = await self._aws.text(place["bucket"], key)
-            except PermanentProviderError as error:
-                logger.warning("metrics of %s could not be read: %s", job_id, error)
-        losses = job.get("validationMetrics") or [{}]
-        # A file may have a row for each of a hundred thousand steps.
-        return await self._aws.calls.in_thread(
-            read_series,
-            *files.values(),
-            final_training=number_of(inner(job, "trainingMetrics", "trainingLoss")),
-            final_validation=number_of(inner(losses[0], "validationLoss")),
-        )
+        return replace(snapshot, series=await self._bucket.series(snapshot.job_id, job))
 
     async def cancel(self, job_id: str) -> None:
         try:
@@ -382,7 +231,7 @@ class BedrockProvider(FromCatalog):
         except JobNotFound:
             raise JobNotFound(f"there is no job {job_id}") from None
         except PermanentProviderError as error:
-            job = await self._named(job_id)
+            job = await self._jobs.named(job_id)
             if job is None:
                 raise JobNotFound(f"there is no job {job_id}") from None
             # What has ended cannot be stopped, and is left as it is.
@@ -417,17 +266,3 @@ class BedrockProvider(FromCatalog):
     async def aclose(self) -> None:
         self._aws.calls.close()
         self._aws.clients.close()
-
-
-def _hyperparameters(request: JobRequest, rules: ModelRules) -> dict[str, str]:
-    for name in request.hyperparameters:
-        if name not in rules.parameters:
-            raise PermanentProviderError(
-                f"{request.base_model} does not take {name}; it takes {', '.join(sorted(rules.parameters))}",
-                field=f"parameters.{name}",
-            )
-    return {_NATIVE.get(name, name): as_native(value) for name, value in request.hyperparameters.items()}
-
-
-def _is_bought_with(key: str, job: Answer) -> bool:
-    return job.get("jobName") == key and job.get("clientRequestToken", key) == key

@@ -13,10 +13,9 @@ ai.google.dev/gemini-api/docs/model-tuning in copies of 2024 and 2025.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ import aiohttp
 
 from finetune_providers.base import (
     Capabilities,
-    Conversation,
     DatasetFile,
     Deployment,
     DeploymentState,
@@ -35,29 +33,25 @@ from finetune_providers.base import (
     JobState,
     ProviderConfig,
 )
-from finetune_providers.calls import INFERENCE_TIMEOUT_S, Calls
+from finetune_providers.calls import Calls
 from finetune_providers.catalog import Catalog, load_catalog
-from finetune_providers.conversations import read_conversations, upload_name, write_converted
 from finetune_providers.errors import (
     AmbiguousProviderError,
     JobNotFound,
     PermanentProviderError,
     ProviderError,
-    TransientProviderError,
     UnexpectedResponse,
 )
-from finetune_providers.google_ai_studio.rest import COMPANY, AlreadyExists, Forbidden, NotNow, Rest, explain
+from finetune_providers.google_ai_studio.chat import ChatSession
+from finetune_providers.google_ai_studio.datasets import Datasets
+from finetune_providers.google_ai_studio.rest import COMPANY, AlreadyExists, Rest, explain
+from finetune_providers.google_ai_studio.tuned_models import TunedModels
 from finetune_providers.google_ai_studio.wire import (
     bare,
     check_pairs,
-    contents,
-    hyperparameters,
     model_path,
-    objects,
-    pair,
-    possible_id,
-    snapshot,
     take,
+    tuned_model,
     tuned_model_id,
 )
 from finetune_providers.hosted import FromCatalog, poll_interval_s
@@ -68,9 +62,6 @@ Json = Mapping[str, Any]
 ENDPOINT = "https://generativelanguage.googleapis.com"
 SECRET_KEYS = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
 """The first of them that the Secret has counts, as with Google's SDK."""
-
-_PAGE_SIZE = 1000
-_LONGEST_NAME = 40
 
 
 def create(config: ProviderConfig, *, session: aiohttp.ClientSession | None = None) -> GoogleAIStudio:
@@ -108,10 +99,10 @@ class GoogleAIStudio(FromCatalog):
         """Use `create`."""
         super().__init__(catalog)
         self._calls, self._rest = calls, rest
-        self._datasets = work_dir / "datasets"
+        self._datasets = Datasets(work_dir / "datasets")
         self._deleted = Tombstones(work_dir / "deleted", named_by_key=False)
         self._poll_interval_s = poll_interval_s
-        self._reasons: dict[str, str] = {}
+        self._tuned_models = TunedModels(calls, rest)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -138,10 +129,10 @@ class GoogleAIStudio(FromCatalog):
                     "Is it another one: add it to spec.models of the FinetuneProvider"
                 )
                 raise PermanentProviderError(message, field="baseModels")
-        await self._read("GET", "tunedModels", query={"pageSize": "1"})
+        await self._get("tunedModels", query={"pageSize": "1"})
         for name in base_models:
             try:
-                model = await self._read("GET", model_path(name))
+                model = await self._get(model_path(name))
             except JobNotFound as error:
                 raise PermanentProviderError(
                     f"base model {name!r} is gone: {error}", field="baseModels"
@@ -162,28 +153,10 @@ class GoogleAIStudio(FromCatalog):
         await self._calls.in_thread(check_pairs, training, {} if rules is None else rules.traits)
 
     async def upload(self, dataset: DatasetFile, *, base_model: str) -> str:
-        """Keep a copy, as it is: it is converted by the create call, and validation data need not be convertible."""
-        reference = f"{dataset.scope}/{upload_name(dataset, dialect='canonical')}"
-        target = self._datasets / reference
-        if not await self._calls.in_thread(target.exists):
-            await self._calls.in_thread(
-                write_converted, dataset, target, lambda messages: {"messages": messages}
-            )
-        return reference
+        return await self._calls.in_thread(self._datasets.keep, dataset)
 
     async def delete_data(self, scope: str) -> None:
-        """Delete the copies of a scope.
-
-        Raises:
-            TransientProviderError: They are still there.
-        """
-        try:
-            await self._calls.in_thread(shutil.rmtree, self._datasets / scope)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            message = f"{self._datasets / scope} cannot be deleted: {error.strerror}"
-            raise TransientProviderError(message) from error
+        await self._calls.in_thread(self._datasets.delete, scope)
 
     # -- jobs -----------------------------------------------------------------------------------------------
 
@@ -192,7 +165,7 @@ class GoogleAIStudio(FromCatalog):
         job_id = tuned_model_id(request.key)
         if await self._record(job_id) is not None and (found := await self.find(request.key)):
             return found[0]  # Google has forgotten what was deleted, and would make it again
-        body = await self._calls.in_thread(self._tuned_model, request)
+        body = await self._calls.in_thread(tuned_model, request, self._datasets.path(request.training))
 
         async def post() -> JobSnapshot:
             operation = await self._rest.send(
@@ -214,8 +187,8 @@ class GoogleAIStudio(FromCatalog):
     async def _first(self, job_id: str, key: str) -> JobSnapshot:
         """The job that an earlier create call with the same key has made."""
         try:
-            resource = await self._resource(job_id)
-            job = None if resource is None else await self._job(resource)
+            resource = await self._tuned_models.get(job_id)
+            job = None if resource is None else await self._tuned_models.job(resource)
         except ProviderError as error:
             raise AmbiguousProviderError(f"tuned model {job_id} is there, but unreadable: {error}") from None
         if job is None:
@@ -224,27 +197,11 @@ class GoogleAIStudio(FromCatalog):
             raise PermanentProviderError(f"there is a tuned model {job_id} already that is not this trial's")
         return job
 
-    def _tuned_model(self, request: JobRequest) -> dict[str, Any]:
-        """The body of a create call. Blocking."""
-        settings = hyperparameters(request.hyperparameters)
-        path = self._datasets / request.training
-        dataset = DatasetFile(path, "", 0)
-        examples = [pair(messages) for messages in read_conversations(dataset)]
-        task: dict[str, Any] = {"trainingData": {"examples": {"examples": examples}}}
-        if settings:
-            task["hyperparameters"] = settings
-        return {
-            "displayName": (request.labels.get("trial") or request.key)[:_LONGEST_NAME],
-            "description": request.key,
-            "baseModel": model_path(request.base_model, quoted=False),
-            "tuningTask": task,
-        }
-
     async def find(self, key: str) -> tuple[JobSnapshot, ...]:
         """The tuned model of the key's id, if it is there or was deleted from here, and is described by the key."""
         job_id = tuned_model_id(key)
-        resource = await self._resource(job_id)
-        job = await self._record(job_id) if resource is None else await self._job(resource)
+        resource = await self._tuned_models.get(job_id)
+        job = await self._record(job_id) if resource is None else await self._tuned_models.job(resource)
         return () if job is None or job.key != key else (job,)
 
     async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
@@ -252,16 +209,16 @@ class GoogleAIStudio(FromCatalog):
         wanted = {bare(job_id): job_id for job_id in job_ids}
         seen: dict[str, JobSnapshot] = {}
         if wanted:
-            async for resource in self._listed():
+            async for resource in self._tuned_models.listed():
                 name = bare(take(resource, "name", str, ""))
                 if name in wanted:
-                    seen[wanted[name]] = await self._job(resource)
+                    seen[wanted[name]] = await self._tuned_models.job(resource)
                 if len(seen) == len(wanted):
                     break
         for name, job_id in wanted.items():
             if job_id not in seen:
-                found = await self._resource(name)
-                job = await self._record(name) if found is None else await self._job(found)
+                found = await self._tuned_models.get(name)
+                job = await self._record(name) if found is None else await self._tuned_models.job(found)
                 if job is not None:
                     seen[job_id] = job
         return seen
@@ -271,12 +228,12 @@ class GoogleAIStudio(FromCatalog):
 
         One that is finished between the look and the deletion is deleted all the same: Google offers no condition.
         """
-        resource = await self._resource(bare(job_id))
+        resource = await self._tuned_models.get(bare(job_id))
         if resource is None:
             if await self._record(bare(job_id)) is not None:
                 return
             raise JobNotFound(f"{COMPANY} has no tuned model {job_id}")
-        job = await self._job(resource)
+        job = await self._tuned_models.job(resource)
         if not job.state.terminal:
             await self._delete(job)
 
@@ -284,9 +241,9 @@ class GoogleAIStudio(FromCatalog):
         """Delete a tuned model; that its job was bought stays known here."""
         if not model.startswith("tunedModels/"):
             raise PermanentProviderError(f"{model!r} is no fine-tuned model; one is named tunedModels/<id>")
-        resource = await self._resource(bare(model))
+        resource = await self._tuned_models.get(bare(model))
         if resource is not None:
-            await self._delete(await self._job(resource))
+            await self._delete(await self._tuned_models.job(resource))
 
     async def _delete(self, job: JobSnapshot) -> None:
         """Write down what a job was, and delete its tuned model: after that, nobody else knows."""
@@ -294,34 +251,7 @@ class GoogleAIStudio(FromCatalog):
             now = datetime.now(UTC).replace(microsecond=0)
             job = replace(job, state=JobState.CANCELLED, native_state="DELETED", finished_at=now)
         await self._calls.in_thread(self._deleted.write, job)
-        try:
-            await self._read("DELETE", f"tunedModels/{job.job_id}")
-        except JobNotFound:
-            return
-        except NotNow as error:
-            # Until it is finished, when there is nothing to cancel any more.
-            raise TransientProviderError(str(error)) from None
-
-    async def _job(self, resource: Json) -> JobSnapshot:
-        """A tuned model as a job, with why it failed; that this cannot be read holds up no other job."""
-        job = snapshot(resource)
-        if job.state is not JobState.FAILED:
-            return job
-        if job.job_id not in self._reasons:
-            try:
-                self._reasons[job.job_id] = await self._reason(job.job_id)
-            except ProviderError as error:
-                return replace(
-                    job, message=f"{COMPANY} says that it failed; the reason cannot be read: {error}"
-                )
-        return replace(job, message=self._reasons[job.job_id])
-
-    async def _reason(self, job_id: str) -> str:
-        """Why a job failed, which is written nowhere but in its operation."""
-        listed = await self._read("GET", f"tunedModels/{job_id}/operations")
-        errors = [take(each, "error", dict, {}) for each in objects(listed, "operations")]
-        told = [str(error["message"]) for error in errors if error.get("message")]
-        return told[0] if told else f"{COMPANY} gives no reason"
+        await self._tuned_models.delete(job.job_id)
 
     # -- answers --------------------------------------------------------------------------------------------
 
@@ -335,7 +265,7 @@ class GoogleAIStudio(FromCatalog):
     @asynccontextmanager
     async def inference(self, model: str) -> AsyncIterator[InferenceSession]:
         """Ask a tuned or a base model."""
-        yield _Session(self._calls, self._rest, f"{model_path(model)}:generateContent")
+        yield ChatSession(self._calls, self._rest, f"{model_path(model)}:generateContent")
 
     async def aclose(self) -> None:
         """End connections and threads."""
@@ -347,75 +277,5 @@ class GoogleAIStudio(FromCatalog):
     async def _record(self, job_id: str) -> JobSnapshot | None:
         return await self._calls.in_thread(self._deleted.of_job, job_id)
 
-    async def _read(self, method: str, path: str, *, query: Mapping[str, str] | None = None) -> Json:
-        return await self._calls.read(lambda: self._rest.send(method, path, query=query))
-
-    async def _listed(self) -> AsyncIterator[Json]:
-        """All tuned models, page by page.
-
-        Raises:
-            UnexpectedResponse: A page is told to follow that was there before.
-        """
-        token, before = "", {""}
-        while True:
-            query = {"pageSize": str(_PAGE_SIZE), **({"pageToken": token} if token else {})}
-            page = await self._read("GET", "tunedModels", query=query)
-            for resource in objects(page, "tunedModels"):
-                yield resource
-            token = take(page, "nextPageToken", str, "")
-            if not token:
-                return
-            if token in before:
-                raise UnexpectedResponse(f"{COMPANY}: the list of tuned models has no end")
-            before.add(token)
-
-    async def _resource(self, name: str) -> Json | None:
-        """A tuned model; None where there is none.
-
-        Of one that is not there, Google may say that it is forbidden, as of one that is somebody else's. What the key
-        may see is then taken from the list, which is refused where the key is wrong.
-        """
-        if not possible_id(name):
-            return None
-        try:
-            return await self._read("GET", f"tunedModels/{name}")
-        except JobNotFound:
-            return None
-        except Forbidden:
-            async for resource in self._listed():
-                if resource.get("name") == f"tunedModels/{name}":
-                    return resource
-            return None
-
-
-@dataclass(slots=True)
-class _Session:
-    """A model that answers one conversation a call."""
-
-    calls: Calls
-    rest: Rest
-    path: str
-    batch_size: int = 1
-    concurrency: int = 4
-
-    async def answer(self, conversations: Sequence[Conversation], *, max_output_tokens: int) -> Sequence[str]:
-        """Answer each conversation; "" where Google withholds the answer."""
-        return [await self._one(conversation, max_output_tokens) for conversation in conversations]
-
-    async def _one(self, conversation: Conversation, max_output_tokens: int) -> str:
-        body = {
-            "contents": contents(conversation),
-            "generationConfig": {"temperature": 0, "maxOutputTokens": max_output_tokens},
-        }
-        answer = await self.calls.read(
-            lambda: self.rest.send("POST", self.path, body=body), timeout_s=INFERENCE_TIMEOUT_S
-        )
-        candidates = objects(answer, "candidates")
-        if not candidates:
-            if take(answer, "promptFeedback", dict, {}).get("blockReason"):
-                return ""
-            raise UnexpectedResponse(
-                f"{COMPANY}: an answer has neither a candidate nor a reason for its lack"
-            )
-        parts = objects(take(candidates[0], "content", dict, {}), "parts")
-        return "".join(take(part, "text", str, "") for part in parts if not part.get("thought"))
+    async def _get(self, path: str, *, query: Mapping[str, str] | None = None) -> Json:
+        return await self._calls.read(lambda: self._rest.send("GET", path, query=query))

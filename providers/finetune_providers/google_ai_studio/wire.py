@@ -1,4 +1,4 @@
-"""Google AI Studio's words for ours, both ways: pure functions of JSON and conversations."""
+"""Google AI Studio's words for ours, both ways: functions of JSON and conversations."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from finetune_providers.base import (
     Conversation,
     DatasetFile,
+    JobRequest,
     JobSnapshot,
     JobState,
     Message,
@@ -28,6 +30,7 @@ Json = Mapping[str, Any]
 
 _DATA_BYTES = 4 * 1024**2
 _SERIES_POINTS = 100
+_LONGEST_NAME = 40
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _CHOSEN_ID = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _HYPERPARAMETERS: Mapping[str, tuple[str, type[int] | type[float]]] = {
@@ -135,6 +138,21 @@ def hyperparameters(given: Mapping[str, ParameterValue]) -> dict[str, int | floa
         except ValueError:
             raise PermanentProviderError(f"{value!r} is no number", field=f"parameters.{name}") from None
     return native
+
+
+def tuned_model(request: JobRequest, data: Path) -> dict[str, Any]:
+    """The body of a create call, whose training data is in a file of the canonical form. Blocking."""
+    settings = hyperparameters(request.hyperparameters)
+    examples = [pair(messages) for messages in read_conversations(DatasetFile(data, "", 0))]
+    task: dict[str, Any] = {"trainingData": {"examples": {"examples": examples}}}
+    if settings:
+        task["hyperparameters"] = settings
+    return {
+        "displayName": (request.labels.get("trial") or request.key)[:_LONGEST_NAME],
+        "description": request.key,
+        "baseModel": model_path(request.base_model, quoted=False),
+        "tuningTask": task,
+    }
 
 
 def snapshot(resource: Json) -> JobSnapshot:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import finetune_providers.base
+import finetune_providers
 from finetune_providers.local_lora.options import LocalOptions
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Launch:
 
 def child_environment(options: LocalOptions, credentials: Mapping[str, str]) -> dict[str, str]:
     """Environment of a process that loads models; a hub token travels here and nowhere else."""
-    root = str(Path(finetune_providers.base.__file__).parents[1])
+    root = str(Path(finetune_providers.__file__).parents[1])
     path = os.environ.get("PYTHONPATH")
     environment = {
         **os.environ,

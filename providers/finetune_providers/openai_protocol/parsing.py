@@ -56,8 +56,8 @@ def text(source: object, name: str) -> str:
     return value
 
 
-def items(source: object, name: str = "data") -> Sequence[Any]:
-    """A list that must be there, by default that of a page.
+def items(source: object, name: str) -> Sequence[Any]:
+    """A list that must be there.
 
     Raises:
         UnexpectedResponse: It is not.

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from finetune_providers.base import (
@@ -20,67 +16,27 @@ from finetune_providers.base import (
     InferenceSession,
     JobRequest,
     JobSnapshot,
-    JobState,
     MetricPoint,
 )
-from finetune_providers.calls import UPLOAD_TIMEOUT_S, Calls
-from finetune_providers.catalog import Catalog
-from finetune_providers.conversations import upload_name, write_converted
 from finetune_providers.errors import (
     JobNotFound,
     PermanentProviderError,
     ProviderError,
     TransientProviderError,
-    UnexpectedResponse,
 )
 from finetune_providers.hosted import FromCatalog
+from finetune_providers.openai_protocol.account import Account
 from finetune_providers.openai_protocol.chat import ChatSession
-from finetune_providers.openai_protocol.data import DataLimits, converted, stays
 from finetune_providers.openai_protocol.errors import CREDENTIALS
-from finetune_providers.openai_protocol.listing import FILES, JOBS, listed, of_job, with_attributes
+from finetune_providers.openai_protocol.files import Files
+from finetune_providers.openai_protocol.listing import JOBS, Lists
+from finetune_providers.openai_protocol.metrics import Metrics
 from finetune_providers.openai_protocol.parameters import native_hyperparameters
-from finetune_providers.openai_protocol.parsing import is_newest_first, items, series_of, snapshot_of, text
+from finetune_providers.openai_protocol.parsing import snapshot_of, text
 
-PURPOSE = "fine-tune"
 _PAGE = 100
 _OBSERVED_PAGES = 10
-_EVENTS = 2000
-"""Of each job are enough, where the list begins with the newest."""
-_MOST_EVENT_PAGES = 1000
 _SEED_RANGE = 2**31
-_SERIES_KEPT = 1000
-_SERIES_PATIENCE = 5
-_MODEL_PATIENCE = 20
-"""Looks, half a minute apart, for which a job that succeeded may have no model yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What one account's provider works with.
-
-    Attributes:
-        company: As people call it.
-        client: The SDK's client, which tries once.
-        chat: The client for answers, where that is another address.
-        calls: How calls are made.
-        catalog: The base models.
-        capabilities: What is offered.
-        limits: What datasets may be.
-        dialect: Part of the names of uploads.
-        bom: Whether uploads begin with a byte order mark.
-        work_dir: A folder of the account's own.
-    """
-
-    company: str
-    client: Any
-    chat: Any
-    calls: Calls
-    catalog: Catalog
-    capabilities: Capabilities
-    limits: DataLimits
-    dialect: str
-    work_dir: Path
-    bom: bool = False
 
 
 class OpenAIProtocol(FromCatalog, ABC):
@@ -95,9 +51,9 @@ class OpenAIProtocol(FromCatalog, ABC):
         self._account = account
         self._client = account.client
         self._calls = account.calls
-        self._uploads: dict[str, asyncio.Lock] = {}
-        self._series: dict[str, tuple[MetricPoint, ...]] = {}
-        self._misses: dict[str, int] = {}
+        self._lists = Lists(account.client, account.calls)
+        self._files = Files(account, self._lists, ready=self._ready)
+        self._metrics = Metrics(self._lists)
         self._silent_since: dict[str, float] = {}
 
     def __repr__(self) -> str:
@@ -136,7 +92,7 @@ class OpenAIProtocol(FromCatalog, ABC):
                     f"{', '.join(self.model_names())}. Where it does, add it to spec.models of the FinetuneProvider",
                     field="baseModels",
                 )
-        items(await self._calls.read(listed(self._client, JOBS, limit=1)))
+        await self._lists.page(JOBS, limit=1)
 
     async def check_data(
         self, base_model: str, *, training: DatasetFile, validation: DatasetFile | None
@@ -151,46 +107,11 @@ class OpenAIProtocol(FromCatalog, ABC):
 
     async def upload(self, dataset: DatasetFile, *, base_model: str) -> str:
         """See `Provider.upload`; a file's name says what is in it."""
-        name = upload_name(dataset, dialect=self._account.dialect)
-        async with self._uploads.setdefault(name, asyncio.Lock()):
-            async for file in self._files():
-                if getattr(file, "filename", None) == name and stays(file):
-                    return await self._ready(file)
-            return await self._ready(await self._send(dataset, name))
+        return await self._files.upload(dataset)
 
     async def delete_data(self, scope: str) -> None:
         """See `Provider.delete_data`."""
-        ours = [
-            text(file, "id")
-            async for file in self._files()
-            if str(getattr(file, "filename", "")).startswith(f"{scope}.")
-            and getattr(file, "status", None) not in {"deleting", "deleted"}
-        ]
-        for file_id in ours:
-            await self._unless_gone(partial(self._client.files.delete, file_id))
-
-    async def _send(self, dataset: DatasetFile, name: str) -> object:
-        path = self._account.work_dir / "uploads" / name
-        await self._calls.in_thread(write_converted, dataset, path, converted, bom=self._account.bom)
-        try:
-            content = await self._calls.in_thread(path.open, "rb")
-            try:
-                return await self._calls.read(
-                    lambda: self._client.files.create(
-                        file=(name, content, "application/jsonl"), purpose=PURPOSE
-                    ),
-                    timeout_s=UPLOAD_TIMEOUT_S,
-                )
-            finally:
-                content.close()
-        finally:
-            await self._calls.in_thread(path.unlink, missing_ok=True)
-
-    async def _files(self) -> AsyncIterator[Any]:
-        async for page in self._pages(listed(self._client, FILES, purpose=PURPOSE)):
-            for file in page:
-                if getattr(file, "purpose", None) in {None, PURPOSE}:  # not every service knows the filter
-                    yield file
+        await self._files.delete(scope)
 
     # -- jobs -----------------------------------------------------------------------------------------------
 
@@ -227,19 +148,18 @@ class OpenAIProtocol(FromCatalog, ABC):
 
     async def _found(self, key: str, only: Mapping[str, Any]) -> tuple[JobSnapshot, ...]:
         found = []
-        async for page in self._pages(listed(self._client, JOBS, limit=_PAGE, **only)):
+        async for page in self._lists.pages(JOBS, limit=_PAGE, **only):
             found += [self._snapshot(job) for job in page if self._key_of(job) == key]
         return tuple(found)
 
     async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
         """See `Provider.observe`; the list begins with the newest jobs, and older ones are asked one by one."""
         missing = set(job_ids)
-        for job_id in self._series.keys() - missing:
-            self._series.pop(job_id, None)  # its trial has ended; a hundred points take 25 kB
+        self._metrics.forget_others(missing)
         seen: dict[str, JobSnapshot] = {}
         if not missing:
             return seen
-        async for page in self._pages(listed(self._client, JOBS, limit=_PAGE), most=_OBSERVED_PAGES):
+        async for page in self._lists.pages(JOBS, most=_OBSERVED_PAGES, limit=_PAGE):
             for job in page:
                 if getattr(job, "id", None) in missing:
                     snapshot = self._snapshot(job)
@@ -251,7 +171,7 @@ class OpenAIProtocol(FromCatalog, ABC):
             single = await self._job(job_id)
             if single is not None:
                 seen[job_id] = single
-        return {job_id: await self._with_series(job) for job_id, job in seen.items()}
+        return {job_id: await self._metrics.added_to(job) for job_id, job in seen.items()}
 
     async def cancel(self, job_id: str) -> None:
         """See `Provider.cancel`; the companies refuse to cancel a job that has ended."""
@@ -276,70 +196,9 @@ class OpenAIProtocol(FromCatalog, ABC):
     def _snapshot(self, job: object) -> JobSnapshot:
         return snapshot_of(job, key=self._key_of(job))
 
-    async def _with_series(self, job: JobSnapshot) -> JobSnapshot:
-        """A job that succeeded together with its metrics.
-
-        It counts as running while its model has no name or its metrics cannot be read, so that one job's trouble is
-        not every job's; where that lasts, it is shown as it is.
-        """
-        if job.state is not JobState.SUCCEEDED:
-            return job
-        unfinished = replace(job, state=JobState.RUNNING, fine_tuned_model=None, finished_at=None)
-        if job.fine_tuned_model is None and self._is_young_miss(f"{job.job_id} model", _MODEL_PATIENCE):
-            return unfinished
-        if job.job_id not in self._series:
-            series = await self._read_series(job.job_id)
-            if series is None:
-                return unfinished
-            self._misses.pop(job.job_id, None)
-            self._series[job.job_id] = series
-            if len(self._series) > _SERIES_KEPT:
-                self._series.pop(next(iter(self._series)))
-        return replace(job, series=self._series[job.job_id])
-
     async def running_series(self, job_id: str) -> tuple[MetricPoint, ...]:
-        """The training loss of a running job, from its newest events.
-
-        Validation metrics are left out: an event has those of a few examples, and a finished job those of all, from
-        its checkpoints. The two cannot be compared.
-        """
-        events: list[Any] = []
-        async for page in self._pages(
-            listed(self._client, of_job(job_id, "events"), limit=_PAGE), most=_MOST_EVENT_PAGES
-        ):
-            events += page
-            if len(events) >= _EVENTS and is_newest_first(events):
-                break
-        return tuple(
-            MetricPoint(point.step, {"trainingLoss": point.values["trainingLoss"]})
-            for point in series_of(events, ())
-            if "trainingLoss" in point.values
-        )
-
-    async def _read_series(self, job_id: str) -> tuple[MetricPoint, ...] | None:
-        """A job's metrics; None while they cannot be read. What a service does not have or show is left out."""
-        told: list[list[Any]] = []
-        missed = False
-        for what in ("events", "checkpoints"):
-            told.append([])
-            first = listed(self._client, of_job(job_id, what), limit=_PAGE)
-            try:
-                async for page in self._pages(first, most=_MOST_EVENT_PAGES):
-                    told[-1] += page
-                    if len(told[-1]) >= _EVENTS and is_newest_first(told[-1]):
-                        break
-            except PermanentProviderError:
-                continue
-            except (TransientProviderError, UnexpectedResponse):
-                missed = True
-        if missed and self._is_young_miss(job_id, _SERIES_PATIENCE):
-            return None
-        return series_of(*told)
-
-    def _is_young_miss(self, what: str, patience: int) -> bool:
-        """Count what was not there once more; whether it may still come."""
-        self._misses[what] = self._misses.get(what, 0) + 1
-        return self._misses[what] < patience
+        """See `RunningMetrics.running_series`."""
+        return await self._metrics.of_running(job_id)
 
     # -- models ---------------------------------------------------------------------------------------------
 
@@ -390,40 +249,3 @@ class OpenAIProtocol(FromCatalog, ABC):
             await self._calls.read(call)
         except JobNotFound:
             return
-
-    async def _pages(
-        self, first: Callable[[], Awaitable[Any]], *, most: int | None = None
-    ) -> AsyncIterator[list[Any]]:
-        """The pages of a list, each a call; ends where a page brings nothing new, lest a server repeat itself."""
-        page = await self._calls.read(partial(paged, first))
-        seen: set[object] = set()
-        while True:
-            read = map(with_attributes, items(page))
-            fresh = [item for item in read if getattr(item, "id", None) not in seen]
-            yield fresh
-            seen.update(getattr(item, "id", None) for item in fresh)
-            most = None if most is None else most - 1
-            if not fresh or most == 0 or not page.has_next_page():
-                return
-            page = await self._next(page)
-
-    async def _next(self, page: Any) -> Any:
-        """The page after one that was read; what it is to begin after may be gone by now."""
-        try:
-            return await self._calls.read(partial(paged, page.get_next_page))
-        except PermanentProviderError as error:
-            if error.field == CREDENTIALS:
-                raise
-            raise TransientProviderError(f"a list changed while it was read: {error}") from None
-
-
-async def paged(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Have the SDK read a page; where the answer is none, it trips over it (3.54, `BasePage._parser`).
-
-    Raises:
-        UnexpectedResponse: The answer is no list.
-    """
-    try:
-        return await call()
-    except (AttributeError, TypeError) as error:
-        raise UnexpectedResponse(f"the answer is no page of a list: {type(error).__name__}") from None

@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from google.cloud import aiplatform_v1 as api
@@ -24,25 +24,23 @@ from finetune_providers.base import (
     InferenceSession,
     JobRequest,
     JobSnapshot,
-    JobState,
-    MetricPoint,
     Provider,
     ProviderConfig,
 )
-from finetune_providers.calls import CREATE_TIMEOUT_S, READ_TIMEOUT_S, Calls, RequestPacer, clean
+from finetune_providers.calls import CREATE_TIMEOUT_S, READ_TIMEOUT_S, Calls, RequestPacer
 from finetune_providers.catalog import load_catalog
 from finetune_providers.errors import (
     JobNotFound,
     NotReached,
     PermanentProviderError,
-    ProviderError,
     TransientProviderError,
 )
 from finetune_providers.hosted import FromCatalog, poll_interval_s
 from finetune_providers.vertex_ai.account import Account
 from finetune_providers.vertex_ai.bucket import Bucket
 from finetune_providers.vertex_ai.errors import asked, explain
-from finetune_providers.vertex_ai.metrics import METRICS, read_series
+from finetune_providers.vertex_ai.jobs import Jobs
+from finetune_providers.vertex_ai.metrics import METRICS
 from finetune_providers.vertex_ai.models import Session, delete_made
 from finetune_providers.vertex_ai.wire import (
     FREE_VALIDATION_EXAMPLES,
@@ -54,19 +52,11 @@ from finetune_providers.vertex_ai.wire import (
     check_file,
     check_traits,
     checked_job,
-    has_key,
     number_of,
-    time_of,
-    trained_tokens,
     tuning_job,
-    what_it_made,
 )
 
 _LOG = logging.getLogger(__name__)
-
-_PAGE = 100
-_MOST_LOOKS = 5
-_MOST_LOOKS_IN_AN_OUTAGE = 60
 
 
 def create(config: ProviderConfig, *, credentials: Any = None) -> Provider:
@@ -80,16 +70,6 @@ def create(config: ProviderConfig, *, credentials: Any = None) -> Provider:
         PermanentProviderError: Something is missing or malformed, with `field`.
     """
     return VertexAI(config, credentials=credentials)
-
-
-@dataclass(frozen=True, slots=True)
-class _Metrics:
-    """What is known of a job's metrics; not yet final, they are asked for again."""
-
-    series: tuple[MetricPoint, ...] = ()
-    trouble: str = ""
-    tries: int = 0
-    final: bool = False
 
 
 class VertexAI(FromCatalog):
@@ -110,16 +90,14 @@ class VertexAI(FromCatalog):
             check_traits(name, rules.traits)
         self._account = Account(config, credentials=credentials)
         self._bucket = Bucket(self._account, config.data_uri)
-        self._secrets = (*config.credentials.values(), *self._account.secrets)
+        secrets = (*config.credentials.values(), *self._account.secrets)
         pacer = RequestPacer(config.requests_per_minute)
-        self._calls = Calls(explain, secrets=self._secrets, pacer=pacer)
+        self._calls = Calls(explain, secrets=secrets, pacer=pacer)
         # Threads of their own: a purchase that waited in vain for one would be in doubt.
-        self._purchases = Calls(explain, secrets=self._secrets, pacer=pacer)
+        self._purchases = Calls(explain, secrets=secrets, pacer=pacer)
         self._sleep = sleep
         self._filter_finds = False
-        self._series: dict[str, _Metrics] = {}
-        self._made: dict[str, Made] = {}
-        self._unserved: dict[str, int] = {}
+        self._jobs = Jobs(self._account, self._read, secrets)
 
     def __repr__(self) -> str:
         return f"VertexAI({self._config.name!r}, {self._account.parent!r})"
@@ -155,7 +133,7 @@ class VertexAI(FromCatalog):
                     f"{self._account.region}; change spec.region of the FinetuneProvider",
                     field="spec.region",
                 )
-        await self._page(pageSize=1)
+        await self._jobs.page(pageSize=1)
 
     async def check_data(
         self, base_model: str, *, training: DatasetFile, validation: DatasetFile | None
@@ -201,7 +179,7 @@ class VertexAI(FromCatalog):
         async def call() -> Any:
             return checked_job(await self._purchases.in_thread(asked, create))
 
-        return await self._snapshot(await self._purchases.create(call))
+        return await self._jobs.snapshot(await self._purchases.create(call))
 
     async def find(self, key: str) -> tuple[JobSnapshot, ...]:
         """All jobs of the key.
@@ -211,23 +189,20 @@ class VertexAI(FromCatalog):
         """
         found: list[Any] = []
         try:
-            found = await self._with_key(key, filter=f'labels.{KEY_LABEL}="{key}"')
+            found = await self._jobs.with_key(key, filter=f'labels.{KEY_LABEL}="{key}"')
         except PermanentProviderError as error:
             # What is wrong with more than the filter is raised by the whole list again.
             _LOG.info("the list of tuning jobs takes no filter: %s", error)
         self._filter_finds |= bool(found)
         if not found and not self._filter_finds:
-            found = await self._with_key(key)
-        return tuple([replace(await self._snapshot(job), key=key) for job in found])
-
-    async def _with_key(self, key: str, **query: str) -> list[Any]:
-        return [job async for job in self._jobs(**query) if has_key(job, key)]
+            found = await self._jobs.with_key(key)
+        return tuple([replace(await self._jobs.snapshot(job), key=key) for job in found])
 
     async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
         wanted = {number_of(job_id): job_id for job_id in job_ids}
         seen: dict[str, Any] = {}
         if wanted:
-            async for job in self._jobs():
+            async for job in self._jobs.all():
                 if number_of(job.name) in wanted:
                     seen[wanted[number_of(job.name)]] = job
                 if len(seen) == len(wanted):
@@ -235,11 +210,11 @@ class VertexAI(FromCatalog):
         for job_id in wanted.values():
             if job_id not in seen:
                 with suppress(JobNotFound):
-                    seen[job_id] = await self._get(job_id)
-        return {job_id: await self._snapshot(job) for job_id, job in seen.items()}
+                    seen[job_id] = await self._jobs.get(job_id)
+        return {job_id: await self._jobs.snapshot(job) for job_id, job in seen.items()}
 
     async def cancel(self, job_id: str) -> None:
-        name = self._name(job_id)
+        name = self._jobs.name(job_id)
         try:
             await self._read(
                 lambda: self._account.ask("POST", f"{name}:cancel", body=api.CancelTuningJobRequest())
@@ -248,101 +223,10 @@ class VertexAI(FromCatalog):
             raise JobNotFound(f"there is no tuning job {job_id}: {error}") from None
         except PermanentProviderError:
             # One that has ended, or is ending so already, is refused and shall stay as it is.
-            state = (await self._get(job_id)).state
+            state = (await self._jobs.get(job_id)).state
             ends = state in STATES and STATES[state].terminal
             if not ends and state != api.JobState.JOB_STATE_CANCELLING:
                 raise
-
-    async def _get(self, job_id: str) -> Any:
-        name = self._name(job_id)
-        return checked_job(await self._read(lambda: self._account.ask("GET", name, api.TuningJob)))
-
-    async def _jobs(self, **query: str) -> AsyncIterator[Any]:
-        """All jobs, page by page."""
-        token = ""
-        while True:
-            page = await self._page(pageSize=_PAGE, pageToken=token, **query)
-            for job in page.tuning_jobs:
-                yield checked_job(job)
-            token = page.next_page_token
-            if not token:
-                return
-
-    async def _page(self, **query: Any) -> Any:
-        path = f"{self._account.parent}/tuningJobs"
-        return await self._read(
-            lambda: self._account.ask("GET", path, api.ListTuningJobsResponse, query=tuple(query.items()))
-        )
-
-    def _name(self, job_id: str) -> str:
-        name = job_id if "/" in job_id else f"{self._account.parent}/tuningJobs/{job_id}"
-        if not re.fullmatch(r"projects/[^/]+/locations/[^/]+/tuningJobs/[^/]+", name):
-            raise JobNotFound(f"{job_id!r} is no name of a tuning job")
-        return name
-
-    async def _snapshot(self, job: Any) -> JobSnapshot:
-        state, word = await self._state(job)
-        message = clean(job.error.message, self._secrets) if job.HasField("error") else ""
-        made = what_it_made(job)
-        for endpoint in made.endpoints:
-            self._made[endpoint] = made
-        metrics = _Metrics()
-        if state is JobState.SUCCEEDED and not made.endpoints:
-            state, message = self._without_endpoint(job, word, message)
-        elif state is JobState.SUCCEEDED:
-            metrics = await self._metrics(job)
-            state = JobState.SUCCEEDED if metrics.final else JobState.RUNNING
-            message = message or metrics.trouble
-        return JobSnapshot(
-            job_id=job.name,
-            key=job.labels.get(KEY_LABEL) or None,
-            state=state,
-            native_state=word,
-            message=message,
-            fine_tuned_model=made.endpoints[0] if state is JobState.SUCCEEDED else None,
-            series=metrics.series,
-            trained_tokens=trained_tokens(job),
-            created_at=time_of(job, "create_time"),
-            finished_at=(time_of(job, "end_time") or time_of(job, "update_time")) if state.terminal else None,
-        )
-
-    def _without_endpoint(self, job: Any, word: str, message: str) -> tuple[JobState, str]:
-        """What a job is that has succeeded and names no endpoint: it may be late, at last it has failed."""
-        self._unserved[job.name] = self._unserved.get(job.name, 0) + 1
-        if self._unserved[job.name] < _MOST_LOOKS:
-            return JobState.RUNNING, message
-        model = job.tuned_model.model and f"its model is {job.tuned_model.model}"
-        told = [f"{word} without an endpoint that answers", model, message]
-        return JobState.FAILED, "; ".join(filter(None, told))
-
-    async def _state(self, job: Any) -> tuple[JobState, str]:
-        known = STATES.get(job.state)
-        if known is not None:
-            return known, api.JobState(job.state).name
-        # The installed package does not know its word: ask for the job as it is written.
-        written: object = None
-        with suppress(ProviderError):
-            written = (await self._read(lambda: self._account.ask("GET", job.name))).get("state")
-        return JobState.RUNNING, str(written or "unknown")
-
-    async def _metrics(self, job: Any) -> _Metrics:
-        """A finished job's series; after some tries without an answer, none, and why."""
-        known = self._series.get(job.name, _Metrics())
-        if known.final:
-            return known
-        tries = known.tries + 1
-        try:
-            known = _Metrics(await read_series(self._account, job.experiment, self._read), final=True)
-        except ProviderError as error:
-            refused = isinstance(error, PermanentProviderError) and not isinstance(error, JobNotFound)
-            outage = isinstance(error, TransientProviderError)
-            known = _Metrics(
-                trouble=f"its metrics could not be read: {error}",
-                tries=tries,
-                final=refused or tries >= (_MOST_LOOKS_IN_AN_OUTAGE if outage else _MOST_LOOKS),
-            )
-        self._series[job.name] = known
-        return known
 
     # -- models ---------------------------------------------------------------------------------------------
 
@@ -357,7 +241,7 @@ class VertexAI(FromCatalog):
     async def inference(self, model: str) -> AsyncIterator[InferenceSession]:
         base_model = model
         if "/" in model:
-            made = await self._made_with(model)
+            made = await self._jobs.made_with(model)
             base_model, resource = made.base_model if made is not None else "", model
         else:
             resource = self._published(model)
@@ -372,16 +256,6 @@ class VertexAI(FromCatalog):
             region = "eu" if region.startswith("europe-") else "us"
         return f"projects/{self._account.project}/locations/{region}/publishers/google/models/{model}"
 
-    async def _made_with(self, endpoint: str) -> Made | None:
-        """What the job of an endpoint has made; None where no job says that it made the endpoint."""
-        if endpoint not in self._made:
-            async for job in self._jobs():
-                made = what_it_made(job)
-                if endpoint in made.endpoints:
-                    self._made[endpoint] = made
-                    break
-        return self._made.get(endpoint)
-
     async def delete_model(self, model: str) -> None:
         """Take the model from its endpoint, and delete both."""
         if not re.fullmatch(r"projects/[^/]+/locations/[^/]+/endpoints/[^/]+", model):
@@ -389,7 +263,7 @@ class VertexAI(FromCatalog):
                 f"{model!r} is no endpoint of Vertex AI; a fine-tuned model is named "
                 "projects/<project>/locations/<location>/endpoints/<number>"
             )
-        made = await self._made_with(model) or Made("", "", (model,))
+        made = await self._jobs.made_with(model) or Made("", "", (model,))
         await delete_made(self._account, made, self._read, self._sleep)
 
     async def aclose(self) -> None:

@@ -140,7 +140,7 @@ def test_trial_is_read_at_a_glance(server: Server, kubectl: Kubectl, place: str)
         "reason": "Evaluated",
         "message": "200 examples were answered.",
         "create": {"attempt": 1, "state": "Succeeded", "key": "k", "externalId": "ftjob-7"},
-        "cancel": {"reason": "Median", "message": "worse than the median"},
+        "cancel": {"reason": "BudgetExhausted", "message": "too much was spent", "exceeded": "150.00"},
         "fineTunedModel": "ft:nova:7",
         "score": 0.9417,
         "scoreText": "0.9417",

@@ -456,6 +456,7 @@ def test_money_that_is_overdrawn_cancels_running_trials_only_where_that_is_wante
             "6.50 USD are spent or reserved, more than limits.budget.maxCost of 5.00 USD"
             in actions[0].message
         )
+        assert str(actions[0].exceeded) == "5.00"
 
 
 def test_money_that_is_only_used_up_cancels_nobody() -> None:
@@ -472,15 +473,16 @@ CHEAP = CostModel(1_000_000, {("small", "tiny"): ModelPrice(money("0.01"), 3)})
 EXCEEDED = {"maxCost": "5.00", "atLimit": "CancelRunning"}
 
 
-def after_the_limit(status: dict[str, Any], **budget: str) -> Decision:
-    """The look after the running trial was cancelled, and cost less than was reserved: 1.50 are free again."""
-    message = (
-        "the sweep ended: 5.40 USD are spent or reserved, more than limits.budget.maxCost of 5.00 USD (…)"
-    )
-    cancel = {"cancel": {"reason": "BudgetExhausted", "message": message}}
+def after_the_limit(status: dict[str, Any], *, told: dict[str, str] | None = None, **budget: str) -> Decision:
+    """The look after the running trial was cancelled, and cost less than was reserved: 1.50 are free again.
+
+    `told` is what its cancellation tells of the limit; nothing, where an earlier version asked for it.
+    """
+    why = {"reason": "BudgetExhausted", "message": "too much was spent"}
+    cancel = {**why, **({"exceeded": "5.00"} if told is None else told)}
     trials = [
         a_trial(0, score=0.5, estimated="1.00", cost="3.40"),
-        a_trial(1, TrialPhase.CANCELLED, estimated="2.00", cost="0.10", **cancel),
+        a_trial(1, TrialPhase.CANCELLED, estimated="2.00", cost="0.10", cancel=cancel),
     ]
     limits = {"budget": {**EXCEEDED, **budget}}
     return decide(a_sweep(limits=limits, status=status), trials, Knowledge(costs=CHEAP), now=NOW)
@@ -514,11 +516,17 @@ def test_after_a_reached_limit_the_sweep_goes_on_when_a_person_says_so(change: d
 
 
 def test_a_limit_that_a_person_raised_before_the_status_held_it_is_not_taken_for_the_new_one() -> None:
-    # As an earlier version left it: it cancelled, and wrote down nothing that says for which limit.
     decision = after_the_limit({"startedAt": NOW.isoformat(), "lastIndex": 1}, maxCost="9.00")
     assert [each.index for each in decision.actions if isinstance(each, CreateTrial)] == [2, 3]
     assert decision.status.cost is not None
     assert str(decision.status.cost.exceeded) == "5.00"
+
+
+def test_where_no_limit_was_written_down_that_of_now_is_taken_for_it_until_a_person_raises_it() -> None:
+    decision = after_the_limit({"startedAt": NOW.isoformat(), "lastIndex": 1}, told={})
+    assert not [each for each in decision.actions if isinstance(each, CreateTrial)]
+    decision = after_the_limit(decision.status.to_dict(), told={}, maxCost="5.50")
+    assert [each.index for each in decision.actions if isinstance(each, CreateTrial)] == [2, 3]
 
 
 def test_a_limit_that_was_lowered_is_not_said_to_be_what_was_launched() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from tests.contract.scenario_contract import GRID
 from tests.unit.lifecycle.conftest import MakeBench
@@ -123,6 +125,26 @@ async def test_a_budget_in_another_currency_than_was_spent_is_refused(make_bench
     assert "counted in USD so far" in accepted.message
     assert bench.store.sweep.status.cost == before
     assert await bench.store.list_trials(bench.sweep_key) == launched
+
+
+async def test_a_trial_that_is_cancelled_for_the_budget_says_which_limit_was_exceeded(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(limits__budget={"maxCost": "1000.00", "atLimit": "CancelRunning"})
+    bench.company.hold = True
+    await bench.launched()
+    limits = bench.store.sweep.spec.limits
+    assert limits.budget is not None
+    lowered = limits.budget.model_copy(update={"max_cost": Decimal("0.01")})
+    bench.edit_sweep(limits=limits.model_copy(update={"budget": lowered}))
+
+    async def asked() -> bool:
+        return (await bench.trial()).status.cancel is not None
+
+    await bench.until(bench.sweep_key, asked)
+    cancel = (await bench.trial()).status.cancel
+    assert cancel is not None
+    assert (cancel.reason, cancel.exceeded) == ("BudgetExhausted", Decimal("0.01"))
 
 
 async def test_a_price_that_is_taken_away_stops_a_sweep_with_a_budget(make_bench: MakeBench) -> None:

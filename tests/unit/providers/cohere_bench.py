@@ -66,3 +66,10 @@ async def request_of(
     training = await provider.upload(small_dataset(folder / "train.jsonl"), base_model=MODEL)
     hyperparameters = parameters or {"epochs": 1}
     return JobRequest(key=key, base_model=MODEL, hyperparameters=hyperparameters, training=training)  # type: ignore[arg-type]
+
+
+async def answer_of(provider: CohereProvider, model: str, question: str = "red") -> str:
+    """What a model says to a question."""
+    async with provider.inference(model) as session:
+        (answer,) = await session.answer([talk(question)], max_output_tokens=3)
+    return answer

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests.fakes.cohere_server import CohereServer
 from tests.fakes.http_server import DROPPED, Fault, refused
-from tests.unit.providers.cohere_bench import KEY, MODEL, config_of, provider_of, request_of
+from tests.unit.providers.cohere_bench import KEY, MODEL, answer_of, config_of, provider_of, request_of
 
 from finetune_operator.evaluation import check_dataset
 from finetune_operator.resources import FinetuneSweep, load_yaml_documents, parse_resource
@@ -232,8 +232,8 @@ async def test_the_sdk_repeats_nothing_by_itself(
         "upload": lambda: request_of(provider, tmp_path),
         "datasets": lambda: provider.delete_data("fts-1"),
         "dataset": lambda: request_of(provider, tmp_path),
-        "chat": lambda: provider.chat(MODEL, [{"role": "user", "content": "red"}], max_output_tokens=1),
-        "metrics": lambda: provider._metrics(job.job_id),
+        "chat": lambda: answer_of(provider, MODEL),
+        "metrics": lambda: provider._metrics.of_job(job.job_id),
     }
     if operation == "upload":
         await provider.delete_data("fts-0123456789abcdef")

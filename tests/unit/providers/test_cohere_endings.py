@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.cohere_server import CohereServer
 from tests.fakes.http_server import DONE_THEN_DROPPED, DROPPED, Fault
-from tests.unit.providers.cohere_bench import KEY, MODEL, provider_of, request_of, talk
+from tests.unit.providers.cohere_bench import KEY, MODEL, answer_of, provider_of, request_of, talk
 
 from finetune_providers.base import JobState
 from finetune_providers.cohere import CohereProvider
@@ -83,7 +83,7 @@ async def test_a_finished_job_is_not_deleted_by_a_cancellation(
     server.finish_training()
     await provider.cancel(job.job_id)
     assert server.count("delete") == 0
-    assert await provider.chat(f"{job.job_id}-ft", talk("red"), max_output_tokens=3) == "warm"
+    assert await answer_of(provider, f"{job.job_id}-ft") == "warm"
 
 
 @pytest.mark.parametrize("shows_deleted", [False, True])
@@ -166,15 +166,15 @@ async def test_a_model_that_is_being_woken_up_is_asked_again(
     server.finish_training()
     server.asleep = 2
     with pytest.raises(TransientProviderError, match="STATUS_PAUSED"):
-        await provider.chat(f"{job.job_id}-ft", talk("red"), max_output_tokens=3)
+        await answer_of(provider, f"{job.job_id}-ft")
     server.asleep = 0
-    assert await provider.chat(f"{job.job_id}-ft", talk("red"), max_output_tokens=3) == "warm"
+    assert await answer_of(provider, f"{job.job_id}-ft") == "warm"
 
 
 @pytest.mark.parametrize("model", ["no-such-model", "00000000-0000-4000-8000-000000000000-ft"])
 async def test_a_model_that_is_not_there_is_not_waited_for(provider: CohereProvider, model: str) -> None:
     with pytest.raises(PermanentProviderError, match="not found"):
-        await provider.chat(model, talk("red"), max_output_tokens=3)
+        await answer_of(provider, model)
 
 
 @pytest.mark.parametrize("reason", ["ERROR", "TIMEOUT"])
@@ -183,7 +183,7 @@ async def test_an_answer_that_was_broken_off_is_asked_for_again(
 ) -> None:
     server.finish_reason = reason
     with pytest.raises(TransientProviderError, match=reason):
-        await provider.chat(MODEL, talk("red"), max_output_tokens=3)
+        await answer_of(provider, MODEL)
 
 
 @pytest.mark.parametrize(
@@ -204,4 +204,4 @@ async def test_the_text_of_an_answer_is_what_is_told(
     server: CohereServer, provider: CohereProvider, body: bytes, text: str
 ) -> None:
     server.always("chat", Fault(body=body))
-    assert await provider.chat(MODEL, talk("red"), max_output_tokens=3) == text
+    assert await answer_of(provider, MODEL) == text

@@ -13,7 +13,7 @@ from cohere.core.api_error import ApiError
 from cohere.core.parse_error import ParsingError
 from tests.fakes.cohere_server import CohereServer
 from tests.fakes.http_server import Fault
-from tests.unit.providers.cohere_bench import KEY, MODEL, provider_of, request_of
+from tests.unit.providers.cohere_bench import KEY, MODEL, answer_of, provider_of, request_of
 
 from finetune_providers.cohere import CohereProvider
 from finetune_providers.cohere.wire import explain
@@ -144,7 +144,7 @@ async def test_an_answer_of_another_form_is_never_taken_for_one(
         "list": lambda: provider.observe(["any"]),
         "get": lambda: provider.cancel("any"),
         "datasets": lambda: provider.delete_data("any"),
-        "chat": lambda: provider.chat(MODEL, [{"role": "user", "content": "x"}], max_output_tokens=1),
+        "chat": lambda: answer_of(provider, MODEL),
         "create": lambda: provider.submit(request),
     }
     kind = AmbiguousProviderError if operation == "create" else UnexpectedResponse

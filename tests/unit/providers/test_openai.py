@@ -492,9 +492,9 @@ async def test_the_series_of_a_job_that_nobody_asks_for_any_more_is_let_go(
     first, second = [await provider.submit(replace(request_, key=f"ft-{n}")) for n in range(2)]
     server.finish_training()
     await provider.observe([first.job_id, second.job_id])
-    assert set(provider._series) == {first.job_id, second.job_id}
+    assert set(provider._metrics._series) == {first.job_id, second.job_id}
     await provider.observe([second.job_id])
-    assert set(provider._series) == {second.job_id}
+    assert set(provider._metrics._series) == {second.job_id}
 
 
 async def test_a_series_comes_over_many_pages_and_has_at_most_100_points(

@@ -291,7 +291,7 @@ async def test_a_long_metrics_file_does_not_hold_up_everybody_else(
         threads.append(threading.current_thread())
         return ()
 
-    monkeypatch.setattr("finetune_providers.bedrock.provider.read_series", read)
+    monkeypatch.setattr("finetune_providers.bedrock.bucket.read_series", read)
     job = await provider.submit(request_nova)
     server.finish_training()
     await provider.observe([job.job_id])

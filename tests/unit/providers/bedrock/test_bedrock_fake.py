@@ -14,9 +14,10 @@ from botocore.exceptions import ClientError
 from tests.fakes.bedrock_schema import Operation, Violation, check_shape
 from tests.fakes.bedrock_server import KEY_ID, REGION, BedrockServer
 
-from finetune_providers.base import JobRequest, Provider
-from finetune_providers.bedrock import BedrockProvider, models
-from finetune_providers.bedrock import provider as provider_module
+from finetune_providers import bedrock
+from finetune_providers.base import JobRequest, Provider, ProviderConfig
+from finetune_providers.bedrock.requests import create_parameters
+from finetune_providers.bedrock.settings import settings_of
 
 ROOT = Path(__file__).parents[4]
 
@@ -36,10 +37,13 @@ def client(server: BedrockServer) -> Any:
 
 
 @pytest.fixture
-async def body(server: BedrockServer, provider: Provider, request_nova: JobRequest) -> dict[str, Any]:
+async def body(
+    config: Callable[..., ProviderConfig], provider: Provider, request_nova: JobRequest
+) -> dict[str, Any]:
     """A create call that is right."""
-    body = BedrockProvider._create_parameters(provider, request_nova)  # type: ignore[arg-type]
-    return dict(body)
+    rules = provider.model_rules(request_nova.base_model)
+    assert rules is not None
+    return create_parameters(request_nova, rules, settings_of(config()))
 
 
 def changed(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -125,7 +129,7 @@ def test_shapes_know_bounds_unions_and_times() -> None:
 
 def test_the_docs_name_every_permission_that_is_needed() -> None:
     text = (ROOT / "docs" / "providers" / "bedrock.md").read_text("utf-8")
-    sources = [Path(str(module.__file__)).read_text("utf-8") for module in (provider_module, models)]
+    sources = [module.read_text("utf-8") for module in Path(str(bedrock.__file__)).parent.glob("*.py")]
     called = set(
         re.findall(r'"((?:create|get|list|stop|delete)_[a-z_]*(?:model|job)[a-z_]*)"', "".join(sources))
     )
