@@ -12,11 +12,11 @@ from typing import Any
 from finetune_providers.base import DatasetFile, Message, MetricPoint, ModelRules
 from finetune_providers.conversations import Converted, read_conversations, split_system
 from finetune_providers.errors import PermanentProviderError
+from finetune_providers.series import thinned
 
 Convert = Callable[[list[Message]], Converted]
 
 SCHEMA_VERSION = "bedrock-conversation-2024"
-LONGEST_SERIES = 100
 DEFAULT_DIALECT = "conversation"
 
 
@@ -222,25 +222,6 @@ def _rows(text: str, column: str) -> Iterator[tuple[int, float]]:
                 continue
             if step >= 0 and math.isfinite(loss):
                 yield step, loss
-
-
-def thinned(points: Sequence[MetricPoint], longest: int = LONGEST_SERIES) -> tuple[MetricPoint, ...]:
-    """At most so many points: the first, the last, those with a validation loss, and others evenly between."""
-    if len(points) <= longest:
-        return tuple(points)
-    kept: list[MetricPoint] = []
-    others: list[MetricPoint] = []
-    for place, point in enumerate(points):
-        wanted = place in {0, len(points) - 1} or "validationLoss" in point.values
-        (kept if wanted else others).append(point)
-    if len(kept) >= longest:
-        return tuple(_spread(kept, longest))
-    return tuple(sorted((*kept, *_spread(others, longest - len(kept))), key=lambda point: point.step))
-
-
-def _spread(points: Sequence[MetricPoint], count: int) -> list[MetricPoint]:
-    gaps = max(1, count - 1)
-    return [points[round(place * (len(points) - 1) / gaps)] for place in range(count)]
 
 
 def as_native(value: Any) -> str:

@@ -10,8 +10,9 @@ from cohere import AsyncClientV2
 
 from finetune_providers.base import JobSnapshot, JobState, MetricPoint
 from finetune_providers.calls import Calls
-from finetune_providers.cohere.wire import items, options, point, present, thinned
+from finetune_providers.cohere.wire import items, options, point, present
 from finetune_providers.errors import ProviderError, TransientProviderError
+from finetune_providers.series import thinned
 
 _PAGE = 50
 _TRIES = 3

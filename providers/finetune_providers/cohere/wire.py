@@ -30,7 +30,6 @@ API_KEY = "CO_API_KEY"
 SUFFIX = "-ft"
 """A fine-tuned model answers under its id with this at the end."""
 
-_MOST_POINTS = 100
 _NO_OBJECT = (type(None), str, int, float, list)
 
 _ROLES = {"system": "System", "user": "User", "assistant": "Chatbot"}
@@ -195,14 +194,6 @@ def point(native: Any) -> MetricPoint:
         if isinstance(metrics.get(theirs), int | float) and math.isfinite(metrics[theirs])
     }
     return MetricPoint(max(0, step), values)
-
-
-def thinned(points: Sequence[MetricPoint]) -> tuple[MetricPoint, ...]:
-    """At most 100 of the points, evenly spread, the first and the last among them."""
-    if len(points) <= _MOST_POINTS:
-        return tuple(points)
-    last = len(points) - 1
-    return tuple(points[round(number * last / (_MOST_POINTS - 1))] for number in range(_MOST_POINTS))
 
 
 def answer_text(answer: Any) -> str:

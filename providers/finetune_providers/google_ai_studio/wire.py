@@ -24,12 +24,12 @@ from finetune_providers.base import (
 from finetune_providers.conversations import read_conversations, split_system
 from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
 from finetune_providers.google_ai_studio.rest import COMPANY
+from finetune_providers.series import thinned
 
 T = TypeVar("T")
 Json = Mapping[str, Any]
 
 _DATA_BYTES = 4 * 1024**2
-_SERIES_POINTS = 100
 _LONGEST_NAME = 40
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _CHOSEN_ID = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -193,11 +193,7 @@ def _series(task: Json) -> tuple[MetricPoint, ...]:
             losses[int(point.get("step", 0))] = float(point.get("meanLoss", 0.0))  # a string where it is NaN
         except (AttributeError, TypeError, ValueError, OverflowError):
             continue
-    steps = sorted(losses)
-    if len(steps) > _SERIES_POINTS:
-        last = len(steps) - 1
-        steps = [steps[round(place * last / (_SERIES_POINTS - 1))] for place in range(_SERIES_POINTS)]
-    return tuple(MetricPoint(step, {"trainingLoss": losses[step]}) for step in steps)
+    return thinned([MetricPoint(step, {"trainingLoss": losses[step]}) for step in sorted(losses)])
 
 
 def moment(resource: Json, name: str) -> datetime | None:

@@ -14,6 +14,7 @@ from typing import Any
 from finetune_providers.base import JobSnapshot, JobState, MetricPoint
 from finetune_providers.calls import clean
 from finetune_providers.errors import UnexpectedResponse
+from finetune_providers.series import thinned
 
 _STATES = {
     "created": JobState.PENDING,
@@ -41,7 +42,6 @@ _METRICS = {
 METRICS = frozenset(_METRICS)
 LIVE_METRICS = frozenset({"trainingLoss"})
 """Of a running job: its validation metrics are those of a few examples, which a finished job's are not."""
-MOST_POINTS = 100
 
 
 def text(source: object, name: str) -> str:
@@ -134,28 +134,6 @@ def is_newest_first(listed: Sequence[Any]) -> bool:
     """Whether a list of events or checkpoints goes back in time; OpenAI's does, Azure's example does not."""
     first, last = (getattr(listed[end], "created_at", None) for end in (0, -1))
     return not (isinstance(first, int) and isinstance(last, int) and first < last)
-
-
-def thinned(points: Sequence[MetricPoint], most: int = MOST_POINTS) -> tuple[MetricPoint, ...]:
-    """At most so many points; those with validation metrics are rarer and stay before the others."""
-    if len(points) <= most:
-        return tuple(points)
-    ends = [points[0], points[-1]]
-    inner = points[1:-1]
-    rare = [point for point in inner if point.values.keys() - {"trainingLoss"}]
-    common = [point for point in inner if not point.values.keys() - {"trainingLoss"}]
-    kept = _evenly(rare, most - len(ends))
-    kept += _evenly(common, most - len(ends) - len(kept))
-    return tuple(sorted([*ends, *kept], key=lambda point: point.step))
-
-
-def _evenly(points: Sequence[MetricPoint], number: int) -> list[MetricPoint]:
-    """So many of the points, the last one among them."""
-    if len(points) <= number:
-        return list(points)
-    if number < 2:
-        return list(points[len(points) - number :])
-    return [points[index * (len(points) - 1) // (number - 1)] for index in range(number)]
 
 
 def _add(told: dict[int, dict[str, float]], data: object) -> None:

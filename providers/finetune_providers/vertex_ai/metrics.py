@@ -11,6 +11,7 @@ from google.cloud import aiplatform_v1 as api
 
 from finetune_providers.base import MetricPoint
 from finetune_providers.errors import UnexpectedResponse
+from finetune_providers.series import thinned
 from finetune_providers.vertex_ai.account import Account, Ask
 
 METRICS = {
@@ -22,8 +23,6 @@ METRICS = {
 
 Source: docs.cloud.google.com gemini-use-supervised-tuning, "Tuning and validation metrics", read 2026-11-23.
 """
-
-MOST_POINTS = 100
 
 
 async def read_series(account: Account, experiment: str, ask: Ask) -> tuple[MetricPoint, ...]:
@@ -48,7 +47,7 @@ async def read_series(account: Account, experiment: str, ask: Ask) -> tuple[Metr
         for each in await _all(account, path, answer, "tensorboard_runs", ask):
             for step, metric, value in await _values(account, board, each.name, ask):
                 points.setdefault(step, {})[metric] = value
-    return thin([MetricPoint(step, values) for step, values in sorted(points.items())])
+    return thinned([MetricPoint(step, values) for step, values in sorted(points.items())])
 
 
 async def _all(account: Account, path: str, answer: Any, field: str, ask: Ask) -> list[Any]:
@@ -91,24 +90,3 @@ def _scalars(answer: Any, by_id: Mapping[str, str]) -> Iterator[tuple[int, str, 
         for value in series.values:
             if value.WhichOneof("value") == "scalar" and math.isfinite(value.scalar.value):
                 yield value.step, by_id[series.tensorboard_time_series_id], value.scalar.value
-
-
-def thin(points: Sequence[MetricPoint], most: int = MOST_POINTS) -> tuple[MetricPoint, ...]:
-    """At most so many points: the first and last, then those with validation, then the others, evenly.
-
-    Validation is measured far more seldom than the training loss, and it is what a model is judged by.
-    """
-    if len(points) <= most:
-        return tuple(points)
-    ends = {0, len(points) - 1}
-    inner = [index for index in range(len(points)) if index not in ends]
-    judged = [index for index in inner if set(points[index].values) - {"trainingLoss"}]
-    kept = ends | set(_evenly(judged, most - len(ends)))
-    kept |= set(_evenly([index for index in inner if index not in kept], most - len(kept)))
-    return tuple(points[index] for index in sorted(kept))
-
-
-def _evenly(items: Sequence[int], most: int) -> list[int]:
-    if len(items) <= most:
-        return list(items)
-    return [items[number * len(items) // most] for number in range(most)]

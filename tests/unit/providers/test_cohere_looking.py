@@ -13,7 +13,6 @@ from tests.unit.providers.cohere_bench import KEY, provider_of, request_of
 
 from finetune_providers.base import JobState, MetricPoint
 from finetune_providers.cohere import CohereProvider
-from finetune_providers.cohere.wire import thinned
 
 
 @pytest.fixture
@@ -116,11 +115,6 @@ async def test_a_long_series_is_thinned_with_its_ends_kept(
     assert server.count("metrics") == 5  # pages of 50
     assert len(done.series) == 100
     assert (done.series[0].step, done.series[-1].step) == (0, 229 * 9)
-
-
-def test_a_short_series_is_left_as_it_is() -> None:
-    points = [MetricPoint(step, {"heldOutLoss": 1.0}) for step in range(100)]
-    assert thinned(points) == tuple(points)
 
 
 async def test_a_job_has_not_ended_before_its_metrics_were_read_but_is_not_held_up_for_ever(

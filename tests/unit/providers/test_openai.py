@@ -41,7 +41,7 @@ from finetune_providers.errors import (
 from finetune_providers.openai import OpenAIProvider, create, suffix
 from finetune_providers.openai_protocol import DataLimits, Explainer
 from finetune_providers.openai_protocol.data import converted
-from finetune_providers.openai_protocol.parsing import series_of, snapshot_of, thinned
+from finetune_providers.openai_protocol.parsing import series_of, snapshot_of
 
 MODEL = "gpt-4.1-mini-2025-04-14"
 EXPLAIN = Explainer("OpenAI", "check the key", "add credit")
@@ -542,21 +542,6 @@ def test_validation_on_one_batch_counts_where_there_is_no_other() -> None:
 def test_events_of_another_shape_are_no_points(data: object) -> None:
     event = openai.types.fine_tuning.FineTuningJobEvent.construct(type="metrics", data=data)
     assert series_of([event, object()], [object()]) == ()
-
-
-@given(st.lists(st.booleans(), min_size=1, max_size=400))
-def test_thinning_keeps_the_first_the_last_and_the_last_that_was_validated(validated: list[bool]) -> None:
-    points = [
-        MetricPoint(step, {"trainingLoss": 1.0, **({"validationLoss": 1.0} if valid else {})})
-        for step, valid in enumerate(validated)
-    ]
-    kept = thinned(points)
-    steps = [point.step for point in kept]
-    assert len(kept) == min(100, len(points))
-    assert steps == sorted(set(steps))
-    assert {points[0].step, points[-1].step} <= set(steps)
-    last = [point.step for point in points if "validationLoss" in point.values][-1:]
-    assert set(last) <= set(steps)
 
 
 async def test_one_job_s_unreadable_metrics_hold_up_no_other_and_not_forever(

@@ -20,7 +20,6 @@ from tests.fakes.vertex_ai_server import MODELS, REGION, VertexAIServer, config_
 from finetune_providers.base import JobRequest, JobState, MetricPoint, ParameterValue
 from finetune_providers.errors import PermanentProviderError
 from finetune_providers.vertex_ai import VertexAI
-from finetune_providers.vertex_ai.metrics import MOST_POINTS, thin
 from finetune_providers.vertex_ai.wire import STATES, tuning_job
 
 TUNING_JOB = "GoogleCloudAiplatformV1TuningJob"
@@ -380,21 +379,6 @@ async def test_metrics_that_cannot_be_read_now_are_asked_for_again_but_not_for_e
     server.always("context", refused(404))
     looks = [(await provider.observe([third.job_id]))[third.job_id] for _ in range(5)]
     assert [each.state for each in looks] == [JobState.RUNNING] * 4 + [JobState.SUCCEEDED]
-
-
-@given(st.integers(0, 400), st.sets(st.integers(0, 399)), st.integers(3, MOST_POINTS))
-def test_thinning_keeps_the_ends_and_the_validation(count: int, judged: set[int], most: int) -> None:
-    points = [
-        MetricPoint(step, {"validationLoss" if step in judged else "trainingLoss": 1.0})
-        for step in range(count)
-    ]
-    kept = thin(points, most)
-    assert len(kept) == min(count, most)
-    assert [each.step for each in kept] == sorted({each.step for each in kept})
-    assert not points or (kept[0], kept[-1]) == (points[0], points[-1])
-    validated = {step for step in judged if step < count}
-    if len(validated | {0, count - 1}) <= most:
-        assert validated <= {each.step for each in kept}
 
 
 # -- models that are offered, credentials, cancelling -------------------------------------------------------

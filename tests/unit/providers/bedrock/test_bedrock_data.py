@@ -16,7 +16,7 @@ from tests.fakes.http_server import refused
 from tests.unit.providers.bedrock.conftest import NOVA, Connect, Write
 
 from finetune_providers.base import JobRequest, Message, MetricPoint, ModelRules, Provider, ProviderConfig
-from finetune_providers.bedrock.data import as_native, converter, read_series, thinned
+from finetune_providers.bedrock.data import as_native, converter, read_series
 from finetune_providers.catalog import load_catalog
 from finetune_providers.errors import PermanentProviderError, TransientProviderError
 
@@ -262,24 +262,6 @@ def test_a_last_word_stands_at_the_last_step() -> None:
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_no_content_of_a_file_is_an_error(training: str, validation: str) -> None:
     assert len(read_series(training, "step_number,validation_loss\n" + validation)) <= 100
-
-
-@given(
-    st.integers(min_value=0, max_value=400),
-    st.sets(st.integers(min_value=0, max_value=399)),
-    st.integers(min_value=2, max_value=100),
-)
-def test_a_thinned_series_keeps_order_ends_and_bound(count: int, validated: set[int], longest: int) -> None:
-    points = [
-        MetricPoint(step, {"validationLoss" if step in validated else "trainingLoss": 1.0})
-        for step in range(count)
-    ]
-    kept = thinned(points, longest)
-    steps = [point.step for point in kept]
-    assert len(kept) == min(count, longest)
-    assert steps == sorted(set(steps))
-    if count:
-        assert (steps[0], steps[-1]) == (0, count - 1)
 
 
 async def test_a_long_metrics_file_does_not_hold_up_everybody_else(
