@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from tests.benchmarks.search import page, problems, speed
 from tests.benchmarks.search.arena import PARALLEL, Sweep, sweep
+from tests.benchmarks.search.floor import floors
 from tests.benchmarks.search.methods import METHODS, SEQUENTIAL_ONLY, SLOW, version_of
 from tests.benchmarks.search.problem import Problem
 from tests.benchmarks.search.store import FOLDER, Store
@@ -55,9 +56,8 @@ def main() -> None:
     results: dict[tuple[str, str, str, int], Sweep] = {}
     compute = os.environ.get("COMPUTE", "1") == "1"
     began, computed = time.monotonic(), 0
-    for problem, method, mode, seed in work(
-        chosen, int(os.environ.get("SEEDS", "20")), int(os.environ.get("SLOW_SEEDS", "5"))
-    ):
+    seeds, slow_seeds = int(os.environ.get("SEEDS", "20")), int(os.environ.get("SLOW_SEEDS", "5"))
+    for problem, method, mode, seed in work(chosen, seeds, slow_seeds):
         found = stores[problem.name].get(method, mode, seed)
         if found is None and not compute:
             continue
@@ -76,7 +76,8 @@ def main() -> None:
         groups.setdefault(problem.group, []).append(problem.name)
     repeats = sum(found.repeats for (_, method, _, _), found in results.items() if method == "ours")
     write = os.environ.get("PAGE", "1") == "1"
-    text = page.section(results, groups, _speeds() if write else {}, repeats)
+    least = floors(chosen, range(seeds), compute=compute)
+    text = page.section(results, groups, least, _speeds() if write else {}, repeats)
     print(text)
     if write:
         page.rewrite(text)

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tests.benchmarks.search.arena import PLACES
+from tests.benchmarks.search.floor import of_group
 from tests.benchmarks.search.methods import METHODS, TITLES
 from tests.benchmarks.search.summary import Results, compare, mean_curve
 
@@ -34,6 +35,7 @@ _MOST = 1e6
 def section(
     results: Results,
     groups: Mapping[str, Sequence[str]],
+    floors: Mapping[str, float],
     speed: Mapping[str, Mapping[int, float]],
     repeats: int,
 ) -> str:
@@ -42,6 +44,7 @@ def section(
     Args:
         results: By problem, method, mode and seed.
         groups: Held-out problems by group; the first table is of all of them.
+        floors: Regret of the best observed of all points by problem, of those that are tables.
         speed: CPU seconds by method and number of finished trials.
         repeats: Points that ours proposed twice.
     """
@@ -50,7 +53,7 @@ def section(
     for mode, title in _MODES.items():
         parts += [f"#### {title}", _table(results, everything, mode)]
         parts.append(f"![Mean regret after each trial](images/search-{mode}.png)")
-    parts += ["#### By origin of the problem", _group_table(results, groups)]
+    parts += ["#### By origin of the problem", _group_table(results, groups, floors)]
     if any(sweep.recommended for sweep in results.values()):
         parts += ["#### Which trial is named the best", _recommended_table(results, groups)]
     if speed:
@@ -142,22 +145,24 @@ def _table(results: Results, problems: Sequence[str], mode: str) -> str:
     return "\n".join(lines)
 
 
-def _group_table(results: Results, groups: Mapping[str, Sequence[str]]) -> str:
+def _group_table(results: Results, groups: Mapping[str, Sequence[str]], floors: Mapping[str, float]) -> str:
     others = ("random", "optuna-tpe", "optuna-gp")
     lines = [
-        "| problems | mode | trials | ours | "
+        "| problems | mode | trials | every point tried | ours | "
         + " | ".join(f"{TITLES[name]}, ratio" for name in others)
         + " |",
-        "| --- " * (4 + len(others)) + "|",
+        "| --- " * (5 + len(others)) + "|",
     ]
     for group, problems in groups.items():
+        floor = of_group(floors, problems)
+        start = "-" if floor is None else f"{floor:.3f}"
         for mode in _MODES:
             for place in PLACES:
                 own = compare(results, problems, "ours", mode, place)
                 if own:
                     cells = " | ".join(_cell(results, problems, name, mode, place) for name in others)
                     lines.append(
-                        f"| {group} ({len(problems)}) | {mode} | {place} | {own.own:.3f} | {cells} |"
+                        f"| {group} ({len(problems)}) | {mode} | {place} | {start} | {own.own:.3f} | {cells} |"
                     )
     return "\n".join(lines)
 

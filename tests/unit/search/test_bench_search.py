@@ -7,11 +7,16 @@ import pytest
 from tests.benchmarks.search import problems
 from tests.benchmarks.search.arena import Sweep, sweep
 from tests.benchmarks.search.branch_problems import BRANCHES
+from tests.benchmarks.search.floor import floors, of_group, regret_of_every_point
 from tests.benchmarks.search.function_problems import FUNCTIONS
 from tests.benchmarks.search.methods import coarse
+from tests.benchmarks.search.problem import Problem
 from tests.benchmarks.search.store import Store
 from tests.benchmarks.search.summary import compare
 from tests.benchmarks.search.table_files import load_table, save_table
+from tests.benchmarks.search.table_problems import table_problem
+
+from finetune_operator.search import Values
 
 PROBLEM = problems.make("branches/two")
 
@@ -87,3 +92,44 @@ def test_table_comes_back_to_its_65535th_part(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(3, 4, 5))
     save_table(tmp_path / "a.npz", values)
     assert np.abs(load_table(tmp_path / "a.npz") - values).max() <= (values.max() - values.min()) / 65_535
+
+
+def table(name: str, *scores: tuple[float, float]) -> Problem:
+    """A problem of one parameter, each of whose values shows one of two scores."""
+    return table_problem(
+        name,
+        group="tables",
+        split="held-out",
+        models=("m",),
+        parameters={"size": Values(tuple(str(value) for value in range(len(scores))))},
+        values=np.array([scores]),
+    )
+
+
+def test_who_tries_every_point_may_take_a_lucky_one() -> None:
+    # Truly 0.5, 0.8 and 0.7, the median; the last one shows 0.9 at times.
+    found = regret_of_every_point(table("lucky", (0.5, 0.5), (0.8, 0.8), (0.5, 0.9)), range(40))
+    assert found is not None
+    assert {round(regret, 6) for regret in found} == {0.0, 1.0}
+
+
+def test_of_points_that_show_the_same_any_one_is_taken() -> None:
+    # Truly 0.5, 0.3 and 0.1; the first two show 0.5 at times.
+    found = regret_of_every_point(table("tied", (0.5, 0.5), (0.5, 0.1), (0.1, 0.1)), range(40))
+    assert found is not None
+    assert {round(regret, 6) for regret in found} == {0.0, 0.5}
+
+
+def test_group_has_a_floor_only_if_all_its_problems_have_one(tmp_path: Path) -> None:
+    tables = [table("a", (0.5, 0.5), (0.8, 0.8), (0.7, 0.7)), table("b", (0.5, 0.5), (0.5, 0.1), (0.1, 0.1))]
+    found = floors([*tables, PROBLEM], range(40), compute=True, folder=tmp_path)
+    assert found["a"] == 0.0
+    assert of_group(found, ["a", "b"]) == pytest.approx(found["b"] / 2)
+    assert of_group(found, ["a", PROBLEM.name]) is None
+
+
+def test_floor_is_kept_for_its_seeds(tmp_path: Path) -> None:
+    problem = table("b", (0.5, 0.5), (0.5, 0.1), (0.1, 0.1))
+    computed = floors([problem], range(40), compute=True, folder=tmp_path)
+    assert floors([problem], range(40), compute=False, folder=tmp_path) == computed
+    assert floors([problem], range(30), compute=False, folder=tmp_path) == {}
