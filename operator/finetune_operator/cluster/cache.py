@@ -28,10 +28,10 @@ from finetune_operator.resources.remains import Remains
 
 _logger = logging.getLogger(__name__)
 _TOMBSTONES = 10_000
-_WHOLE = 512
+_WHOLE = 256
 """So many objects are kept as the API server has them; they are needed to write a change of them."""
-_READ = 2_000
-"""So many are kept as they were read: those of a sweep of 1,000 trials, and of a hundred small ones."""
+_READ = 1_200
+"""So many are kept as they were read: those of a sweep of 1,000 trials, the most that it may have."""
 
 T = TypeVar("T", FinetuneSweep, FinetuneTrial, FinetuneProvider)
 F = TypeVar("F")
