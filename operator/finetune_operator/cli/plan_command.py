@@ -7,9 +7,9 @@ import json
 from typing import Literal
 
 import click
-from rich.console import Console
 
 from finetune_operator.cli.exits import EXIT_CODES_HELP, ExitCode
+from finetune_operator.cli.fitting import output_console
 from finetune_operator.cli.manifests import load_manifests
 from finetune_operator.cli.options import FILES, OUTPUT
 from finetune_operator.cli.plan import make_plan
@@ -51,4 +51,4 @@ def plan_command(ctx: click.Context, files: tuple[str, ...], *, output: Literal[
         ctx.exit(ExitCode.REFUSED if plan.problems else ExitCode.SUCCEEDED)
     if plan.problems:
         raise InvalidManifest(plan.problems)
-    Console().print(plan_view(plan))
+    output_console().print(plan_view(plan))

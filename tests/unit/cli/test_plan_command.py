@@ -7,6 +7,7 @@ import copy
 import json
 from collections.abc import Collection
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,12 @@ def price(per_million: str) -> dict[str, str]:
     return {"baseModel": "*", "trainingPerMillionTokens": per_million, "currency": "USD"}
 
 
-def plan(cli: Cli, files: dict[str, Any], *options: str, make_provider: Any = TalkingProvider) -> Any:
+def plan(
+    cli: Cli, files: dict[str, Any], *options: str, make_provider: Any = TalkingProvider, **seams: Any
+) -> Any:
     for name, document in files.items():
         (cli.folder / name).write_text(dump_yaml(document))
-    return cli("plan", *files, *options, make_provider=make_provider)
+    return cli("plan", *files, *options, make_provider=make_provider, **seams)
 
 
 def test_a_right_manifest_shows_what_it_would_do(cli: Cli, files: dict[str, Any]) -> None:
@@ -176,13 +179,69 @@ def test_the_whole_sweep_is_forecast_from_the_cheapest_to_the_dearest_point(
         10 * tokens * sum(epochs) / len(epochs), abs=0.01
     )
     within = shown["trialsWithinBudget"]
-    assert (within["fewest"], within["most"]) == (5000 // (4 * tokens), min(10, 5000 // tokens))
+    left = 5000 - sum(epochs) * tokens
+    assert (within["fewest"], within["most"]) == (len(epochs) + left // (4 * tokens), 10)
     assert shown["time"] == {"rounds": 3, "perTrial": None, "maxDuration": "48h"}
     text = plan(cli, files).stdout
     line = " ".join(text.split())
     assert f"; {10 * tokens}.00 if all are like smollm2-135m with epochs=1, {40 * tokens}.00 if like" in line
-    assert f"used up after about {within['expected']} of 10 trials ({within['fewest']} dear ones," in line
+    assert f"used up after about {within['expected']} of 10 trials (after {within['fewest']} if" in line
     assert "Time: 3 rounds of trials; how long one takes no provider tells beforehand; at most 48h" in line
+
+
+def test_a_budget_ends_the_search_at_the_first_trial_that_does_not_fit(
+    cli: Cli, files: dict[str, Any]
+) -> None:
+    spec = files["sweep.yaml"]["spec"]
+    spec["candidates"][0]["parameters"] |= {"epochs": {"int": {"min": 1, "max": 4}}}
+    points = [
+        {"candidate": "small", "baseModel": "smollm2-135m", "parameters": {"epochs": n, "learningRate": 1e-4}}
+        for n in (2, 4, 1)
+    ]
+    spec["search"] = {"firstPoints": points}
+    files["provider.yaml"]["spec"]["prices"] = [price("1000000.00")]
+    tokens = json.loads(plan(cli, files, "-o", "json").stdout)["datasets"]["training"]["estimatedTokens"]
+    spec["limits"]["budget"] = {"maxCost": f"{5 * tokens}.00"}
+    shown = json.loads(plan(cli, files, "-o", "json").stdout)["trialsWithinBudget"]
+    assert shown == {"fewest": 1, "expected": 1, "most": 1}  # though the third would still fit
+    spec["limits"]["budget"] = {"maxCost": f"{tokens}.00"}
+    line = " ".join(plan(cli, files).stdout.split())
+    assert f"too little for the first trial, which is expected to cost {2 * tokens}.00; none would" in line
+
+
+def test_the_same_model_at_two_candidates_is_told_apart(cli: Cli, files: dict[str, Any]) -> None:
+    (candidate,) = files["sweep.yaml"]["spec"]["candidates"]
+    dear = {**candidate, "name": "dear", "baseModels": ["smollm2-360m"]}
+    dear["parameters"] = {**candidate["parameters"], "epochs": {"int": {"min": 7, "max": 9}}}
+    candidate["baseModels"] = ["smollm2-135m"]
+    files["sweep.yaml"]["spec"]["candidates"] = [candidate, dear]
+    files["provider.yaml"]["spec"]["prices"] = [price("1000.00")]
+    line = " ".join(plan(cli, files).stdout.split())
+    assert "if like dear/smollm2-360m with epochs=9" in line
+
+
+def test_what_counts_and_what_ends_the_search_is_shown(cli: Cli, files: dict[str, Any]) -> None:
+    spec = files["sweep.yaml"]["spec"]
+    spec["objective"] = {"metric": "accuracy", "costWeight": 0.05}
+    spec["earlyStopping"] = {"plateau": {"trials": 40}}
+    shown = plan(cli, files).stdout
+    assert "Objective:  Maximize accuracy - 0.05 x cost in USD (objective.costWeight)" in shown
+    line = " ".join(shown.split())
+    assert "40 trials in a row were not better than the best, which 12 trials cannot come to (early" in line
+
+
+def test_in_a_terminal_lines_go_on_below_their_text_and_in_a_pipe_they_are_whole(
+    cli: Cli, files: dict[str, Any]
+) -> None:
+    files["sweep.yaml"]["spec"]["candidates"][0]["parameters"]["epochs"] = {"int": {"min": 1, "max": 4}}
+    files["provider.yaml"]["spec"]["prices"] = [price("1000.00")]
+
+    def below_cost(columns: int | None = None) -> str:
+        lines = plan(cli, files, columns=columns).stdout.splitlines()
+        return next(after for line, after in pairwise(lines) if line.startswith("Cost:"))
+
+    assert below_cost().startswith("Budget:")
+    assert below_cost(60).startswith(" " * 12)
 
 
 def test_a_space_that_is_tried_whole_is_forecast_exactly(cli: Cli, files: dict[str, Any]) -> None:
@@ -276,7 +335,10 @@ def test_an_unknown_price_is_said(cli: Cli, files: dict[str, Any]) -> None:
     del files["provider.yaml"]["spec"]["prices"]
     del files["sweep.yaml"]["spec"]["limits"]["budget"]
     shown = plan(cli, files).stdout
-    assert "Cost:       unknown: not every price is given" in shown
+    line = (
+        "Cost:       unknown: there is no price in USD of training smollm2-135m at provider local, training"
+    )
+    assert line in shown
     assert "COST" not in shown
     assert json.loads(plan(cli, files, "-o", "json").stdout)["cost"]["expected"] is None
 
