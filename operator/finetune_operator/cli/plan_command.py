@@ -15,7 +15,8 @@ from finetune_operator.cli.options import FILES, OUTPUT
 from finetune_operator.cli.plan import make_plan
 from finetune_operator.cli.plan_output import SHAPE_HELP, plan_as_json, plan_view, problems_as_json
 from finetune_operator.cli.seams import Seams
-from finetune_operator.errors import InvalidManifest
+from finetune_operator.errors import InvalidManifest, SweepError
+from finetune_providers.errors import TransientProviderError
 
 HELP = f"""Check a sweep and show what it would do, without buying anything.
 
@@ -32,6 +33,10 @@ Examples:
 {EXIT_CODES_HELP}"""
 
 
+class ProviderNotAsked(SweepError):
+    """A provider could not be asked now; the same plan later may be made."""
+
+
 @click.command(name="plan", help=HELP)
 @FILES
 @OUTPUT
@@ -41,6 +46,11 @@ def plan_command(ctx: click.Context, files: tuple[str, ...], *, output: Literal[
     seams: Seams = ctx.obj
     try:
         plan = asyncio.run(make_plan(load_manifests(files), seams))
+    except TransientProviderError as error:
+        raise ProviderNotAsked(
+            f"{error}. A plan asks each provider what the account may fine-tune there, and could not; nothing is known "
+            "to be wrong with the manifest"
+        ) from error
     except InvalidManifest as error:
         if output == "table":
             raise
