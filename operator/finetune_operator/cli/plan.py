@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -143,4 +144,6 @@ def _first_trials(sweep: FinetuneSweep, costs: CostModel, defaults: Defaults) ->
         # What comes after them depends on their scores.
         wanted = min(wanted, max(search.initial_trials, len(starts)))
     proposals = propose_after(sweep, space, (), starts=starts, prior=prior_of(sweep, costs), count=wanted)
-    return tuple(PlannedTrial(proposal, costs.estimate(proposal.point)) for proposal in proposals)
+    # Where earlier sweeps make the initial design short, the model has its say: on scores that are still to come.
+    known = takewhile(lambda each: each.origin != "expected improvement", proposals)
+    return tuple(PlannedTrial(each, costs.estimate(each.point)) for each in tuple(known) or proposals[:1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import hashlib
 import json
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from finetune_operator.resources import (
     dump_yaml,
 )
 from finetune_operator.resources.common import NameRef
+from finetune_operator.resources.sweep_status import DatasetHashes
 from finetune_providers.base import Capabilities, DatasetFile, ModelRules, ParameterRule, ProviderConfig
 from finetune_providers.errors import PermanentProviderError, TransientProviderError
 
@@ -296,7 +298,7 @@ def test_what_an_earlier_sweep_is_waited_for_is_said(cli: Cli, files: dict[str, 
     )
 
 
-async def finish_one(state: Path, files: dict[str, Any]) -> None:
+async def finish_one(state: Path, files: dict[str, Any], datasets: DatasetHashes | None = None) -> None:
     """The state folder of a sweep of one trial that has ended."""
     sweep = copy.deepcopy(files["sweep.yaml"])
     sweep["metadata"]["name"] = state.name
@@ -314,7 +316,19 @@ async def finish_one(state: Path, files: dict[str, Any]) -> None:
     with FolderStore.open(state, documents, clock=lambda: datetime(2026, 3, 1, tzinfo=UTC)) as store:
         created = await store.create_trial(trial, owner=store.sweep)
         await store.write_trial_status(created, TrialStatus(phase=TrialPhase.SUCCEEDED, score=0.5))
-        await store.write_sweep_status(store.sweep, SweepStatus(phase="Succeeded"))
+        await store.write_sweep_status(store.sweep, SweepStatus(phase="Succeeded", datasets=datasets))
+
+
+def test_no_trial_is_shown_that_depends_on_scores_after_an_earlier_sweep_on_the_same_data(
+    cli: Cli, files: dict[str, Any]
+) -> None:
+    content = hashlib.sha256(files["data.yaml"]["data"]["train.jsonl"].encode()).hexdigest()
+    datasets = DatasetHashes(training=content, evaluation=content)
+    asyncio.run(finish_one(cli.folder / ".finetune" / "last-week", files, datasets))
+    files["sweep.yaml"]["spec"]["warmStart"] = {"sweepRefs": [{"name": "last-week"}]}
+    shown = json.loads(plan(cli, files, "-o", "json").stdout)
+    assert shown["warmStart"]["sweeps"] == [{"sweep": "last-week", "sameData": True, "trials": 1}]
+    assert [each["origin"] for each in shown["firstTrials"]] == ["warm start", *["initial design"] * 4]
 
 
 def test_a_plan_begins_with_the_best_point_of_an_earlier_sweep(cli: Cli, files: dict[str, Any]) -> None:
@@ -394,6 +408,18 @@ def test_what_is_missing_is_a_problem_of_the_candidate(
     assert result.exit_code == 2
     assert "spec.candidates[0].providerRef: " in result.stderr
     assert said in result.stderr
+
+
+def test_what_is_wrong_with_the_provider_itself_is_told_with_its_own_field(
+    cli: Cli, files: dict[str, Any]
+) -> None:
+    class RefusingProvider(TalkingProvider):
+        async def check(self, base_models: Collection[str]) -> None:
+            raise PermanentProviderError("the key is refused", field="spec.credentialsSecretRef")
+
+    said = plan(cli, files, make_provider=RefusingProvider).stderr
+    where = "spec.candidates[0].providerRef: FinetuneProvider local spec.credentialsSecretRef"
+    assert f"{where}: the key is refused" in said
 
 
 def test_a_provider_that_cannot_be_reached_is_no_fault_of_the_manifest(
