@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from finetune_operator.report.words import number_text
@@ -101,7 +102,7 @@ def sweep_cost_text(sweep: FinetuneSweep) -> str:
     cost, budget = sweep.status.cost, sweep.spec.limits.budget
     if cost is None:
         return ""
-    parts = [f"{cost.spent or 0:f} spent"]
+    parts = [f"{cost.spent or Decimal(0):f} spent"]
     if cost.reserved:
         parts.append(f"{cost.reserved:f} reserved")
     limit = "" if budget is None else f" of {budget.max_cost:f}"

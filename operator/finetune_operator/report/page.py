@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from finetune_operator.decisions.best import value_of
 from finetune_operator.report.content import Report
@@ -171,7 +172,7 @@ def _money(report: Report) -> str:
         return ""
     reserved = f", {cost.reserved:f} reserved" if cost.reserved else ""
     limit = "" if budget is None else f" of {budget.max_cost:f}"
-    return f"{cost.spent or 0:f} spent{reserved}{limit} {cost.currency}"
+    return f"{cost.spent or Decimal(0):f} spent{reserved}{limit} {cost.currency}"
 
 
 def _fixed(rows: Sequence[TrialRow]) -> str:
