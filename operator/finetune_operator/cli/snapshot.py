@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from finetune_operator.report.words import number_text
@@ -95,19 +94,6 @@ def cost_text(trial: FinetuneTrial) -> str:
         return f"{trial.status.cost:f}"
     estimate = None if trial.terminal else trial.spec.estimated_cost
     return "" if estimate is None else f"~{estimate:f}"
-
-
-def sweep_cost_text(sweep: FinetuneSweep) -> str:
-    """Money spent and reserved, the budget and what was saved; nothing where prices are unknown."""
-    cost, budget = sweep.status.cost, sweep.spec.limits.budget
-    if cost is None:
-        return ""
-    parts = [f"{cost.spent or Decimal(0):f} spent"]
-    if cost.reserved:
-        parts.append(f"{cost.reserved:f} reserved")
-    limit = "" if budget is None else f" of {budget.max_cost:f}"
-    saved = f", {cost.saved:f} saved by stopping trials early" if cost.saved else ""
-    return f"{' + '.join(parts)}{limit} {cost.currency}{saved}"
 
 
 def beside_score_text(sweep: FinetuneSweep) -> str:

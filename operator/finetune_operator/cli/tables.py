@@ -24,10 +24,9 @@ from finetune_operator.cli.snapshot import (
     only_model,
     score_text,
     shown_phase,
-    sweep_cost_text,
     varied_parameters,
 )
-from finetune_operator.report.words import duration_text, hyperparameters_text, number_text
+from finetune_operator.report.words import duration_text, hyperparameters_text, money_text, number_text
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 
 ROWS_WHILE_LIVE = 20
@@ -79,7 +78,7 @@ def header(snapshot: Snapshot) -> Text:
         facts.append(f"{counts.stalled} stalled")
     if snapshot.elapsed_s is not None:
         facts.append(f"elapsed {duration_text(snapshot.elapsed_s)}")
-    if money := sweep_cost_text(sweep):
+    if money := money_text(sweep):
         facts.append(money)
     text.append("".join(f"{line}\n" for line in _same_for_all(snapshot)), style="dim")
     return text.append(" · ".join(facts), style="dim")
@@ -231,7 +230,7 @@ def summary(snapshot: Snapshot, state: Path | None) -> Text:
         ]
         if beside := beside_score_text(sweep):
             lines[-1] += f" ({beside})"
-    if money := sweep_cost_text(sweep):
+    if money := money_text(sweep):
         lines.append(f"Cost:        {money}")
     if snapshot.elapsed_s is not None:
         lines.append(f"Time:        {duration_text(snapshot.elapsed_s)}")

@@ -13,10 +13,11 @@ from tests.unit.cli.test_tables import BEST, text_of
 
 from finetune_operator.cli.json_output import sweep_as_json
 from finetune_operator.cli.lines import changes
-from finetune_operator.cli.snapshot import Snapshot, sweep_cost_text
+from finetune_operator.cli.snapshot import Snapshot
 from finetune_operator.cli.sweeps_table import sweeps_table
 from finetune_operator.cli.tables import best_line, header, summary
 from finetune_operator.cli.trials_output import trials_as_csv, trials_table, wide_table
+from finetune_operator.report.words import money_text
 from finetune_operator.resources import FinetuneSweep, SweepStatus, TrialPhase, TrialStatus, parse_resource
 from finetune_operator.resources.sweep import SweepCost
 
@@ -93,7 +94,7 @@ def test_nothing_spent_is_a_plain_nought() -> None:
     shown = a_weighed_sweep()
     status = shown.sweep.status.model_copy(update={"cost": SweepCost(spent=Decimal(0))})
     sweep = shown.sweep.model_copy(update={"status": status})
-    assert sweep_cost_text(sweep) == "0 spent of 20.00 USD"
+    assert money_text(sweep) == "0 spent of 20.00 USD"
     assert " 0 USD" in " ".join(text_of(sweeps_table((sweep,), NOW, namespaces=False)))
 
 
