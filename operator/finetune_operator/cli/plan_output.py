@@ -130,7 +130,7 @@ def _facts(plan: Plan) -> list[str]:
     limits = spec.limits
     trials = limits.max_trials if found is None else found.trials
     again = 0 if found is None else found.repeats
-    repeats = f", {again} of them repeats of the best" if again else ""
+    repeats = f", {again} of them to repeat the best" if again else ""
     lines = [
         f"Sweep {plan.sweep.name} is valid; nothing was bought.",
         f"Objective:  {_objective(plan)}",

@@ -263,7 +263,7 @@ def test_repeats_are_counted_among_the_trials(cli: Cli, files: dict[str, Any]) -
     tokens = json.loads(plan(cli, files, "-o", "json").stdout)["tokens"]
     each = tokens["least"] // 10
     assert (tokens["least"], tokens["most"]) == (10 * each, 2 * 10 * each)
-    assert "Trials:     up to 10, 6 of them repeats of the best" in plan(cli, files).stdout
+    assert "Trials:     up to 10, 6 of them to repeat the best" in plan(cli, files).stdout
 
 
 def test_the_repeats_of_the_best_are_forecast_too(cli: Cli, files: dict[str, Any]) -> None:
