@@ -21,8 +21,9 @@ from finetune_providers.errors import TransientProviderError
 HELP = f"""Check a sweep and show what it would do, without buying anything.
 
 Everything that the operator checks is checked: the manifest, the search space, what each provider takes
-for each base model, credentials, and the datasets. Shown are the size of the space, the first trials, the
-limits, and the cost where prices are known. Every problem is listed with its field.
+for each base model, credentials, and the datasets. Shown are the size of the space, the limits, what stops
+early, the tokens, and where prices are known the cost and what the budget allows; then the first trials, with
+the rule that chose each. Every problem is listed with its field.
 
 \b
 Examples:

@@ -134,7 +134,7 @@ def _facts(plan: Plan) -> list[str]:
     lines = [
         f"Sweep {plan.sweep.name} is valid; nothing was bought.",
         f"Objective:  {_objective(plan)}",
-        f"Search:     {spec.search.method}, seed {spec.search.seed}",
+        f"Search:     {spec.search.method}, seed {spec.search.seed}{_untried(spec, trials - again)}",
         f"Space:      {_size(plan.space_size)}",
         f"Trials:     up to {trials:,}{repeats}, {limits.parallel_trials} at a time, ends after more than "
         f"{limits.max_failed_trials} failures",
@@ -157,6 +157,12 @@ def _objective(plan: Plan) -> str:
     weight = number_text(objective.cost_weight)
     cost = f"{weight} x cost in {plan.currency} (objective.costWeight)"
     return f"{objective.sense} {objective.metric} {sign} {cost}{goal}"
+
+
+def _untried(spec: SweepSpec, searched: int) -> str:
+    given = len(spec.search.first_points or ())
+    left = given - searched
+    return f"; {left} of {given} firstPoints left untried in {searched} trials" if left > 0 else ""
 
 
 def _size(points: int | None) -> str:

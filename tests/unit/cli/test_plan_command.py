@@ -211,6 +211,18 @@ def test_a_budget_ends_the_search_at_the_first_trial_that_does_not_fit(
     assert f"too little for the first trial, which is expected to cost {2 * tokens}.00; none would" in line
 
 
+def test_first_points_that_no_trial_is_left_for_are_told_of(cli: Cli, files: dict[str, Any]) -> None:
+    spec = files["sweep.yaml"]["spec"]
+    points = [
+        {"candidate": "small", "baseModel": "smollm2-135m", "parameters": {"epochs": n, "learningRate": 1e-4}}
+        for n in (1, 2, 3)
+    ]
+    spec["search"] = {"firstPoints": points}
+    assert "Search:     Bayesian, seed 0\n" in plan(cli, files).stdout
+    spec["limits"]["maxTrials"] = 2
+    assert "seed 0; 1 of 3 firstPoints left untried in 2 trials" in plan(cli, files).stdout
+
+
 def test_the_same_model_at_two_candidates_is_told_apart(cli: Cli, files: dict[str, Any]) -> None:
     (candidate,) = files["sweep.yaml"]["spec"]["candidates"]
     dear = {**candidate, "name": "dear", "baseModels": ["smollm2-360m"]}
