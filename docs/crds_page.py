@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -84,7 +85,7 @@ def _type(field: Schema) -> str:
     elif isinstance(inner := field.get("additionalProperties"), Mapping):
         text = f"map of {_type(inner)}"
     else:
-        text = field.get("type", "anything")
+        text = field.get("type") or ("number or text" if _no_list(field) else "anything")
     if values := field.get("enum"):
         text = ", ".join(f"`{value}`" for value in values)
     for low, high, unit in (
@@ -92,11 +93,16 @@ def _type(field: Schema) -> str:
         ("minItems", "maxItems", " items"),
         ("minProperties", "maxProperties", " entries"),
     ):
-        if bounds := _bounds(field.get(low), field.get(high)):
+        if (bounds := _bounds(field.get(low), field.get(high))) and not _no_list(field):
             text += f", {bounds}{unit}"
     if "maxLength" in field and not values:
         text += f", up to {field['maxLength']} characters"
     return _cell(text)
+
+
+def _no_list(field: Schema) -> bool:
+    """Whether a value of any type has bounds that no list and no object keeps to: the schema's way of refusing them."""
+    return bool(field.get("minItems", 0) > field.get("maxItems", math.inf))
 
 
 def _bounds(low: float | None, high: float | None) -> str:

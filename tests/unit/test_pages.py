@@ -38,6 +38,7 @@ def test_the_reference_has_every_field_of_the_crds() -> None:
     ):
         assert f"`{field}`" in text
     assert "min must be less than max" in text
+    assert "1 to 0" not in text, "bounds that refuse lists and objects are no bounds of a number or a text"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -34,7 +34,8 @@ SWEEP may be left out where there is a single one.
 \b
 With -o json:
   {{sweep, namespace, phase, metric, trial, candidate, provider, baseModel,
-   fineTunedModel, hyperparameters, score, baseScore}}
+   fineTunedModel, hyperparameters, score, baseScore;
+   value, cost where objective.costWeight is set; meanScore, repeats where confirm is}}
 
 {EXIT_CODES_HELP}"""
 

@@ -16,7 +16,7 @@ _LEAST_ROOM = 16
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 MakeTable = Callable[[int | None], Table]
-"""Makes a table whose last column has a width, or is left out."""
+"""Makes a table whose last column has a width; None leaves it out, to see how wide the others are, and 0 for good."""
 
 
 class FittingTable:
@@ -35,9 +35,9 @@ class FittingTable:
         for least in (_LEAST_ROOM, 0):
             for form, room in bare:
                 if room >= least:
-                    yield form(room if room >= _LEAST_ROOM else None)
+                    yield form(room if room >= _LEAST_ROOM else 0)
                     return
-        yield self._forms[-1](None)
+        yield self._forms[-1](0)
 
     @staticmethod
     def _room(console: Console, options: ConsoleOptions, form: MakeTable) -> int:
@@ -52,7 +52,7 @@ def plain_table() -> Table:
 
 def add_last_column(table: Table, name: str, room: int | None) -> None:
     """Add the column that takes the room that is left."""
-    if room is not None:
+    if room:
         table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=room)
 
 

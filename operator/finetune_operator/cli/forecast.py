@@ -26,12 +26,14 @@ class Estimate:
     """What one trial is expected to come to.
 
     Attributes:
+        candidate: The candidate of its point.
         base_model: The model that is fine-tuned.
         epochs: As the point or the provider's default has it; None where neither is known.
         tokens: Trained tokens; None where the epochs are not known.
         cost: In the sweep's currency; None where the price is not known.
     """
 
+    candidate: str
     base_model: str
     epochs: int | None
     tokens: int | None
@@ -65,7 +67,8 @@ class Forecast:
         dearest: The dearest trial, likewise.
         tokens: Trained tokens of all trials; None where unknown.
         cost: Money for all trials, without the budget; None where a price is not known.
-        within_budget: The fewest, the expected and the most trials that the budget allows; None without one.
+        within_budget: The fewest, the expected and the most trials that the budget allows; None without one. The first
+            trials are known, so that these differ by what comes after them alone.
     """
 
     trials: int
@@ -98,7 +101,7 @@ class Estimator:
         stated = point.parameters.get("epochs", default)
         epochs = None if stated is None else int(stated)
         tokens = None if epochs is None else self._costs.training_tokens * epochs
-        return Estimate(point.base_model, epochs, tokens, self._costs.estimate(point))
+        return Estimate(point.candidate, point.base_model, epochs, tokens, self._costs.estimate(point))
 
 
 def forecast(space: SearchSpace, spec: SweepSpec, estimate: Estimator, *, first: Sequence[Point]) -> Forecast:
@@ -115,7 +118,8 @@ def forecast(space: SearchSpace, spec: SweepSpec, estimate: Estimator, *, first:
     ends = sorted((estimate(point) for arm in space.arms for point in _ends(arm)), key=_by_cost)
     # Which trials are repeated nobody knows beforehand, so that with repeats nothing is exact.
     whole = not repeats and searched == space.size and searched <= FEW_ENOUGH
-    tried = [estimate(point) for point in (_all_points(space) if whole else first)]
+    firsts = [estimate(point) for point in first]
+    tried = [estimate(point) for point in _all_points(space)] if whole else firsts
     tokens = _spread(
         [_number(each.tokens) for each in ends], [_number(each.tokens) for each in tried], trials, whole=whole
     )
@@ -128,7 +132,7 @@ def forecast(space: SearchSpace, spec: SweepSpec, estimate: Estimator, *, first:
         dearest=ends[-1] if cost else None,
         tokens=tokens,
         cost=cost,
-        within_budget=_within_budget(spec.limits, trials, cost),
+        within_budget=_within_budget(spec.limits, trials, [each.cost for each in firsts], cost),
     )
 
 
@@ -162,15 +166,25 @@ def _spread(
     return Spread(min(known) * trials, (total * trials / len(own)).quantize(CENT), max(known) * trials)
 
 
-def _within_budget(limits: Limits, trials: int, cost: Spread | None) -> tuple[int, int, int] | None:
+def _within_budget(
+    limits: Limits, trials: int, first: Sequence[Decimal | None], cost: Spread | None
+) -> tuple[int, int, int] | None:
     if limits.budget is None or cost is None:
         return None
-    whole, money = Decimal(trials), limits.budget.max_cost
-    each = [
-        min(whole, money * whole // total) if total else whole
+    left, fitting = limits.budget.max_cost, 0
+    for each in first:
+        if each is None or each > left:
+            return fitting, fitting, fitting  # one that does not fit ends the search
+        left, fitting = left - each, fitting + 1
+    rest, known = trials - fitting, limits.budget.max_cost - left
+    of_rest = [
+        total - known if cost.least == cost.most else total * rest / trials
         for total in (cost.most, cost.expected, cost.least)
     ]
-    return int(each[0]), int(each[1]), int(each[2])
+    fewest, expected, most = (
+        fitting + (rest if total <= left else int(left * rest / total)) for total in of_rest
+    )
+    return fewest, expected, most
 
 
 def _all_points(space: SearchSpace) -> Iterator[Point]:

@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from finetune_operator.cli.snapshot import Snapshot
+from finetune_operator.decisions.best import value_of
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 
 SHAPE_HELP = """\b
 With -o json one object is printed at the end; a field that is unknown is null:
   {sweep, namespace, phase, message, elapsedSeconds, state,
    objective: {metric, direction, goal},
-   cost: {spent, reserved, currency},
-   best: {trial, candidate, provider, baseModel, fineTunedModel,
-          hyperparameters, score, baseScore; value, cost where objective.costWeight is set},
-   trials: [{name, index, candidate, provider, baseModel, hyperparameters,
-             phase, reason, message, score, seconds, cost, fineTunedModel}]}
+   cost: {spent, reserved, saved, currency},
+   best: {trial, candidate, provider, baseModel, fineTunedModel, hyperparameters, score, baseScore;
+          value, cost where objective.costWeight is set; meanScore, repeats where confirm is},
+   trials: [{name, index, candidate, provider, baseModel, hyperparameters, origin, repeatOf,
+             phase, reason, message, score, value, seconds, cost, fineTunedModel}]}
+origin says by which rule of the search a point was chosen, repeatOf which trial `confirm` repeats (its index),
+value is the score less its cost where objective.costWeight is set, saved what trials left that were stopped early.
 """
 
-_COST = ("spent", "reserved", "currency")
+_COST = ("spent", "reserved", "saved", "currency")
 
 
 def sweep_as_json(snapshot: Snapshot, state: Path | None) -> dict[str, Any]:
@@ -62,6 +65,7 @@ def _finite(value: float | None) -> float | None:
 
 def trial_as_json(snapshot: Snapshot, trial: FinetuneTrial) -> dict[str, Any]:
     """One trial."""
+    objective = snapshot.sweep.spec.objective
     return {
         "name": trial.name,
         "index": trial.spec.index,
@@ -69,10 +73,13 @@ def trial_as_json(snapshot: Snapshot, trial: FinetuneTrial) -> dict[str, Any]:
         "provider": trial.spec.provider_ref.name,
         "baseModel": trial.spec.base_model,
         "hyperparameters": dict(trial.spec.hyperparameters),
+        "origin": trial.spec.origin or None,
+        "repeatOf": trial.spec.repeat_of,
         "phase": str(trial.phase),
         "reason": trial.status.reason,
         "message": trial.status.message,
         "score": _finite(trial.status.score),
+        "value": value_of(objective, trial) if objective.cost_weight else None,
         "seconds": snapshot.trial_seconds(trial),
         "cost": None if trial.status.cost is None else f"{trial.status.cost:f}",
         "fineTunedModel": trial.status.fine_tuned_model,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from finetune_operator.cli.snapshot import Snapshot, improvement_text, model_text, score_text
+from finetune_operator.cli.snapshot import Snapshot, beside_score_text, model_text, score_text
 from finetune_operator.decisions.waiting import NOT_REACHED, WAITING_FOR_QUOTA, WAITING_FOR_SLOT
 from finetune_operator.report.words import duration_text, hyperparameters_text, number_text
 from finetune_operator.resources import FinetuneTrial
@@ -27,8 +27,8 @@ def changes(before: Snapshot | None, after: Snapshot) -> Iterator[str]:
     if best is not None and (
         known is None or (known.trial, known.base_score) != (best.trial, best.base_score)
     ):
-        improvement = improvement_text(after.sweep)
-        more = f" ({improvement})" if improvement else ""
+        beside = beside_score_text(after.sweep)
+        more = f" ({beside})" if beside else ""
         yield f"{stamp} best so far: {best.trial} with {number_text(best.score)}{more}"
     told = None if before is None else _waiting(before)
     if (waiting := _waiting(after)) is not None and waiting != told:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Plan:
         first_trials: The first trials, which do not depend on any score.
         datasets: By the name of the field below `spec.dataset`.
         currency: Of all costs.
+        missing_prices: Of what no price in that currency is given, such as "training MODEL at provider NAME".
         forecast: What it may come to; None where it is wrong.
         waits_for: What an earlier sweep that it is to learn from is missing; "" where there is nothing to wait for.
     """
@@ -64,6 +66,7 @@ class Plan:
     first_trials: tuple[PlannedTrial, ...] = ()
     datasets: Mapping[str, FetchedDataset] = field(default_factory=dict)
     currency: str = "USD"
+    missing_prices: tuple[str, ...] = ()
     forecast: Forecast | None = None
     waits_for: str = ""
 
@@ -98,6 +101,7 @@ async def make_plan(manifests: Sequence[Any], seams: Seams) -> Plan:
         first_trials=first,
         datasets=admission.datasets,
         currency=admission.costs.currency,
+        missing_prices=tuple(_missing_prices(sweep, admission.costs)),
         forecast=forecast(
             space,
             sweep.spec,
@@ -121,6 +125,17 @@ async def _check(store: FolderStore, make_provider: ProviderFactory) -> Admissio
         await accounts.close()
 
 
+def _missing_prices(sweep: FinetuneSweep, costs: CostModel) -> Iterator[str]:
+    for candidate in sweep.spec.candidates:
+        for base_model in candidate.base_models:
+            price = costs.prices.get((candidate.name, base_model))
+            where = f"{base_model} at provider {candidate.provider_ref.name}"
+            if price is None:
+                yield f"training {where}"
+            elif price.served and price.serving_per_hour is None:
+                yield f"serving {where}"
+
+
 def _first_trials(sweep: FinetuneSweep, costs: CostModel, defaults: Defaults) -> tuple[PlannedTrial, ...]:
     search, space = sweep.spec.search, build_space(sweep.spec)
     starts = first_proposals(sweep, space, defaults, costs)
@@ -129,4 +144,6 @@ def _first_trials(sweep: FinetuneSweep, costs: CostModel, defaults: Defaults) ->
         # What comes after them depends on their scores.
         wanted = min(wanted, max(search.initial_trials, len(starts)))
     proposals = propose_after(sweep, space, (), starts=starts, prior=prior_of(sweep, costs), count=wanted)
-    return tuple(PlannedTrial(proposal, costs.estimate(proposal.point)) for proposal in proposals)
+    # Where earlier sweeps make the initial design short, the model has its say: on scores that are still to come.
+    known = takewhile(lambda each: each.origin != "expected improvement", proposals)
+    return tuple(PlannedTrial(each, costs.estimate(each.point)) for each in tuple(known) or proposals[:1])

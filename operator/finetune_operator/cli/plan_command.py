@@ -7,21 +7,23 @@ import json
 from typing import Literal
 
 import click
-from rich.console import Console
 
 from finetune_operator.cli.exits import EXIT_CODES_HELP, ExitCode
+from finetune_operator.cli.fitting import output_console
 from finetune_operator.cli.manifests import load_manifests
 from finetune_operator.cli.options import FILES, OUTPUT
 from finetune_operator.cli.plan import make_plan
 from finetune_operator.cli.plan_output import SHAPE_HELP, plan_as_json, plan_view, problems_as_json
 from finetune_operator.cli.seams import Seams
-from finetune_operator.errors import InvalidManifest
+from finetune_operator.errors import InvalidManifest, SweepError
+from finetune_providers.errors import TransientProviderError
 
 HELP = f"""Check a sweep and show what it would do, without buying anything.
 
 Everything that the operator checks is checked: the manifest, the search space, what each provider takes
-for each base model, credentials, and the datasets. Shown are the size of the space, the first trials, the
-limits, and the cost where prices are known. Every problem is listed with its field.
+for each base model, credentials, and the datasets. Shown are the size of the space, the limits, what stops
+early, the tokens, and where prices are known the cost and what the budget allows; then the first trials, with
+the rule that chose each. Every problem is listed with its field.
 
 \b
 Examples:
@@ -30,6 +32,10 @@ Examples:
 
 {SHAPE_HELP}
 {EXIT_CODES_HELP}"""
+
+
+class ProviderNotAsked(SweepError):
+    """A provider could not be asked now; the same plan later may be made."""
 
 
 @click.command(name="plan", help=HELP)
@@ -41,6 +47,11 @@ def plan_command(ctx: click.Context, files: tuple[str, ...], *, output: Literal[
     seams: Seams = ctx.obj
     try:
         plan = asyncio.run(make_plan(load_manifests(files), seams))
+    except TransientProviderError as error:
+        raise ProviderNotAsked(
+            f"{error}. A plan asks each provider what the account may fine-tune there, and could not; nothing is known "
+            "to be wrong with the manifest"
+        ) from error
     except InvalidManifest as error:
         if output == "table":
             raise
@@ -51,4 +62,4 @@ def plan_command(ctx: click.Context, files: tuple[str, ...], *, output: Literal[
         ctx.exit(ExitCode.REFUSED if plan.problems else ExitCode.SUCCEEDED)
     if plan.problems:
         raise InvalidManifest(plan.problems)
-    Console().print(plan_view(plan))
+    output_console().print(plan_view(plan))

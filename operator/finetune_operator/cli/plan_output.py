@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from textwrap import TextWrapper
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,9 @@ from finetune_operator.cli.plan import Plan, PlannedTrial
 from finetune_operator.cli.snapshot import model_text
 from finetune_operator.errors import Problem
 from finetune_operator.report.words import hyperparameters_text, number_text
+from finetune_operator.resources.sweep import SweepSpec
+
+_LABEL_WIDTH = 12
 
 SHAPE_HELP = """\b
 With -o json one object is printed; a field that is unknown is null. Of all trials together least is
@@ -102,31 +106,90 @@ def _trial_as_json(trial: PlannedTrial) -> dict[str, Any]:
 
 def plan_view(plan: Plan) -> RenderableType:
     """The plan for a person."""
-    return Group(_facts(plan), Text("\nFirst trials:"), _trial_table(plan))
+    return Group(_Indented(_facts(plan)), Text("\nFirst trials:"), _trial_table(plan))
 
 
-def _facts(plan: Plan) -> Text:
-    spec = plan.sweep.spec
-    limits, objective = spec.limits, spec.objective
-    size = "unbounded (a parameter is continuous)" if plan.space_size is None else f"{plan.space_size} points"
-    goal = "" if objective.goal is None else f", until {number_text(objective.goal)} is reached"
-    trials = limits.max_trials if plan.forecast is None else plan.forecast.trials
-    again = 0 if plan.forecast is None else plan.forecast.repeats
-    repeats = f", {again} of them repeats of the best" if again else ""
+class _Indented:
+    """Lines of a label and its text, which goes on below itself where it is too long."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wrapper = TextWrapper(
+            options.max_width,
+            subsequent_indent=" " * _LABEL_WIDTH,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        yield Text("\n".join(wrapper.fill(line) for line in self._lines))
+
+
+def _facts(plan: Plan) -> list[str]:
+    spec, found = plan.sweep.spec, plan.forecast
+    limits = spec.limits
+    trials = limits.max_trials if found is None else found.trials
+    again = 0 if found is None else found.repeats
+    repeats = f", {again} of them to repeat the best" if again else ""
     lines = [
         f"Sweep {plan.sweep.name} is valid; nothing was bought.",
-        f"Objective:  {objective.sense} {objective.metric}{goal}",
-        f"Search:     {spec.search.method}, seed {spec.search.seed}",
-        f"Space:      {size}",
-        f"Trials:     up to {trials}{repeats}, {limits.parallel_trials} at a time, ends after more than "
+        f"Objective:  {_objective(plan)}",
+        f"Search:     {spec.search.method}, seed {spec.search.seed}{_untried(spec, trials - again)}",
+        f"Space:      {_size(plan.space_size)}",
+        f"Trials:     up to {trials:,}{repeats}, {limits.parallel_trials} at a time, ends after more than "
         f"{limits.max_failed_trials} failures",
+        *(f"Early stop: {each}" for each in _early_stops(spec, trials - again)),
     ]
     for name, data in plan.datasets.items():
         label = f"{name.capitalize()}:"
-        lines.append(f"{label:<11} {data.examples} examples, about {data.estimated_tokens} tokens")
-    if plan.sweep.spec.warm_start is not None:
+        lines.append(f"{label:<11} {data.examples:,} examples, about {data.estimated_tokens:,} tokens")
+    if spec.warm_start is not None:
         lines.append(f"Warm start: {_warm_start(plan)}")
-    return Text("\n".join([*lines, *forecast_lines(plan)]))
+    return [*lines, *forecast_lines(plan)]
+
+
+def _objective(plan: Plan) -> str:
+    objective = plan.sweep.spec.objective
+    goal = "" if objective.goal is None else f", until {number_text(objective.goal)} is reached"
+    if not objective.cost_weight:
+        return f"{objective.sense} {objective.metric}{goal}"
+    sign = "-" if objective.sense == "Maximize" else "+"
+    weight = number_text(objective.cost_weight)
+    cost = f"{weight} x cost in {plan.currency} (objective.costWeight)"
+    return f"{objective.sense} {objective.metric} {sign} {cost}{goal}"
+
+
+def _untried(spec: SweepSpec, searched: int) -> str:
+    given = len(spec.search.first_points or ())
+    left = given - searched
+    return f"; {left} of {given} firstPoints left untried in {searched} trials" if left > 0 else ""
+
+
+def _size(points: int | None) -> str:
+    if points is None:
+        return "unbounded (a parameter is continuous)"
+    return "1 point" if points == 1 else f"{points:,} points"
+
+
+def _early_stops(spec: SweepSpec, searched: int) -> Iterator[str]:
+    """What `earlyStopping` does; a rule that cannot come true in so few trials is told of."""
+    rules = spec.early_stopping
+    if rules is not None and rules.median is not None:
+        least = rules.median.min_trials
+        yield (
+            f"a job that trains worse than earlier ones is cancelled, once {least} trials of its base model were "
+            f"trained{_never(searched <= least, searched)} (earlyStopping.median)"
+        )
+    if rules is not None and rules.plateau is not None:
+        least = rules.plateau.trials
+        yield (
+            f"the search ends when {least} trials in a row were not better than the best"
+            f"{_never(searched <= least, searched)} (earlyStopping.plateau)"
+        )
+
+
+def _never(holds: bool, searched: int) -> str:
+    return f", which {searched} trials cannot come to" if holds else ""
 
 
 def _warm_start(plan: Plan) -> str:

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from finetune_operator.cli.exits import EXIT_CODES_HELP
+from finetune_operator.cli.fitting import output_console
 from finetune_operator.cli.json_output import SHAPE_HELP, sweep_as_json
 from finetune_operator.cli.options import is_kubectl
 from finetune_operator.cli.reader import read_chosen
@@ -155,7 +156,7 @@ def print_report(snapshot: Snapshot, folder: Path | None, *, output: Literal["ta
     if output == "json":
         click.echo(json.dumps(sweep_as_json(snapshot, folder), indent=2))
         return
-    _print_table(Console(), snapshot, folder)
+    _print_table(output_console(), snapshot, folder)
 
 
 def _print_table(console: Console, snapshot: Snapshot, folder: Path | None) -> None:

@@ -29,14 +29,14 @@ FILE holds the same manifests that a cluster takes: one FinetuneSweep, its Finet
 ConfigMaps and Secrets they name; - is the standard input. Secrets stay in memory.
 
 The state folder remembers every trial. The same command again goes on where the last one ended, buys
-nothing twice, and takes up edits of limits, suspend, keepModels, keepData, deletionPolicy and output.
-Ctrl-C stops in order; a second Ctrl-C quits at once, and even that loses nothing.
+nothing twice, and takes up edits of limits, earlyStopping, confirm, suspend, keepModels, keepData,
+deletionPolicy and output. Ctrl-C stops in order; a second Ctrl-C quits at once, and even that loses nothing.
 
 \b
 Examples:
   finetune run sweep.yaml
   finetune run sweep.yaml provider.yaml --state /data/support-intents
-  kubectl create secret generic openai --from-literal=api-key="$KEY" \\
+  kubectl create secret generic openai --from-literal=OPENAI_API_KEY="$KEY" \\
     --dry-run=client -o yaml | finetune run sweep.yaml -
   finetune run sweep.yaml -o json | jq .best.fineTunedModel
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from finetune_operator.report.words import number_text
-from finetune_operator.resources import FinetuneSweep, FinetuneTrial
+from finetune_operator.resources import BestTrial, FinetuneSweep, FinetuneTrial
 
 if TYPE_CHECKING:  # it comes with the client of http datasets, for which a look at a sweep need not wait
     from finetune_operator.lifecycle.context import TrialProgress
@@ -96,22 +96,26 @@ def cost_text(trial: FinetuneTrial) -> str:
     return "" if estimate is None else f"~{estimate:f}"
 
 
-def sweep_cost_text(sweep: FinetuneSweep) -> str:
-    """Money spent and reserved, and the budget where there is one; nothing where prices are unknown."""
-    cost, budget = sweep.status.cost, sweep.spec.limits.budget
-    if cost is None:
-        return ""
-    parts = [f"{cost.spent or 0:f} spent"]
-    if cost.reserved:
-        parts.append(f"{cost.reserved:f} reserved")
-    limit = "" if budget is None else f" of {budget.max_cost:f}"
-    return f"{' + '.join(parts)}{limit} {cost.currency}"
+def beside_score_text(sweep: FinetuneSweep) -> str:
+    """What the best trial's score is to be read with: its base model, its repeats, and what its cost takes away.
 
-
-def improvement_text(sweep: FinetuneSweep) -> str:
-    """The base model's score against the best, such as `base model 0.5, better by 0.3125`."""
+    By the latter two another trial than the one that scored best may be the best one.
+    """
     best = sweep.status.best
-    if best is None or best.base_score is None:
+    if best is None:
+        return ""
+    parts = [_improvement_text(sweep, best)]
+    if best.mean_score is not None:
+        repeats = "1 repeat" if best.repeats == 1 else f"{best.repeats} repeats"
+        parts.append(f"mean {number_text(best.mean_score)} with {repeats}")
+    if best.value is not None and best.cost is not None:
+        parts.append(f"worth {number_text(best.value)} with its cost of {best.cost:f}")
+    return "; ".join(part for part in parts if part)
+
+
+def _improvement_text(sweep: FinetuneSweep, best: BestTrial) -> str:
+    """The base model's score against the best, such as `base model 0.5, better by 0.3125`."""
+    if best.base_score is None:
         return ""
     gain = best.score - best.base_score
     if sweep.spec.objective.sense == "Minimize":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from rich.console import RenderableType
@@ -71,7 +72,7 @@ def _row(sweep: FinetuneSweep, now: datetime, *, money: bool) -> list[Text]:
 
 def _spent(sweep: FinetuneSweep) -> str:
     cost = sweep.status.cost
-    return "" if cost is None else f"{cost.spent or 0:f} {cost.currency}"
+    return "" if cost is None else f"{cost.spent or Decimal(0):f} {cost.currency}"
 
 
 def sweeps_as_json(sweeps: Sequence[FinetuneSweep], now: datetime) -> list[dict[str, Any]]:

@@ -17,17 +17,16 @@ from rich.text import Text
 from finetune_operator.cli.fitting import plain
 from finetune_operator.cli.snapshot import (
     Snapshot,
+    beside_score_text,
     cost_text,
     fixed_parameters,
-    improvement_text,
     model_text,
     only_model,
     score_text,
     shown_phase,
-    sweep_cost_text,
     varied_parameters,
 )
-from finetune_operator.report.words import duration_text, hyperparameters_text, number_text
+from finetune_operator.report.words import duration_text, hyperparameters_text, money_text, number_text
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 
 ROWS_WHILE_LIVE = 20
@@ -79,7 +78,7 @@ def header(snapshot: Snapshot) -> Text:
         facts.append(f"{counts.stalled} stalled")
     if snapshot.elapsed_s is not None:
         facts.append(f"elapsed {duration_text(snapshot.elapsed_s)}")
-    if money := sweep_cost_text(sweep):
+    if money := money_text(sweep):
         facts.append(money)
     text.append("".join(f"{line}\n" for line in _same_for_all(snapshot)), style="dim")
     return text.append(" · ".join(facts), style="dim")
@@ -184,16 +183,22 @@ def _hyperparameters(
 
 def _phase(snapshot: Snapshot, trial: FinetuneTrial) -> RenderableType:
     """The phase; for a trial that goes on how far it is, for one that came to nothing why."""
-    text = Text(str(trial.phase), style=STYLES.get(trial.phase, ""))
     progress = snapshot.progress.get(trial.name)
     if trial.terminal or progress is None:
-        tells_why = trial.phase in _NEEDS_A_REASON and trial.status.reason
-        return text.append_text(plain(f" {trial.status.reason}", "dim")) if tells_why else text
+        return phase_with_reason(trial)
+    text = Text(str(trial.phase), style=STYLES.get(trial.phase, ""))
     if progress.fraction is None:
         stage = "" if progress.stage == str(trial.phase) else f" {progress.stage}"
         return text.append(stage, style="dim")
     percent = round(100 * min(1.0, max(0.0, progress.fraction)))
     return Group(text.append(f" {percent}%"), ProgressBar(total=100, completed=percent, width=12))
+
+
+def phase_with_reason(trial: FinetuneTrial) -> Text:
+    """The phase; where the trial came to nothing with the reason in one word."""
+    text = Text(str(trial.phase), style=STYLES.get(trial.phase, ""))
+    tells_why = trial.phase in _NEEDS_A_REASON and trial.status.reason
+    return text.append_text(plain(f" {trial.status.reason}", "dim")) if tells_why else text
 
 
 def best_line(snapshot: Snapshot) -> Text:
@@ -205,8 +210,8 @@ def best_line(snapshot: Snapshot) -> Text:
         return Text(f"no trial has succeeded yet{'; base models: ' + scores if scores else ''}")
     text = Text("best so far: ")
     text.append(f"{best.trial} with {metric} {number_text(best.score)}", style="bold green")
-    if improvement := improvement_text(snapshot.sweep):
-        text.append(f" ({improvement})")
+    if beside := beside_score_text(snapshot.sweep):
+        text.append(f" ({beside})")
     return text
 
 
@@ -223,9 +228,9 @@ def summary(snapshot: Snapshot, state: Path | None) -> Text:
             f"Model:       {model}",
             f"Score:       {metric} {number_text(best.score)}",
         ]
-        if improvement := improvement_text(sweep):
-            lines[-1] += f" ({improvement})"
-    if money := sweep_cost_text(sweep):
+        if beside := beside_score_text(sweep):
+            lines[-1] += f" ({beside})"
+    if money := money_text(sweep):
         lines.append(f"Cost:        {money}")
     if snapshot.elapsed_s is not None:
         lines.append(f"Time:        {duration_text(snapshot.elapsed_s)}")

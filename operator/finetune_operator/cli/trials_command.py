@@ -28,6 +28,7 @@ from finetune_operator.resources import dump_yaml
 HELP = f"""List the trials of a sweep: phase, hyperparameters, score, cost, time, and why each ended.
 
 SWEEP may be left out where there is a single one. The best trial has a star; a cost with ~ is reserved.
+-o wide shows also by which rule of the search each point was chosen.
 
 \b
 Examples:

@@ -20,7 +20,7 @@ from finetune_operator.cli.snapshot import (
     only_model,
     score_text,
 )
-from finetune_operator.cli.tables import STYLES
+from finetune_operator.cli.tables import STYLES, phase_with_reason
 from finetune_operator.errors import SweepError
 from finetune_operator.report.words import duration_text, hyperparameters_text, number_text
 from finetune_operator.resources import FinetuneTrial
@@ -30,7 +30,7 @@ SORT_KEYS = ("index", "score", "cost", "duration")
 _MOST_COLUMNS = 6
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _FIXED_COLUMNS = ("trial", "index", "phase", "candidate", "provider", "baseModel")
-_LAST_COLUMNS = ("score", "cost", "currency", "seconds", "reason", "message", "fineTunedModel")
+_LAST_COLUMNS = ("score", "cost", "currency", "seconds", "origin", "reason", "message", "fineTunedModel")
 
 
 class NoSuchKey(SweepError):
@@ -123,7 +123,9 @@ def _table(
             _name(snapshot, trial),
             *([Text(model)] if with_model else []),
             *(Text(each) for each in shown),
-            Text(str(trial.phase), style=STYLES.get(trial.phase, "")),
+            phase_with_reason(trial)
+            if room == 0
+            else Text(str(trial.phase), style=STYLES.get(trial.phase, "")),
             Text(score_text(trial)),
             Text(cost_text(trial)),
             Text(duration_text(snapshot.trial_seconds(trial))),
@@ -137,7 +139,18 @@ def wide_table(snapshot: Snapshot, trials: Sequence[FinetuneTrial]) -> Renderabl
     """All there is to say of each trial on one line, however wide that is."""
     names = hyperparameter_names(trials)
     table = plain_table()
-    heads = ("TRIAL", "PHASE", "PROVIDER", "MODEL", *names, "SCORE", "COST", "TIME", "FINE-TUNED MODEL")
+    heads = (
+        "TRIAL",
+        "PHASE",
+        "PROVIDER",
+        "MODEL",
+        *names,
+        "SCORE",
+        "COST",
+        "TIME",
+        "CHOSEN BY",
+        "FINE-TUNED MODEL",
+    )
     for head in (*heads, "MESSAGE"):
         table.add_column(head, no_wrap=True)
     for trial in trials:
@@ -151,6 +164,7 @@ def wide_table(snapshot: Snapshot, trials: Sequence[FinetuneTrial]) -> Renderabl
             Text(score_text(trial)),
             Text(cost_text(trial)),
             Text(duration_text(snapshot.trial_seconds(trial))),
+            plain(_chosen_by(snapshot, trial)),
             plain(trial.status.fine_tuned_model),
             plain(why(trial)),
         )
@@ -162,6 +176,12 @@ def _name(snapshot: Snapshot, trial: FinetuneTrial) -> Text:
     if best is None or best.trial != trial.name:
         return Text(trial.name)
     return Text(f"{trial.name}*", style="bold green")
+
+
+def _chosen_by(snapshot: Snapshot, trial: FinetuneTrial) -> str:
+    """By which rule of the search its point was chosen, or which trial it repeats."""
+    again = trial.spec.repeat_of
+    return trial.spec.origin if again is None else f"repeat of {snapshot.sweep.name}-{again}"
 
 
 def why(trial: FinetuneTrial) -> str:

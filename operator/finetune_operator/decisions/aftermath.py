@@ -43,8 +43,8 @@ def what_became(stop: Stop, trials: Sequence[FinetuneTrial]) -> str:
         parts.append(
             named(waited_for, "that still went on was waited for", "that still went on were waited for")
         )
-    if not parts and stop.reason == BUDGET_EXHAUSTED and not stop.cancels:
-        parts.append("trials that still went on were waited for, none was cancelled")
+    if not parts and trials and stop.reason == BUDGET_EXHAUSTED and not stop.cancels:
+        parts.append("no trial was cancelled for it")
     return "; ".join(parts)
 
 

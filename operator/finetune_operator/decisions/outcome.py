@@ -101,9 +101,8 @@ def _ended(status: SweepStatus, stop: Stop, rest: str, learnt: str) -> tuple[str
         return "Failed", conditions.needs_a_person(reason, message)
     best = status.best
     base = "" if best.base_score is None else f" (its base model: {best.base_score:.4g})"
-    mean = (
-        "" if best.mean_score is None else f", {best.mean_score:.4g} on average with {best.repeats} repeats"
-    )
+    repeats = "1 repeat" if best.repeats == 1 else f"{best.repeats} repeats"
+    mean = "" if best.mean_score is None else f", {best.mean_score:.4g} on average with {repeats}"
     message = f"best trial {best.trial} scored {best.score:.4g}{mean}{base}{_worth(best)}; {why}"
     if stop.fails:
         return "Failed", conditions.needs_a_person(stop.reason, message)

@@ -163,6 +163,8 @@ def _all_trials_launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) 
         message = f"{launched(sweep, trials)} trials were launched, and limits.maxTrials is {limit}"
         return Stop("TrialsCompleted", message)
     if sweep.spec.confirm is None:
-        return Stop("TrialsCompleted", f"all {limit} trials of limits.maxTrials were launched")
+        all_of_them = "the one trial" if limit == 1 else f"all {limit} trials"
+        verb = "was" if limit == 1 else "were"
+        return Stop("TrialsCompleted", f"{all_of_them} of limits.maxTrials {verb} launched")
     message = f"all trials that limits.maxTrials ({limit}) and confirm leave to the search were launched"
     return Stop("TrialsCompleted", message)

@@ -139,8 +139,8 @@ class FolderStore:
         if values is None or namespace != self._contents.documents.namespace:
             raise NotFound(
                 f"Secret {name} was not given: add a document `kind: Secret` with this name to the files, or "
-                f"pipe it in: kubectl create secret generic {name} --from-literal=KEY=VALUE --dry-run=client "
-                "-o yaml | finetune run FILE -"
+                f"pipe it in, where - is one of the files: kubectl create secret generic {name} "
+                "--from-literal=KEY=VALUE --dry-run=client -o yaml | finetune run FILE - (and plan likewise)"
             )
         return values
 
@@ -154,7 +154,9 @@ class FolderStore:
         if values is None:
             values = self._contents.outputs.read(name)
         if values is None or namespace != self._contents.documents.namespace:
-            raise NotFound(f"ConfigMap {name} was not given: add a document `kind: ConfigMap` with this name")
+            raise NotFound(
+                f"ConfigMap {name} was not given: add a document `kind: ConfigMap` with this name to the files"
+            )
         return values
 
     async def create_trial(self, trial: FinetuneTrial, *, owner: FinetuneSweep) -> FinetuneTrial:

@@ -133,7 +133,10 @@ class Accounts:
         async with self._locks[key]:
             resource = await self._store.get_provider(key)
             if resource is None:
-                raise NotFound(f"there is no FinetuneProvider {name!r} in namespace {namespace!r}")
+                raise NotFound(
+                    f"there is no FinetuneProvider {name!r} in namespace {namespace!r}; create it, or correct the "
+                    "reference"
+                )
             account = self._open.get(key)
             if account is not None and self._is_fresh(account, resource):
                 return account

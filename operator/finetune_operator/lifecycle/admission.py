@@ -177,7 +177,7 @@ class Admissions:
             try:
                 await account.provider.check(candidate.base_models)
             except PermanentProviderError as error:
-                problems.append(Problem(f"{path}.{error.field or 'baseModels'}", str(error)))
+                problems.append(_provider_problem(error, path, candidate))
         return account
 
     async def _check_datasets(
@@ -236,6 +236,14 @@ def data_scope(sweep: FinetuneSweep) -> str:
     """Under which name a sweep's datasets lie at providers."""
     identity = sweep.metadata.uid or f"{sweep.metadata.namespace}/{sweep.name}"
     return f"fts-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+
+
+def _provider_problem(error: PermanentProviderError, path: str, candidate: Candidate) -> Problem:
+    """What a provider has against a candidate, or what is wrong with its FinetuneProvider itself."""
+    if error.field.startswith("spec."):
+        where = f"FinetuneProvider {candidate.provider_ref.name} {error.field}"
+        return Problem(f"{path}.providerRef", f"{where}: {error}")
+    return Problem(f"{path}.{error.field or 'baseModels'}", str(error))
 
 
 def _changed_datasets(sweep: FinetuneSweep, datasets: Mapping[str, FetchedDataset]) -> list[Problem]:

@@ -115,10 +115,18 @@ def cost_model(
             if price is not None:
                 prices[candidate.name, base_model] = price
             if unknown := _unknown_price(price):
-                what = f"the price of {unknown} {base_model} in {currency} is not known"
+                others = _elsewhere(account, base_model) if price is None else ""
+                what = f"the price of {unknown} {base_model} in {currency} is not known{others}"
                 where = f"give it in spec.prices of FinetuneProvider {candidate.provider_ref.name}"
                 problems += _needs_price(spec, index, what, where)
     return CostModel(training.estimated_tokens if training is not None else 0, prices, currency)
+
+
+def _elsewhere(account: Account | None, base_model: str) -> str:
+    """In which currencies there is a price of the model, to be put behind a message; nothing where there is none."""
+    prices = () if account is None else account.resource.spec.prices
+    others = sorted({price.currency for price in prices if price.base_model in {base_model, "*"}})
+    return f" (there is one in {', '.join(others)})" if others else ""
 
 
 def _needs_price(spec: SweepSpec, index: int, what: str, where: str) -> Iterator[Problem]:

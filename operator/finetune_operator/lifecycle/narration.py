@@ -25,10 +25,13 @@ def sweep_events(before: SweepStatus, after: SweepStatus) -> Iterator[Event]:
     """What happened between two statuses, each thing once."""
     accepted = after.condition("Accepted")
     if accepted is not None and _changed(before, accepted) and accepted.reason not in _UNDECIDED:
-        refused = accepted.status == "False"
-        yield Event("Refused" if refused else "Accepted", accepted.message, warning=refused)
+        refused = accepted.reason == "InvalidSpec"
+        waits = accepted.reason if accepted.status == "False" else "Accepted"
+        yield Event("Refused" if refused else waits, accepted.message, warning=refused)
     if after.best is not None and (before.best is None or before.best.trial != after.best.trial):
-        yield Event("NewBest", f"trial {after.best.trial} is the best so far with {after.best.score:.4g}")
+        worth = "" if after.best.value is None else f", worth {after.best.value:.4g} with its cost"
+        message = f"trial {after.best.trial} is the best so far with {after.best.score:.4g}{worth}"
+        yield Event("NewBest", message)
     for baseline in after.baselines:
         known = any(
             (baseline.provider, baseline.base_model) == (b.provider, b.base_model) for b in before.baselines

@@ -13,7 +13,7 @@ from finetune_operator.report.examples import Comparison, compare
 from finetune_operator.report.importance import Importances, importances
 from finetune_operator.report.manifest import manifest_text
 from finetune_operator.report.rows import TrialRow, rows_of
-from finetune_operator.report.words import duration_text, hyperparameters_text, number_text
+from finetune_operator.report.words import duration_text, hyperparameters_text, money_text, number_text
 
 MOST_COLORS = 8
 
@@ -146,7 +146,7 @@ def _facts(report: Report, rows: Sequence[TrialRow]) -> tuple[Fact, ...]:
         Fact("Time", _time(status.started_at, status.finished_at, report.now)),
     ]
     if status.cost is not None:
-        facts.append(Fact("Cost", _money(report)))
+        facts.append(Fact("Cost", money_text(report.sweep)))
     fixed = _fixed(rows)
     if fixed:
         facts.append(Fact("Same in all trials", fixed))
@@ -163,15 +163,6 @@ def _time(start: datetime | None, end: datetime | None, now: datetime) -> str:
 def moment(time: datetime) -> str:
     """A moment in UTC, to the minute."""
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _money(report: Report) -> str:
-    cost, budget = report.sweep.status.cost, report.sweep.spec.limits.budget
-    if cost is None:
-        return ""
-    reserved = f", {cost.reserved:f} reserved" if cost.reserved else ""
-    limit = "" if budget is None else f" of {budget.max_cost:f}"
-    return f"{cost.spent or 0:f} spent{reserved}{limit} {cost.currency}"
 
 
 def _fixed(rows: Sequence[TrialRow]) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
+
+from finetune_operator.resources import FinetuneSweep
 
 
 def number_text(value: float | str) -> str:
@@ -23,3 +26,16 @@ def duration_text(seconds: float | None) -> str:
 def hyperparameters_text(values: Mapping[str, int | float | str], *, between: str = " ") -> str:
     """`epochs=2 learningRate=1e-05`, sorted by name."""
     return between.join(f"{name}={number_text(values[name])}" for name in sorted(values))
+
+
+def money_text(sweep: FinetuneSweep) -> str:
+    """Money spent and reserved, the budget and what was saved; nothing where prices are unknown."""
+    cost, budget = sweep.status.cost, sweep.spec.limits.budget
+    if cost is None:
+        return ""
+    unit, limit = (
+        (f" {cost.currency}", "") if budget is None else ("", f" of {budget.max_cost:f} {cost.currency}")
+    )
+    reserved = f" + {cost.reserved:f}{unit} reserved" if cost.reserved else ""
+    saved = f", {cost.saved:f} saved by stopping trials early" if cost.saved else ""
+    return f"{cost.spent or Decimal(0):f}{unit} spent{reserved}{limit}{saved}"

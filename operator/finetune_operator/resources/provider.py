@@ -113,7 +113,9 @@ class ProviderSpec(Model):
     def _one_price_for_each_model(self) -> Self:
         again = first_repeated([price.base_model for price in self.prices])
         if again is not None:
-            raise field_error(f"prices[{again}].baseModel", "has a price already")
+            raise field_error(
+                f"prices[{again}].baseModel", "has a price already; each base model has one, in one currency"
+            )
         return self
 
     @model_validator(mode="after")

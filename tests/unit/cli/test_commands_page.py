@@ -12,7 +12,7 @@ from tests.contract.commands_page import COLUMNS, PAGE, Shown, shown_commands
 from tests.contract.store_contract import MANIFESTS
 from tests.contract.sweeps_to_look_at import START, write_states
 from tests.unit.cli.conftest import Cli, succeed
-from tests.unit.cli.test_plan_command import EXAMPLE, TalkingProvider, price
+from tests.unit.cli.planning import EXAMPLE, TalkingProvider, price
 
 from finetune_operator.cli import main
 from finetune_operator.cli.exits import ExitCode

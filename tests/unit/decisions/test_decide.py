@@ -293,6 +293,12 @@ def test_money_that_is_reserved_counts_against_the_budget() -> None:
     assert total <= money("25.00")
 
 
+def test_a_budget_too_small_for_any_trial_tells_of_no_trials_that_went_on() -> None:
+    decision = look(a_sweep(limits={"budget": {"maxCost": "0.01"}}), [], costs=PRICED)
+    assert decision.status.phase == "Failed"
+    assert message(decision).endswith("that would exceed limits.budget.maxCost of 0.01 USD")
+
+
 def test_what_a_trial_really_cost_frees_what_was_reserved() -> None:
     sweep = a_sweep(limits={"budget": {"maxCost": "21.00"}, "parallelTrials": 1})
     ended = a_trial(0, score=0.5, estimated="20.00", cost=money("0.50"))

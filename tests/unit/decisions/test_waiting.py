@@ -68,7 +68,7 @@ def test_that_some_wait_is_told_beside_what_goes_on() -> None:
 def test_the_last_trials_of_a_sweep_wait_like_any() -> None:
     reason, message = told(waiting(0, "QuotaExceeded"), limits={"maxTrials": 1})
     assert reason == "WaitingForQuota"
-    assert "all 1 trials of limits.maxTrials were launched; the one trial that goes on waits" in message
+    assert "the one trial of limits.maxTrials was launched; the one trial that goes on waits" in message
 
 
 def test_trials_that_are_to_be_cancelled_wait_for_nothing() -> None:

@@ -84,6 +84,19 @@ async def test_a_cost_weight_needs_the_price_of_every_base_model(make_bench: Mak
     )
 
 
+async def test_a_price_in_another_currency_is_named(make_bench: MakeBench) -> None:
+    bench = await make_bench(limits={"maxTrials": 2, "budget": {"maxCost": "5.00", "currency": "EUR"}})
+
+    def refused() -> bool:
+        condition = bench.store.sweep.status.condition("Accepted")
+        return condition is not None and condition.reason == "InvalidSpec"
+
+    await bench.until(bench.sweep_key, refused)
+    condition = bench.store.sweep.status.condition("Accepted")
+    assert condition is not None
+    assert "the price of training tiny-1 in EUR is not known (there is one in USD), so" in condition.message
+
+
 async def test_a_cheap_model_is_the_best_where_the_cost_counts_enough(make_bench: MakeBench) -> None:
     limits = {"maxTrials": 2, "parallelTrials": 2}
     bench = await make_bench(objective={"metric": "accuracy", "costWeight": 0.1}, limits=limits)

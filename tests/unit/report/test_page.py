@@ -94,7 +94,7 @@ def test_a_sweep_that_has_not_begun_says_so() -> None:
 def test_times_and_money_have_units() -> None:
     known = facts(shown("usual"))
     assert known["Time"] == "2026-11-24 07:00 UTC to 2026-11-24 11:30 UTC (4h30m)"
-    assert known["Cost"] == "44.10 spent USD"
+    assert known["Cost"] == "44.10 USD spent"
 
 
 def test_colors_tell_the_finest_groups_apart_that_there_are_colors_for() -> None:

@@ -1,0 +1,32 @@
+"""What a sweep's events say of a change of its status."""
+
+from __future__ import annotations
+
+import pytest
+
+from finetune_operator.lifecycle.narration import sweep_events
+from finetune_operator.resources import BestTrial, Condition, SweepStatus
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "event", "warning"),
+    [
+        ("True", "Accepted", "Accepted", False),
+        ("False", "InvalidSpec", "Refused", True),
+        ("False", "WarmStartNotReady", "WarmStartNotReady", False),
+    ],
+)
+def test_a_sweep_that_waits_is_not_told_to_be_refused(
+    status: str, reason: str, event: str, *, warning: bool
+) -> None:
+    accepted = Condition(type="Accepted", status=status, reason=reason, message="why")
+    (told,) = sweep_events(SweepStatus(), SweepStatus(conditions=(accepted,)))
+    assert (told.reason, told.message, told.warning) == (event, "why", warning)
+
+
+def test_a_best_trial_of_a_lower_score_is_told_with_what_it_is_worth() -> None:
+    best = BestTrial(
+        trial="s-1", candidate="a", provider="p", base_model="m", score=0.8, value=0.75, cost="0.50"
+    )
+    (told,) = sweep_events(SweepStatus(), SweepStatus(best=best))
+    assert told.message == "trial s-1 is the best so far with 0.8, worth 0.75 with its cost"
