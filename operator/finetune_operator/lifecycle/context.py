@@ -13,7 +13,7 @@ from finetune_operator.lifecycle.admission import Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
 from finetune_operator.lifecycle.store import Key, Store
 from finetune_operator.lifecycle.uploads import Uploads
-from finetune_operator.resources import FinetuneTrial, SweepStatus
+from finetune_operator.resources import SweepStatus
 
 RELEASE_WITHIN_S = 24 * 3600.0
 QUICK_S = 5.0
@@ -67,11 +67,12 @@ class Launches:
     """Trials that a sweep has launched.
 
     Attributes:
-        untold: Those of which no event tells yet.
+        untold: What is to be told of those of which no event tells yet; the trials themselves would take memory for
+            ten minutes.
         told_at: When one was posted last, in monotonic seconds.
     """
 
-    untold: list[FinetuneTrial] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)
     told_at: float | None = None
 
 

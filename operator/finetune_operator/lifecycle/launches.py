@@ -14,7 +14,7 @@ TOLD_EVERY_S = 600.0
 
 def note_launch(context: Context, key: Key, trial: FinetuneTrial) -> None:
     """A sweep's trial was created."""
-    context.launches.setdefault(key, Launches()).untold.append(trial)
+    context.launches.setdefault(key, Launches()).untold.append(_text(trial))
 
 
 async def tell_launches(
@@ -36,8 +36,7 @@ async def tell_launches(
     return None
 
 
-def _message(trials: list[FinetuneTrial]) -> str:
-    told = [_text(trial) for trial in trials]
+def _message(told: list[str]) -> str:
     return f"trial {told[0]}" if len(told) == 1 else f"{len(told)} trials: {'; '.join(told)}"
 
 
