@@ -10,6 +10,7 @@ import pytest
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.cli.session import Ending, ending_of
+from finetune_operator.decisions import MEDIAN_STOPPED
 from finetune_operator.lifecycle import transitions
 from finetune_operator.lifecycle.doubt import adopt
 from finetune_operator.lifecycle.purchase import PROBE_S
@@ -17,6 +18,7 @@ from finetune_operator.lifecycle.resolution import noted_attempts
 from finetune_operator.lifecycle.store import NotFound, Refused, StoreUnavailable
 from finetune_operator.lifecycle.trial_life import SUSPENDED_AGAIN_S
 from finetune_operator.resources import FinetuneTrial, TrialPhase, TrialStatus
+from finetune_operator.resources.trial import CancelRequest
 from finetune_providers.base import JobRequest, JobSnapshot, JobState
 from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, QuotaExceeded
 
@@ -372,6 +374,26 @@ async def test_a_job_that_its_provider_does_not_show_yet_has_not_vanished(make_b
     bench.later(601)
     await bench.look(bench.trial_key())
     assert (await bench.trial()).status.reason == "JobVanished"
+
+
+@pytest.mark.parametrize(
+    ("reason", "phase"),
+    [("DeadlineExceeded", TrialPhase.CANCELLED), (MEDIAN_STOPPED, TrialPhase.EARLY_STOPPED)],
+)
+async def test_a_job_that_is_gone_once_its_cancellation_was_asked_for_is_no_failure(
+    make_bench: MakeBench, reason: str, phase: TrialPhase
+) -> None:
+    # As where deleting is a provider's way of cancelling, and the operator's disk went with its pod.
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    await bench.edit_trial(cancel=CancelRequest(reason=reason, message="the sweep ended"))
+    bench.company.jobs.clear()
+    await bench.evaluated()
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.reason) == (phase, reason)
+    assert "job-1 is no longer at the provider: the sweep ended" in (trial.status.message or "")
 
 
 async def test_a_state_that_nobody_knows_counts_as_training_and_is_told_once(make_bench: MakeBench) -> None:
