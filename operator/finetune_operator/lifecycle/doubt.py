@@ -149,7 +149,15 @@ async def _do_as_told(
             create=failed,
         )
     else:
-        await end(context, trial, TrialPhase.FAILED, reason="Abandoned", message="a person gave the trial up")
+        # The entry stays, or comes back where it was lost: what may have been bought counts against the budget.
+        await end(
+            context,
+            trial,
+            TrialPhase.FAILED,
+            reason="Abandoned",
+            message="a person gave the trial up",
+            create=entry.model_copy(update={"state": "Unknown"}),
+        )
 
 
 async def settle(

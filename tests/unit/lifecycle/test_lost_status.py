@@ -143,6 +143,11 @@ async def test_a_trial_that_a_person_gave_up_is_not_taken_up_again(make_bench: M
     await several_looks(bench)
     trial = await bench.trial()
     assert (trial.phase, trial.status.reason) == (TrialPhase.FAILED, "Abandoned")
+    # What nobody denies was bought counts against the budget, as it does where the journal was not lost.
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.trials.failed == 1)
+    cost = bench.store.sweep.status.cost
+    assert cost is not None
+    assert cost.spent == trial.spec.estimated_cost
 
 
 async def test_the_job_of_a_second_attempt_is_cancelled_with_its_trial_though_the_status_was_lost(
