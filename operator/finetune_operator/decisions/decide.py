@@ -250,6 +250,7 @@ def _final_actions(
             for trial in trials
             if trial.name != best.name
             and trial.status.fine_tuned_model
+            and trial.status.fine_tuned_model != best.status.fine_tuned_model  # two may have adopted one job
             and trial.status.model_deleted is None
             and trial.spec.provider_ref.name in knowledge.deletable
         ]

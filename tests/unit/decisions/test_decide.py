@@ -265,6 +265,14 @@ def test_the_output_is_written_before_models_are_deleted_which_an_earlier_one_ma
     assert second.status.phase == "Succeeded"
 
 
+def test_the_best_model_is_not_deleted_for_another_trial_that_names_it_too() -> None:
+    # As where a person had two trials adopt the same job.
+    trials = [a_trial(i, score=i / 10, fine_tuned_model=f"m{i}", epochs=i + 1) for i in range(10)]
+    trials[3] = a_trial(3, score=0.3, fine_tuned_model="m9")
+    decision = look(a_sweep(keepModels="Best"), trials, deletable=frozenset({"acme"}))
+    assert "s-3" not in {each.trial for each in decision.actions if isinstance(each, DeleteModel)}
+
+
 def test_an_output_that_is_refused_stalls_the_sweep_instead_of_calling_it_done() -> None:
     trials = [a_trial(index, score=0.5) for index in range(10)]
     decision = look(
