@@ -164,16 +164,16 @@ async def settle(
     context: Context, trial: FinetuneTrial, found: tuple[JobSnapshot, ...], entry: CreateJournal
 ) -> None:
     """Adopt the job that was found; several are a person's to choose from."""
-    if len(found) > 1:
-        ids = ", ".join(sorted(job.job_id for job in found))
+    job_ids = sorted({job.job_id for job in found})  # a list may show a job on two of its pages
+    if len(job_ids) > 1:
         await stall(
             context,
             trial,
-            f"several jobs have its keys, the last of which is {entry.key}: {ids}",
+            f"several jobs have its keys, the last of which is {entry.key}: {', '.join(job_ids)}",
             entry=entry,
         )
     else:
-        await adopt(context, trial, found[0].job_id, entry)
+        await adopt(context, trial, job_ids[0], entry)
 
 
 async def adopt(context: Context, trial: FinetuneTrial, job_id: str, entry: CreateJournal) -> None:

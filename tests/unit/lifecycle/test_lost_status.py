@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.fakes.company import CompanyProvider
 from tests.unit.lifecycle.bench import Bench
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.resolution import ATTEMPTS, attempts_of, noted_attempts
 from finetune_operator.resources import TrialPhase
 from finetune_operator.resources.trial import CancelRequest
+from finetune_providers.base import JobSnapshot
 from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, TransientProviderError
 
 ONE = {"limits": {"maxTrials": 1}}
@@ -128,6 +130,25 @@ async def test_an_only_attempt_of_a_provider_that_looks_up_takes_no_further_writ
 async def test_a_job_that_a_person_named_is_adopted_again(make_bench: MakeBench) -> None:
     bench = await bought_at_the_second_attempt(make_bench, lookup=False)
     await bench.annotate("2 adopt=job-1")
+    await bench.lose_status()
+    await several_looks(bench)
+    trial = await bench.trial()
+    assert trial.phase is TrialPhase.TRAINING
+    assert trial.status.create is not None
+    assert trial.status.create.external_id == "job-1"
+
+
+async def test_a_job_that_a_list_shows_twice_is_one_job(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where another job is created while a list is read page by page.
+    bench = await bought_at_the_second_attempt(make_bench)
+    find = CompanyProvider.find
+
+    async def twice(provider: CompanyProvider, key: str) -> tuple[JobSnapshot, ...]:
+        return 2 * await find(provider, key)
+
+    monkeypatch.setattr(CompanyProvider, "find", twice)
     await bench.lose_status()
     await several_looks(bench)
     trial = await bench.trial()
