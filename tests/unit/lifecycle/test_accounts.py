@@ -228,3 +228,17 @@ async def test_a_key_that_is_revoked_fails_the_trial_that_it_was_used_for(
     rotating.accepted = "new"
     await bench.evaluated()
     assert (await bench.trial()).status.reason == "CreateRefused"
+
+
+async def test_a_key_that_is_rotated_before_the_base_model_is_asked_does_not_cost_its_score(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await make_bench(**ONE)
+    rotating = Rotating(bench, monkeypatch)
+    await bench.launched()
+    await bench.evaluated()
+    rotating.rotate()
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    best = bench.store.sweep.status.best
+    assert best is not None
+    assert best.base_score == bench.company.base_quality
