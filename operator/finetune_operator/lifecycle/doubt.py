@@ -18,7 +18,7 @@ from finetune_operator.lifecycle.resolution import (
     purchase_key,
     resolution_of,
 )
-from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of
+from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of, sweep_key_of
 from finetune_operator.resources import CreateJournal, FinetuneTrial, TrialPhase
 from finetune_providers.base import Capabilities, JobSnapshot
 from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
@@ -137,7 +137,12 @@ async def _do_as_told(
     context: Context, trial: FinetuneTrial, answer: Resolution, entry: CreateJournal
 ) -> None:
     if answer.verb == "adopt":
-        await adopt(context, trial, answer.job_id, entry)
+        if (other := await owner_of(context, trial, answer.job_id)) is None:
+            await adopt(context, trial, answer.job_id, entry)
+        elif (why := f"job {answer.job_id}, which was named, is that of trial {other}") not in (
+            trial.status.message or ""
+        ):
+            await stall(context, trial, why, entry=entry)
     elif answer.verb == "retry":
         failed = entry.model_copy(update={"state": "Failed", "message": "a person found no job"})
         await advance(
@@ -158,6 +163,28 @@ async def _do_as_told(
             message="a person gave the trial up",
             create=entry.model_copy(update={"state": "Unknown"}),
         )
+
+
+async def owner_of(context: Context, trial: FinetuneTrial, job_id: str) -> str | None:
+    """The other trial, of its sweep or its account, that has a job; None where none has."""
+    key = key_of(trial)
+    others = (
+        *await context.store.list_trials(sweep_key_of(trial)),
+        *await context.store.list_account_trials(
+            key.sibling("FinetuneProvider", trial.spec.provider_ref.name)
+        ),
+    )
+    return next(
+        (
+            each.name
+            for each in others
+            if each.name != trial.name
+            and each.spec.provider_ref == trial.spec.provider_ref
+            and each.status.create is not None
+            and each.status.create.external_id == job_id
+        ),
+        None,
+    )
 
 
 async def settle(

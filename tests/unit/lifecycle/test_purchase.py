@@ -260,6 +260,44 @@ async def test_a_person_can_answer_although_the_status_with_the_journal_was_lost
     assert trial.status.create.external_id == "job-2"
 
 
+async def test_a_job_of_another_trial_is_not_adopted(make_bench: MakeBench) -> None:
+    # Its score would be told of other hyperparameters than it was trained with.
+    bench = await make_bench(**TWO)
+    bench.company.hold = True
+    bench.company.capabilities = replace(bench.company.capabilities, finds_by_key=False)
+    await bench.launched()
+    await bench.training()
+    bench.company.before = [AmbiguousProviderError("connection reset")]
+
+    async def stalled() -> bool:
+        return (await bench.trial(1)).phase is TrialPhase.STALLED
+
+    await bench.until(bench.trial_key(1), stalled)
+    await bench.annotate("1 adopt=job-1", 1)
+    await bench.look(bench.trial_key(1))
+    trial = await bench.trial(1)
+    assert trial.phase is TrialPhase.STALLED
+    assert "job-1, which was named, is that of trial intents-0" in (trial.status.message or "")
+    await bench.look(bench.trial_key(1))
+    assert await bench.trial(1) == trial, "what was said is not written again"
+    await bench.annotate("1 retry", 1)
+    await bench.training(1)
+
+
+async def test_a_deleted_trial_s_answer_cancels_no_job_of_another_trial(make_bench: MakeBench) -> None:
+    bench = await make_bench(**TWO)
+    bench.company.hold = True
+    bench.company.capabilities = replace(bench.company.capabilities, finds_by_key=False)
+    await bench.launched()
+    await bench.training()
+    await bench.edit_trial(1, phase=TrialPhase.STALLED, create=bench.journal("Unknown"))
+    await bench.annotate("1 adopt=job-1", 1)
+    await bench.store.delete_trial(await bench.trial(1))
+    await bench.look(bench.trial_key(1))
+    assert await bench.store.get_trial(bench.trial_key(1)) is None
+    assert bench.company.cancelled == []
+
+
 @pytest.mark.parametrize(
     ("state", "phase"),
     [
