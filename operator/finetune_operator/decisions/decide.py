@@ -88,7 +88,7 @@ def decide(
     stop = stop_reason(sweep, trials, deadline, now=now)
     ledger = ledger_of(sweep, trials, costs=knowledge.costs, now=now)
     exceeded = exceeded_limit(sweep, trials, ledger)
-    stop = overspent(sweep, ledger, exceeded) or stop
+    stop = overspent(sweep, trials, ledger, exceeded) or stop
     active = [trial for trial in trials if not trial.terminal]
     creations: tuple[CreateTrial, ...] = ()
     repeats = Repeats()

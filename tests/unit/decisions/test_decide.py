@@ -516,6 +516,20 @@ def test_a_limit_that_cancelled_trials_stays_reached_when_they_come_to_cost_less
         assert str(decision.status.cost.exceeded) == "5.00"
 
 
+def test_a_reached_limit_is_not_said_to_have_cancelled_trials_where_none_was() -> None:
+    # A trained model is evaluated all the same, and comes to cost less than was reserved for it.
+    known = a_trial(0, TrialPhase.EVALUATING, estimated="5.40")
+    limits = {"limits": {"budget": EXCEEDED}}
+    reached = decide(a_sweep(**limits), [known], Knowledge(costs=CHEAP), now=NOW)
+    assert reached.actions == ()
+    ended = a_trial(0, score=0.5, estimated="5.40", cost="4.00")
+    decision = decide(
+        a_sweep(**limits, status=reached.status.to_dict()), [ended], Knowledge(costs=CHEAP), now=NOW
+    )
+    assert "was exceeded" in message(decision)
+    assert "cancelled" not in message(decision)
+
+
 @pytest.mark.parametrize("change", [{"maxCost": "5.50"}, {"atLimit": "StopNew"}])
 def test_after_a_reached_limit_the_sweep_goes_on_when_a_person_says_so(change: dict[str, str]) -> None:
     known = {"cost": {"spent": "3.50", "exceeded": "5.00", "perTrial": ["3.40", "0.10"]}, "lastIndex": 1}
