@@ -18,6 +18,7 @@ from finetune_operator.decisions.actions import (
     WriteOutput,
 )
 from finetune_operator.decisions.aftermath import is_cancelled_by
+from finetune_operator.decisions.best import is_there
 from finetune_operator.decisions.choosing import best_of
 from finetune_operator.decisions.confirming import Repeats, next_repeats, too_late
 from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour
@@ -241,7 +242,7 @@ def _final_actions(
     if best is None or knowledge.output_problem:
         return ()
     actions: list[DeleteModel | WriteOutput] = []
-    if sweep.spec.output is not None:
+    if sweep.spec.output is not None and is_there(best):
         # Of a sweep that was continued the output names an earlier model: it changes before that is deleted.
         actions.append(WriteOutput(sweep.spec.output.config_map))
     if sweep.spec.keep_models == "Best":

@@ -258,9 +258,10 @@ def test_the_output_is_written_before_models_are_deleted_which_an_earlier_one_ma
     }
     assert first.status.phase == "Finishing"
     cleaned = [
-        t.model_copy(update={"status": t.status.model_copy(update={"model_deleted": True})}) for t in trials
+        t.model_copy(update={"status": t.status.model_copy(update={"model_deleted": True})})
+        for t in trials[:-1]
     ]
-    second = look(sweep, cleaned, deletable=frozenset({"acme"}))
+    second = look(sweep, [*cleaned, trials[-1]], deletable=frozenset({"acme"}))
     assert second.actions == (WriteOutput("out"),)
     assert second.status.phase == "Succeeded"
 
@@ -271,6 +272,15 @@ def test_the_best_model_is_not_deleted_for_another_trial_that_names_it_too() -> 
     trials[3] = a_trial(3, score=0.3, fine_tuned_model="m9")
     decision = look(a_sweep(keepModels="Best"), trials, deletable=frozenset({"acme"}))
     assert "s-3" not in {each.trial for each in decision.actions if isinstance(each, DeleteModel)}
+
+
+def test_no_output_names_a_model_that_was_deleted() -> None:
+    # The trial that was the best is deleted; what the output says of its model, which is still there, stays.
+    trials = [a_trial(i, score=i / 10, fine_tuned_model=f"m{i}", model_deleted=True) for i in range(9)]
+    sweep = a_sweep(keepModels="Best", output={"configMap": "out"}, status={"lastIndex": 9})
+    decision = look(sweep, trials, deletable=frozenset({"acme"}))
+    assert decision.actions == ()
+    assert decision.status.phase == "Succeeded"
 
 
 def test_an_output_that_is_refused_stalls_the_sweep_instead_of_calling_it_done() -> None:
