@@ -18,6 +18,7 @@ from finetune_operator.decisions.actions import (
     WriteOutput,
 )
 from finetune_operator.decisions.aftermath import is_cancelled_by
+from finetune_operator.decisions.best import is_there
 from finetune_operator.decisions.choosing import best_of
 from finetune_operator.decisions.confirming import Repeats, next_repeats, too_late
 from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour
@@ -88,7 +89,7 @@ def decide(
     stop = stop_reason(sweep, trials, deadline, now=now)
     ledger = ledger_of(sweep, trials, costs=knowledge.costs, now=now)
     exceeded = exceeded_limit(sweep, trials, ledger)
-    stop = overspent(sweep, ledger, exceeded) or stop
+    stop = overspent(sweep, trials, ledger, exceeded) or stop
     active = [trial for trial in trials if not trial.terminal]
     creations: tuple[CreateTrial, ...] = ()
     repeats = Repeats()
@@ -241,7 +242,7 @@ def _final_actions(
     if best is None or knowledge.output_problem:
         return ()
     actions: list[DeleteModel | WriteOutput] = []
-    if sweep.spec.output is not None:
+    if sweep.spec.output is not None and is_there(best):
         # Of a sweep that was continued the output names an earlier model: it changes before that is deleted.
         actions.append(WriteOutput(sweep.spec.output.config_map))
     if sweep.spec.keep_models == "Best":
@@ -250,6 +251,7 @@ def _final_actions(
             for trial in trials
             if trial.name != best.name
             and trial.status.fine_tuned_model
+            and trial.status.fine_tuned_model != best.status.fine_tuned_model  # two may have adopted one job
             and trial.status.model_deleted is None
             and trial.spec.provider_ref.name in knowledge.deletable
         ]

@@ -145,7 +145,9 @@ def exceeded_limit(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], ledger
     return max(limits, default=None)
 
 
-def overspent(sweep: FinetuneSweep, ledger: Ledger, exceeded: Decimal | None) -> Stop | None:
+def overspent(
+    sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], ledger: Ledger, exceeded: Decimal | None
+) -> Stop | None:
     """Why trials that run are cancelled although the search did not end so: they cost more than was reserved.
 
     It holds until `maxCost` is higher than what was `exceeded`.
@@ -161,11 +163,17 @@ def overspent(sweep: FinetuneSweep, ledger: Ledger, exceeded: Decimal | None) ->
         )
     else:
         message = (
-            f"{limit} was exceeded, and trials that ran were cancelled for it (limits.budget.atLimit: "
+            f"{limit} was exceeded{_cancelled_for_it(trials)} (limits.budget.atLimit: "
             f"CancelRunning); {ledger.committed} {budget.currency} are spent or reserved now; for the search to go on "
             f"raise it to more than {exceeded} {budget.currency}"
         )
     return Stop(BUDGET_EXHAUSTED, message, cancels=True, exceeded=exceeded)
+
+
+def _cancelled_for_it(trials: Sequence[FinetuneTrial]) -> str:
+    asked = (trial.status.cancel for trial in trials)
+    cancelled = any(cancel is not None and cancel.reason == BUDGET_EXHAUSTED for cancel in asked)
+    return ", and trials that ran were cancelled for it" if cancelled else ""
 
 
 def over_budget(sweep: FinetuneSweep, committed: Decimal, cost: Decimal | None, currency: str) -> Stop | None:

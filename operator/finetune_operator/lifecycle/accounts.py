@@ -161,9 +161,11 @@ class Accounts:
                 wake=self._changed,
             )
             if account is not None:
-                await _close(account)
-                for trial in account.watcher.trials:
-                    self._changed(trial)
+                try:
+                    await _close(account)
+                finally:
+                    for trial in account.watcher.trials:
+                        self._changed(trial)
             return self._open[key]
 
     def _connect(self, key: Key, config: ProviderConfig) -> tuple[Provider, JobWatcher]:

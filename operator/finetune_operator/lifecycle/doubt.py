@@ -18,7 +18,7 @@ from finetune_operator.lifecycle.resolution import (
     purchase_key,
     resolution_of,
 )
-from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of
+from finetune_operator.lifecycle.transitions import advance, advance_surely, end, key_of, sweep_key_of
 from finetune_operator.resources import CreateJournal, FinetuneTrial, TrialPhase
 from finetune_providers.base import Capabilities, JobSnapshot
 from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
@@ -137,7 +137,12 @@ async def _do_as_told(
     context: Context, trial: FinetuneTrial, answer: Resolution, entry: CreateJournal
 ) -> None:
     if answer.verb == "adopt":
-        await adopt(context, trial, answer.job_id, entry)
+        if (other := await owner_of(context, trial, answer.job_id)) is None:
+            await adopt(context, trial, answer.job_id, entry)
+        elif (why := f"job {answer.job_id}, which was named, is that of trial {other}") not in (
+            trial.status.message or ""
+        ):
+            await stall(context, trial, why, entry=entry)
     elif answer.verb == "retry":
         failed = entry.model_copy(update={"state": "Failed", "message": "a person found no job"})
         await advance(
@@ -149,23 +154,53 @@ async def _do_as_told(
             create=failed,
         )
     else:
-        await end(context, trial, TrialPhase.FAILED, reason="Abandoned", message="a person gave the trial up")
+        # The entry stays, or comes back where it was lost: what may have been bought counts against the budget.
+        await end(
+            context,
+            trial,
+            TrialPhase.FAILED,
+            reason="Abandoned",
+            message="a person gave the trial up",
+            create=entry.model_copy(update={"state": "Unknown"}),
+        )
+
+
+async def owner_of(context: Context, trial: FinetuneTrial, job_id: str) -> str | None:
+    """The other trial, of its sweep or its account, that has a job; None where none has."""
+    key = key_of(trial)
+    others = (
+        *await context.store.list_trials(sweep_key_of(trial)),
+        *await context.store.list_account_trials(
+            key.sibling("FinetuneProvider", trial.spec.provider_ref.name)
+        ),
+    )
+    return next(
+        (
+            each.name
+            for each in others
+            if each.name != trial.name
+            and each.spec.provider_ref == trial.spec.provider_ref
+            and each.status.create is not None
+            and each.status.create.external_id == job_id
+        ),
+        None,
+    )
 
 
 async def settle(
     context: Context, trial: FinetuneTrial, found: tuple[JobSnapshot, ...], entry: CreateJournal
 ) -> None:
     """Adopt the job that was found; several are a person's to choose from."""
-    if len(found) > 1:
-        ids = ", ".join(sorted(job.job_id for job in found))
+    job_ids = sorted({job.job_id for job in found})  # a list may show a job on two of its pages
+    if len(job_ids) > 1:
         await stall(
             context,
             trial,
-            f"several jobs have its keys, the last of which is {entry.key}: {ids}",
+            f"several jobs have its keys, the last of which is {entry.key}: {', '.join(job_ids)}",
             entry=entry,
         )
     else:
-        await adopt(context, trial, found[0].job_id, entry)
+        await adopt(context, trial, job_ids[0], entry)
 
 
 async def adopt(context: Context, trial: FinetuneTrial, job_id: str, entry: CreateJournal) -> None:

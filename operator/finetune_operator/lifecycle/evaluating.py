@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from finetune_operator.decisions.stopping import EVALUATION_TIMED_OUT, MODEL_MAY_TAKE
-from finetune_operator.errors import SweepError
+from finetune_operator.errors import InvalidManifest, SweepError
 from finetune_operator.evaluation import (
     AnswerLog,
     Evaluation,
@@ -27,7 +27,7 @@ from finetune_operator.lifecycle import patience, serving
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context, Patience, TrialProgress
-from finetune_operator.lifecycle.store import Key
+from finetune_operator.lifecycle.store import Key, NotFound, Refused
 from finetune_operator.lifecycle.transitions import end, key_of
 from finetune_operator.resources import REPORTED_METRICS, FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
@@ -243,9 +243,19 @@ async def measure_baseline(
     try:
         outcome = await answer_evaluation_set(context, key, base_model, sweep, account, admission)
     except (PermanentProviderError, UnexpectedResponse) as error:
+        if (anew := await _opened_anew(context, key, account)) is not None:
+            return await measure_baseline(context, key, base_model, sweep, anew, admission)
         return Baseline(provider=provider, base_model=base_model, message=str(error)[:256])
     score = outcome.scores[sweep.spec.objective.metric]
     return Baseline(provider=provider, base_model=base_model, score=score)
+
+
+async def _opened_anew(context: Context, key: Key, account: Account) -> Account | None:
+    """The account that took the place of one that refused; None where none did, or nobody can open it."""
+    with suppress(NotFound, Refused, InvalidManifest, PermanentProviderError):
+        if await context.accounts.replaced(account):
+            return await context.accounts.get(key.namespace, account.resource.name)
+    return None
 
 
 def baseline_outcome(

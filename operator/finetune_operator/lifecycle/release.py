@@ -9,6 +9,7 @@ from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.data_life import delete_data
+from finetune_operator.lifecycle.doubt import owner_of
 from finetune_operator.lifecycle.holding import hold, waits_for_trials
 from finetune_operator.lifecycle.job_slots import deployment_name, is_served
 from finetune_operator.lifecycle.resolution import attempts_of, keys_of, resolution_of
@@ -58,7 +59,7 @@ async def _release(context: Context, trial: FinetuneTrial) -> float | None:
     if account is None:
         await _let_go(context, trial, sweep, "nothing was bought")
         return None
-    job_ids = await _bought(trial, account)
+    job_ids = await _bought(context, trial, account)
     open_question = _in_doubt(trial) and not job_ids
     if open_question and _may_still_appear(context, trial, account):
         return LOOK_AGAIN_S
@@ -151,15 +152,19 @@ async def _account(context: Context, trial: FinetuneTrial) -> Account | None:
         return account
 
 
-async def _bought(trial: FinetuneTrial, account: Account) -> tuple[str, ...]:
+async def _bought(context: Context, trial: FinetuneTrial, account: Account) -> tuple[str, ...]:
     entry = trial.status.create
     if entry is not None and entry.external_id is not None:
         return (entry.external_id,)
     answer = resolution_of(trial)
-    if answer is not None and answer.verb == "adopt" and (entry is None or _in_doubt(trial)):
-        return (
-            answer.job_id,
-        )  # the status is lost that said so, or the answer came just before the deletion
+    if (
+        answer is not None
+        and answer.verb == "adopt"
+        and (entry is None or _in_doubt(trial))
+        and await owner_of(context, trial, answer.job_id) is None
+    ):
+        # The status is lost that said so, or the answer came just before the deletion.
+        return (answer.job_id,)
     if not account.provider.capabilities.finds_by_key:
         return ()
     jobs = [job.job_id for key in keys_of(trial) for job in await account.provider.find(key)]

@@ -44,8 +44,7 @@ async def train(
         if (wait_s := doubt.may_still_appear_s(context, trial, account)) > 0:
             return wait_s
         account.watcher.unwatch(job_id)
-        message = f"job {job_id} is no longer at the provider; it is not bought again"
-        await end(context, trial, TrialPhase.FAILED, reason="JobVanished", message=message)
+        await _end_vanished(context, trial, job_id)
         return None
     if trial.status.cancel is not None:
         try:
@@ -57,6 +56,17 @@ async def train(
     if live and snapshot is not None:
         await early_stopping.write_metrics(context, trial, series_of(snapshot))
     return None
+
+
+async def _end_vanished(context: Context, trial: FinetuneTrial, job_id: str) -> None:
+    """End a trial whose job is gone: by its cancellation, where one was asked for, which some providers do so."""
+    cancel, gone = trial.status.cancel, f"job {job_id} is no longer at the provider"
+    if cancel is None:
+        message = f"{gone}; it is not bought again"
+        await end(context, trial, TrialPhase.FAILED, reason="JobVanished", message=message)
+    else:
+        phase, message = early_stopping.phase_of(cancel), f"{gone}: {cancel.message}"
+        await end(context, trial, phase, reason=cancel.reason, message=message)
 
 
 async def _job_ended(

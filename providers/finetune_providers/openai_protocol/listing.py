@@ -6,6 +6,7 @@ poll. Requests and errors are the SDK's all the same.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -78,6 +79,7 @@ def _read(answer: object) -> Page:
     Raises:
         UnexpectedResponse: It is no page of a list.
     """
+    answer = _from_text(answer) if isinstance(answer, str) else answer
     listed = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or not isinstance(listed, list):
         raise UnexpectedResponse("the answer is no page of a list: it has no data that is a list")
@@ -87,3 +89,11 @@ def _read(answer: object) -> Page:
         [SimpleNamespace(**item) if isinstance(item, dict) else item for item in listed],
         after if isinstance(after, str) else None,
     )
+
+
+def _from_text(answer: str) -> object:
+    """What an answer says that is not called JSON, where it is: the SDK reads its own objects so, too."""
+    try:
+        return json.loads(answer)
+    except ValueError:
+        return None

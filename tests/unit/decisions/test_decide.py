@@ -258,11 +258,29 @@ def test_the_output_is_written_before_models_are_deleted_which_an_earlier_one_ma
     }
     assert first.status.phase == "Finishing"
     cleaned = [
-        t.model_copy(update={"status": t.status.model_copy(update={"model_deleted": True})}) for t in trials
+        t.model_copy(update={"status": t.status.model_copy(update={"model_deleted": True})})
+        for t in trials[:-1]
     ]
-    second = look(sweep, cleaned, deletable=frozenset({"acme"}))
+    second = look(sweep, [*cleaned, trials[-1]], deletable=frozenset({"acme"}))
     assert second.actions == (WriteOutput("out"),)
     assert second.status.phase == "Succeeded"
+
+
+def test_the_best_model_is_not_deleted_for_another_trial_that_names_it_too() -> None:
+    # As where a person had two trials adopt the same job.
+    trials = [a_trial(i, score=i / 10, fine_tuned_model=f"m{i}", epochs=i + 1) for i in range(10)]
+    trials[3] = a_trial(3, score=0.3, fine_tuned_model="m9")
+    decision = look(a_sweep(keepModels="Best"), trials, deletable=frozenset({"acme"}))
+    assert "s-3" not in {each.trial for each in decision.actions if isinstance(each, DeleteModel)}
+
+
+def test_no_output_names_a_model_that_was_deleted() -> None:
+    # The trial that was the best is deleted; what the output says of its model, which is still there, stays.
+    trials = [a_trial(i, score=i / 10, fine_tuned_model=f"m{i}", model_deleted=True) for i in range(9)]
+    sweep = a_sweep(keepModels="Best", output={"configMap": "out"}, status={"lastIndex": 9})
+    decision = look(sweep, trials, deletable=frozenset({"acme"}))
+    assert decision.actions == ()
+    assert decision.status.phase == "Succeeded"
 
 
 def test_an_output_that_is_refused_stalls_the_sweep_instead_of_calling_it_done() -> None:
@@ -512,6 +530,20 @@ def test_a_limit_that_cancelled_trials_stays_reached_when_they_come_to_cost_less
         assert "raise it to more than 5.00 USD" in why.message
         assert decision.status.cost is not None
         assert str(decision.status.cost.exceeded) == "5.00"
+
+
+def test_a_reached_limit_is_not_said_to_have_cancelled_trials_where_none_was() -> None:
+    # A trained model is evaluated all the same, and comes to cost less than was reserved for it.
+    known = a_trial(0, TrialPhase.EVALUATING, estimated="5.40")
+    limits = {"limits": {"budget": EXCEEDED}}
+    reached = decide(a_sweep(**limits), [known], Knowledge(costs=CHEAP), now=NOW)
+    assert reached.actions == ()
+    ended = a_trial(0, score=0.5, estimated="5.40", cost="4.00")
+    decision = decide(
+        a_sweep(**limits, status=reached.status.to_dict()), [ended], Knowledge(costs=CHEAP), now=NOW
+    )
+    assert "was exceeded" in message(decision)
+    assert "cancelled" not in message(decision)
 
 
 @pytest.mark.parametrize("change", [{"maxCost": "5.50"}, {"atLimit": "StopNew"}])

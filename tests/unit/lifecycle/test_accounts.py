@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,38 @@ async def test_a_key_that_is_revoked_fails_the_trial_that_it_was_used_for(
     rotating.accepted = "new"
     await bench.evaluated()
     assert (await bench.trial()).status.reason == "CreateRefused"
+
+
+async def test_a_key_that_is_rotated_before_the_base_model_is_asked_does_not_cost_its_score(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await make_bench(**ONE)
+    rotating = Rotating(bench, monkeypatch)
+    await bench.launched()
+    await bench.evaluated()
+    rotating.rotate()
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    best = bench.store.sweep.status.best
+    assert best is not None
+    assert best.base_score == bench.company.base_quality
+
+
+async def test_a_connection_that_cannot_be_closed_keeps_no_job_from_being_watched(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    await bench.look(bench.trial_key())
+
+    async def broken(_: CompanyProvider) -> None:
+        raise RuntimeError("the connection is broken")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CompanyProvider, "aclose", broken)
+        bench.edit_provider(requests_per_minute=61)
+        bench.told.clear()
+        with suppress(RuntimeError):
+            await bench.look(bench.provider_key)
+    assert bench.trial_key() in bench.told

@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.fakes.company import CompanyProvider
 from tests.unit.lifecycle.bench import Bench
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.resolution import ATTEMPTS, attempts_of, noted_attempts
 from finetune_operator.resources import TrialPhase
 from finetune_operator.resources.trial import CancelRequest
+from finetune_providers.base import JobSnapshot
 from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, TransientProviderError
 
 ONE = {"limits": {"maxTrials": 1}}
@@ -136,6 +138,25 @@ async def test_a_job_that_a_person_named_is_adopted_again(make_bench: MakeBench)
     assert trial.status.create.external_id == "job-1"
 
 
+async def test_a_job_that_a_list_shows_twice_is_one_job(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where another job is created while a list is read page by page.
+    bench = await bought_at_the_second_attempt(make_bench)
+    find = CompanyProvider.find
+
+    async def twice(provider: CompanyProvider, key: str) -> tuple[JobSnapshot, ...]:
+        return 2 * await find(provider, key)
+
+    monkeypatch.setattr(CompanyProvider, "find", twice)
+    await bench.lose_status()
+    await several_looks(bench)
+    trial = await bench.trial()
+    assert trial.phase is TrialPhase.TRAINING
+    assert trial.status.create is not None
+    assert trial.status.create.external_id == "job-1"
+
+
 async def test_a_trial_that_a_person_gave_up_is_not_taken_up_again(make_bench: MakeBench) -> None:
     bench = await bought_at_the_second_attempt(make_bench, lookup=False)
     await bench.annotate("2 abandon")
@@ -143,6 +164,11 @@ async def test_a_trial_that_a_person_gave_up_is_not_taken_up_again(make_bench: M
     await several_looks(bench)
     trial = await bench.trial()
     assert (trial.phase, trial.status.reason) == (TrialPhase.FAILED, "Abandoned")
+    # What nobody denies was bought counts against the budget, as it does where the journal was not lost.
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.trials.failed == 1)
+    cost = bench.store.sweep.status.cost
+    assert cost is not None
+    assert cost.spent == trial.spec.estimated_cost
 
 
 async def test_the_job_of_a_second_attempt_is_cancelled_with_its_trial_though_the_status_was_lost(

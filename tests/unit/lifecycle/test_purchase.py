@@ -10,6 +10,7 @@ import pytest
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.cli.session import Ending, ending_of
+from finetune_operator.decisions import MEDIAN_STOPPED
 from finetune_operator.lifecycle import transitions
 from finetune_operator.lifecycle.doubt import adopt
 from finetune_operator.lifecycle.purchase import PROBE_S
@@ -17,6 +18,7 @@ from finetune_operator.lifecycle.resolution import noted_attempts
 from finetune_operator.lifecycle.store import NotFound, Refused, StoreUnavailable
 from finetune_operator.lifecycle.trial_life import SUSPENDED_AGAIN_S
 from finetune_operator.resources import FinetuneTrial, TrialPhase, TrialStatus
+from finetune_operator.resources.trial import CancelRequest
 from finetune_providers.base import JobRequest, JobSnapshot, JobState
 from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, QuotaExceeded
 
@@ -258,6 +260,44 @@ async def test_a_person_can_answer_although_the_status_with_the_journal_was_lost
     assert trial.status.create.external_id == "job-2"
 
 
+async def test_a_job_of_another_trial_is_not_adopted(make_bench: MakeBench) -> None:
+    # Its score would be told of other hyperparameters than it was trained with.
+    bench = await make_bench(**TWO)
+    bench.company.hold = True
+    bench.company.capabilities = replace(bench.company.capabilities, finds_by_key=False)
+    await bench.launched()
+    await bench.training()
+    bench.company.before = [AmbiguousProviderError("connection reset")]
+
+    async def stalled() -> bool:
+        return (await bench.trial(1)).phase is TrialPhase.STALLED
+
+    await bench.until(bench.trial_key(1), stalled)
+    await bench.annotate("1 adopt=job-1", 1)
+    await bench.look(bench.trial_key(1))
+    trial = await bench.trial(1)
+    assert trial.phase is TrialPhase.STALLED
+    assert "job-1, which was named, is that of trial intents-0" in (trial.status.message or "")
+    await bench.look(bench.trial_key(1))
+    assert await bench.trial(1) == trial, "what was said is not written again"
+    await bench.annotate("1 retry", 1)
+    await bench.training(1)
+
+
+async def test_a_deleted_trial_s_answer_cancels_no_job_of_another_trial(make_bench: MakeBench) -> None:
+    bench = await make_bench(**TWO)
+    bench.company.hold = True
+    bench.company.capabilities = replace(bench.company.capabilities, finds_by_key=False)
+    await bench.launched()
+    await bench.training()
+    await bench.edit_trial(1, phase=TrialPhase.STALLED, create=bench.journal("Unknown"))
+    await bench.annotate("1 adopt=job-1", 1)
+    await bench.store.delete_trial(await bench.trial(1))
+    await bench.look(bench.trial_key(1))
+    assert await bench.store.get_trial(bench.trial_key(1)) is None
+    assert bench.company.cancelled == []
+
+
 @pytest.mark.parametrize(
     ("state", "phase"),
     [
@@ -372,6 +412,26 @@ async def test_a_job_that_its_provider_does_not_show_yet_has_not_vanished(make_b
     bench.later(601)
     await bench.look(bench.trial_key())
     assert (await bench.trial()).status.reason == "JobVanished"
+
+
+@pytest.mark.parametrize(
+    ("reason", "phase"),
+    [("DeadlineExceeded", TrialPhase.CANCELLED), (MEDIAN_STOPPED, TrialPhase.EARLY_STOPPED)],
+)
+async def test_a_job_that_is_gone_once_its_cancellation_was_asked_for_is_no_failure(
+    make_bench: MakeBench, reason: str, phase: TrialPhase
+) -> None:
+    # As where deleting is a provider's way of cancelling, and the operator's disk went with its pod.
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    await bench.edit_trial(cancel=CancelRequest(reason=reason, message="the sweep ended"))
+    bench.company.jobs.clear()
+    await bench.evaluated()
+    trial = await bench.trial()
+    assert (trial.phase, trial.status.reason) == (phase, reason)
+    assert "job-1 is no longer at the provider: the sweep ended" in (trial.status.message or "")
 
 
 async def test_a_state_that_nobody_knows_counts_as_training_and_is_told_once(make_bench: MakeBench) -> None:

@@ -729,6 +729,14 @@ async def test_a_service_that_knows_no_pages_has_one(
     assert server.count("files.list") == 2
 
 
+async def test_a_service_that_calls_its_lists_text_is_understood(
+    server: OpenAIServer, provider: OpenAIProvider, request_: JobRequest
+) -> None:
+    job = await provider.submit(request_)
+    server.content_type = "text/plain"  # type: ignore[misc]
+    assert [found.job_id for found in await provider.find(KEY)] == [job.job_id]
+
+
 async def test_thousands_of_files_are_few_calls(
     server: OpenAIServer, provider: OpenAIProvider, tmp_path: Path
 ) -> None:
