@@ -14,6 +14,7 @@ from finetune_operator.decisions import (
     WriteOutput,
 )
 from finetune_operator.lifecycle.admission import Admission
+from finetune_operator.lifecycle.answering import questions_of
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.data_life import scope_for_new_trials
 from finetune_operator.lifecycle.evaluating import measure_baseline
@@ -102,9 +103,14 @@ async def _start_baseline(
     candidate = next(each for each in sweep.spec.candidates if each.name == action.candidate)
     provider = candidate.provider_ref.name
     account = await context.accounts.get(key.namespace, provider)
+    base_model, questions, metric = (
+        action.base_model,
+        questions_of(sweep, admission),
+        sweep.spec.objective.metric,
+    )
     context.background.start(
-        ("baseline", key, sweep.metadata.uid, provider, action.base_model),
-        lambda: measure_baseline(context, key, action.base_model, sweep, account, admission),
+        ("baseline", key, sweep.metadata.uid, provider, base_model),
+        lambda: measure_baseline(context, key, base_model, questions, account, metric=metric),
         then=lambda: context.enqueue(key),
     )
 

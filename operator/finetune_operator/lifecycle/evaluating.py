@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from finetune_operator.decisions.stopping import EVALUATION_TIMED_OUT, MODEL_MAY_TAKE
 from finetune_operator.errors import InvalidManifest, SweepError
 from finetune_operator.evaluation import (
-    AnswerLog,
     Evaluation,
-    FetchedDataset,
-    asked_of,
-    evaluate,
     load_metrics,
-    read_examples,
     reported_score,
 )
 from finetune_operator.lifecycle import patience, serving
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
-from finetune_operator.lifecycle.context import Context, Patience, TrialProgress
+from finetune_operator.lifecycle.answering import Questions, answer_evaluation_set, questions_of
+from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.store import Key, NotFound, Refused
 from finetune_operator.lifecycle.transitions import end, key_of
 from finetune_operator.resources import REPORTED_METRICS, FinetuneSweep, FinetuneTrial, TrialPhase
@@ -138,10 +133,10 @@ def begin_answering(
     through: str | None = None,
 ) -> None:
     """Have a model answer the evaluation set in the background, unless it does; its trial is looked at then."""
-    key = key_of(trial)
+    key, questions = key_of(trial), questions_of(sweep, admission)
     context.background.start(
         ("evaluation", key),
-        lambda: _evaluate(context, key, model, sweep, account, admission, through=through),
+        lambda: _evaluate(context, key, model, questions, account, through=through),
         then=lambda: context.enqueue(key),
     )
 
@@ -150,14 +145,13 @@ async def _evaluate(
     context: Context,
     key: Key,
     model: str,
-    sweep: FinetuneSweep,
+    questions: Questions | None,
     account: Account,
-    admission: Admission,
     *,
     through: str | None,
 ) -> Evaluation | _Refused:
     try:
-        return await answer_evaluation_set(context, key, model, sweep, account, admission, through=through)
+        return await answer_evaluation_set(context, key, model, questions, account, through=through)
     except (PermanentProviderError, UnexpectedResponse) as error:
         return _Refused(account, error)
 
@@ -171,83 +165,18 @@ async def finish_reported(
     await write_score(partial(end, context, trial), sweep, {} if value is None else {metric: value}, facts)
 
 
-async def answer_evaluation_set(
-    context: Context,
-    key: Key,
-    model: str,
-    sweep: FinetuneSweep,
-    account: Account,
-    admission: Admission,
-    *,
-    through: str | None = None,
-) -> Evaluation:
-    """Let a model answer the evaluation set; answers that are known already are not asked for again.
-
-    `through` is the deployment by which it answers, where it needs one.
-    """
-    source = sweep.spec.dataset.evaluation
-    if source is None:
-        raise PermanentProviderError("the sweep has no evaluation set", field="dataset.evaluation")
-    dataset = admission.datasets["evaluation"]
-    asked = asked_of(key.namespace, account.resource.name, model, source.max_output_tokens)
-
-    seen = context.patience.get(key)
-
-    def progress(done: int, total: int) -> None:
-        context.evaluating[key] = TrialProgress("Evaluating", done / total, f"{done} of {total} answers")
-        if seen is not None:
-            seen.answered(done, context.now())
-
-    context.evaluating[key] = TrialProgress("Evaluating", None, "waits for the model")
-    try:
-        async with _turn(context, account, seen):
-            # Read no earlier: of those that wait for their turn there may be thousands.
-            examples = await asyncio.to_thread(
-                read_examples,
-                dataset.path,
-                source.max_examples,
-                sweep.spec.search.seed,
-                field="spec.dataset.evaluation",
-            )
-            answers = await _answer_log(context.work_dir / "answers", dataset, asked)
-            async with account.provider.inference(through or model) as session:
-                return await evaluate(
-                    session,
-                    examples,
-                    max_output_tokens=source.max_output_tokens,
-                    answers=answers,
-                    progress=progress,
-                )
-    finally:
-        context.evaluating.pop(key, None)
-
-
-@asynccontextmanager
-async def _turn(context: Context, account: Account, seen: Patience | None) -> AsyncIterator[None]:
-    """A place among the account's evaluations; who waits for one does not run out of time."""
-    began = context.now()
-    if seen is not None:
-        seen.waits_for_turn = True
-    async with account.evaluations:
-        if seen is not None:
-            seen.waits_for_turn = False
-            seen.waited += context.now() - began
-        yield
-
-
 async def measure_baseline(
-    context: Context, key: Key, base_model: str, sweep: FinetuneSweep, account: Account, admission: Admission
+    context: Context, key: Key, base_model: str, questions: Questions | None, account: Account, *, metric: str
 ) -> Baseline:
     """Score a base model that was not fine-tuned; that it cannot answer is an outcome, too."""
     provider = account.resource.name
     try:
-        outcome = await answer_evaluation_set(context, key, base_model, sweep, account, admission)
+        outcome = await answer_evaluation_set(context, key, base_model, questions, account)
     except (PermanentProviderError, UnexpectedResponse) as error:
         if (anew := await _opened_anew(context, key, account)) is not None:
-            return await measure_baseline(context, key, base_model, sweep, anew, admission)
+            return await measure_baseline(context, key, base_model, questions, anew, metric=metric)
         return Baseline(provider=provider, base_model=base_model, message=str(error)[:256])
-    score = outcome.scores[sweep.spec.objective.metric]
-    return Baseline(provider=provider, base_model=base_model, score=score)
+    return Baseline(provider=provider, base_model=base_model, score=outcome.scores[metric])
 
 
 async def _opened_anew(context: Context, key: Key, account: Account) -> Account | None:
@@ -275,10 +204,6 @@ def baseline_outcome(
             raise
         return Baseline(provider=name[3], base_model=name[4], message=str(error)[:256])
     return outcome
-
-
-async def _answer_log(folder: Path, dataset: FetchedDataset, model: str) -> AnswerLog:
-    return await asyncio.to_thread(AnswerLog.open, folder, dataset_hash=dataset.content_hash, model=model)
 
 
 async def write_score(

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.unit.lifecycle.conftest import MakeBench
 
-from finetune_operator.lifecycle import evaluating
+from finetune_operator.lifecycle import answering
 from finetune_operator.lifecycle.accounts import EVALUATIONS_AT_ONCE
-from finetune_operator.lifecycle.evaluating import answer_evaluation_set
+from finetune_operator.lifecycle.answering import answer_evaluation_set, questions_of
 
 
 async def test_who_waits_for_its_turn_holds_no_questions(
@@ -19,14 +19,14 @@ async def test_who_waits_for_its_turn_holds_no_questions(
     bench = await make_bench(limits__maxTrials=1)
     await bench.launched()
     await bench.training()
-    read = evaluating.read_examples
+    read = answering.read_examples
     held: list[Any] = []
 
     def noted(*args: Any, **kwargs: Any) -> Any:
         held.append(args[0])
         return read(*args, **kwargs)
 
-    monkeypatch.setattr(evaluating, "read_examples", noted)
+    monkeypatch.setattr(answering, "read_examples", noted)
     sweep = await bench.sweep()
     account = await bench.context.accounts.get(bench.sweep_key.namespace, "acme")
     admission = bench.context.admissions.get(bench.sweep_key, sweep, waiter=bench.sweep_key)
@@ -35,7 +35,9 @@ async def test_who_waits_for_its_turn_holds_no_questions(
         await account.evaluations.acquire()
     model = f"ft:{bench.company.purchases[0].base_model}:job-1"
     waits = asyncio.ensure_future(
-        answer_evaluation_set(bench.context, bench.trial_key(), model, sweep, account, admission)
+        answer_evaluation_set(
+            bench.context, bench.trial_key(), model, questions_of(sweep, admission), account
+        )
     )
     for _ in range(50):
         await asyncio.sleep(0.001)
