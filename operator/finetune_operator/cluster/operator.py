@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.cluster.client import KubeClient
 from finetune_operator.cluster.endpoints import serving
-from finetune_operator.cluster.garbage import leave_modules_alone
+from finetune_operator.cluster.memory import tend_memory
 from finetune_operator.cluster.store import KubeStore
 from finetune_operator.cluster.telemetry import Telemetry
 from finetune_operator.cluster.watching import Change, WatchSettings, quiet_kopf, watch
@@ -116,7 +116,7 @@ async def _serve(
 
 
 async def _work(engine: Runs, follower: _Follower, settings: WatchSettings, *, stop: asyncio.Event) -> None:
-    """Run the engine, and beside it the watch, the listings and what spares time, which end after it.
+    """Run the engine, and beside it the watch, the listings and what tends memory, which end after it.
 
     A follower that fails, which none should, ends the engine as a wish to stop does: with all written down.
     """
@@ -124,7 +124,7 @@ async def _work(engine: Runs, follower: _Follower, settings: WatchSettings, *, s
     followers = {
         asyncio.ensure_future(follower.watch(settings, until=engine_ended)),
         asyncio.ensure_future(_run_until(engine_ended, follower.resync_often())),
-        asyncio.ensure_future(_run_until(engine_ended, leave_modules_alone())),
+        asyncio.ensure_future(_run_until(engine_ended, tend_memory())),
     }
     stopping = asyncio.ensure_future(stop.wait())
     for task in (stopping, *followers):
