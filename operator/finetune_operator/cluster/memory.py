@@ -12,6 +12,7 @@ import ctypes
 import gc
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 LOOK_EVERY_S = 30.0
 
@@ -27,7 +28,8 @@ async def tend_memory(*, sleep: Callable[[float], Awaitable[None]] = asyncio.sle
             modules = len(sys.modules)
             gc.collect()
             gc.freeze()
-        await asyncio.to_thread(give_back, 0)
+        with suppress(RuntimeError):  # no thread can be had now: nothing ends for want of this one
+            await asyncio.to_thread(give_back, 0)
         await sleep(LOOK_EVERY_S)
 
 

@@ -41,6 +41,21 @@ async def test_what_was_imported_is_left_alone_and_what_came_later_is_not(
     assert with_a_library >= without_news + 10_000
 
 
+async def test_nothing_ends_because_no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def sleep(_: float) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "to_thread", none_left)
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await tend_memory(sleep=sleep)
+    finally:
+        gc.unfreeze()
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries give back by themselves")
 async def test_what_was_freed_between_what_is_in_use_goes_back_to_the_machine() -> None:
     chunks = [bytes(2_000) for _ in range(40_000)]
