@@ -58,7 +58,7 @@ class Cluster:
             "install", RELEASE, str(chart), *where, kubeconfig=self.plane.kubeconfig, values=values or {}
         )
         crds = [f"crd/{plural}.finetune-operator.dev" for plural in ("finetunesweeps", "finetunetrials")]
-        self.plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *crds)
+        self.plane.wait_until_served(*crds)
         return said
 
     def upgrade(self, chart: Path, namespace: str) -> None:

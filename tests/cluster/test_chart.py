@@ -48,7 +48,7 @@ def cluster(
     plane.kubectl("create", "--filename=-", stdin=json.dumps(RUNTIME_CLASS))
     files = [f"--filename={monitoring_crds}/monitoring.coreos.com_{name}.yaml" for name in MONITORING]
     plane.kubectl("create", *files)
-    plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *files)
+    plane.wait_until_served(*files)
     yield Cluster(plane, helm)
     plane.stop()
 

@@ -7,10 +7,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from controlplane import commands
 from controlplane.binaries import Binaries
@@ -199,13 +200,43 @@ class ControlPlane:
             )
         return done
 
+    def wait_until_served(self, *crds: str, timeout_s: float = 60.0) -> None:
+        """Waits until the API server serves the kinds of CustomResourceDefinitions.
+
+        `kubectl wait` will not do: a definition that has just been created has `conditions: null`, which it
+        refuses as no list.
+
+        Args:
+            *crds: What `kubectl get` is to be given for each: `crd/NAME` or `--filename=FILE`.
+            timeout_s: Seconds until this is given up.
+
+        Raises:
+            ControlPlaneError: If one of them is not there, or not served in time.
+        """
+        until = time.monotonic() + timeout_s
+        while not all(is_served(crd) for crd in self._definitions(crds)):
+            if time.monotonic() > until:
+                raise ControlPlaneError(f"not served after {timeout_s:.0f} s: {', '.join(crds)}")
+            time.sleep(0.1)
+
+    def _definitions(self, crds: tuple[str, ...]) -> list[dict[str, Any]]:
+        found: dict[str, Any] = json.loads(self.kubectl("get", "--output=json", *crds).stdout)
+        items: list[dict[str, Any]] = found["items"] if found["kind"] == "List" else [found]
+        return items
+
     def _apply_crds(self, folder: Path | None) -> None:
         files = sorted(folder.glob("*.yaml")) if folder is not None else []
         if not files:
             return
         names = [f"--filename={file.resolve()}" for file in files]
         self.kubectl("apply", "--server-side", *names)
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+        self.wait_until_served(*names)
+
+
+def is_served(crd: dict[str, Any]) -> bool:
+    """Whether the API server says of a CustomResourceDefinition that its kind can be used."""
+    conditions = crd.get("status", {}).get("conditions") or ()
+    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 
 def remove_control_plane(folder: Path) -> None:
