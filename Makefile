@@ -14,7 +14,7 @@ CASES ?=
 # A tool of its own, in an environment of its own.
 SBOM = $(BIN)/python -m uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible
 
-.PHONY: help install demo test check lint types imports unit cluster-tests browser-tests fault-tests controlplane test-faults test-guards bench-faults bench-operator bench-manifests bench-search bench-search-lock cluster-up cluster-down chart lock image-locks sbom format clean
+.PHONY: help install demo test check lint types imports unit properties cluster-tests browser-tests fault-tests controlplane test-faults test-guards bench-faults bench-operator bench-manifests bench-search bench-search-lock cluster-up cluster-down chart lock image-locks sbom format clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -47,6 +47,9 @@ imports: install
 
 unit: install
 	$(BIN)/python -m pytest tests/unit tests/contract -n $(WORKERS) --dist loadfile -q
+
+properties: install ## Hold the properties against other examples, ten times as many, drawn from SEED
+	$(BIN)/python -m pytest tests/unit -m hypothesis -n $(WORKERS) --hypothesis-profile=other-examples --hypothesis-seed=$(SEED) -q
 
 bench-manifests: install ## Have 10,000 hostile manifests judged by the models
 	HOSTILE_MANIFESTS=10000 $(BIN)/python -m pytest tests/unit/resources/test_hostile_manifests.py -q -rP
