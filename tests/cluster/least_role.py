@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.cluster.operator_account import Grant, Person
+from tests.contract.patience import PATIENCE_S
 from tests.contract.store_contract import CONFIG_MAP, PROVIDER, SECRET, SWEEP, a_trial, key_of
 
 from finetune_operator.cluster.access import ClusterAccess
@@ -133,7 +134,7 @@ async def hears_of_changes(scene: Scene) -> None:
 
 async def _either(watching: asyncio.Future[BaseException | None], news: Awaitable[Any]) -> None:
     waiting = asyncio.ensure_future(news)
-    await asyncio.wait({watching, waiting}, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({watching, waiting}, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
     if not waiting.done():
         waiting.cancel()
         raise NotSeen(f"no news; the watch: {watching.done() and watching.result()!r}")

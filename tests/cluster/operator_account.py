@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from kubernetes.aio.client import ApiClient
+from tests.contract.patience import PATIENCE_S
 from tests.contract.store_contract import MANIFESTS, SWEEP, SWEEP_MANIFEST, a_trial
 
 from controlplane.access import write_service_account_kubeconfig
@@ -165,9 +166,9 @@ async def trial(store: KubeStore, sweep: FinetuneSweep, namespace: str) -> Finet
     return await store.create_trial(a_trial(0, namespace=namespace), owner=sweep)
 
 
-async def until(holds: Callable[[], Awaitable[bool]], *, within_s: float = 20.0) -> None:
-    """Wait for what the cluster's own controllers do."""
-    async with asyncio.timeout(within_s):
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what the operator or the cluster's own controllers do."""
+    async with asyncio.timeout(PATIENCE_S):
         while not await holds():  # noqa: ASYNC110 (nobody here can set an event)
             await asyncio.sleep(0.05)
 

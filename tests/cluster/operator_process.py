@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from tests.cluster.operator_account import Person, is_gone, until
 from tests.contract.finetune_process import (
-    PATIENCE_S,
     jobs_below,
     processes_below,
     start_finetune,
     wait_for,
 )
 from tests.contract.local_sweep import Manifest
+from tests.contract.patience import PATIENCE_S
 
 from controlplane.fixtures import Kubectl
 from finetune_operator.cluster.client import TRIALS
@@ -114,7 +114,9 @@ class Team:
 
     def kubectl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run kubectl in the team's namespace."""
-        return self._kubectl(*arguments, f"--namespace={self._namespace}", check=check, timeout_s=150.0)
+        return self._kubectl(
+            *arguments, f"--namespace={self._namespace}", check=check, timeout_s=PATIENCE_S + 30.0
+        )
 
     def apply(self, *manifests: Manifest) -> None:
         """Apply manifests as a file of several documents."""
@@ -142,7 +144,7 @@ class Team:
             return holds(await self.sweep(name), await self.trials(name))
 
         try:
-            await until(look, within_s=PATIENCE_S)
+            await until(look)
         except TimeoutError:
             states = [
                 (trial.name, str(trial.phase), trial.status.message) for trial in await self.trials(name)
@@ -160,7 +162,7 @@ class Team:
         async def look() -> bool:
             return await is_gone(self._person, "FinetuneSweep", name) and not await self.trials(name)
 
-        await until(look, within_s=PATIENCE_S)
+        await until(look)
 
     async def condition(self, name: str, kind: str, reason: str) -> Condition:
         """A sweep's condition once it has a reason."""

@@ -18,6 +18,7 @@ import click
 import click.testing
 import pytest
 from tests.contract.commands_page import COLUMNS, shown_commands
+from tests.contract.patience import PATIENCE_S
 from tests.contract.store_contract import SWEEP, a_trial
 from tests.contract.sweeps_to_look_at import (
     BEST,
@@ -327,7 +328,7 @@ def test_ctrl_c_ends_watching_without_a_word(control_plane: ControlPlane, viewer
             assert watching.stdout is not None
             assert "support-0 Succeeded" in watching.stdout.readline()
             watching.send_signal(signal.SIGINT)
-            _, said = watching.communicate(timeout=60)
+            _, said = watching.communicate(timeout=PATIENCE_S)
         finally:
             watching.kill()
     assert (watching.returncode, said) == (130, "Interrupted.\n")
@@ -358,7 +359,7 @@ async def test_watching_survives_that_the_api_server_is_started_anew(
         await _until(lambda: any("cannot be asked" in hint for hint in hints))
         await asyncio.to_thread(control_plane.api_server.start)
         await cluster.set_status(SWEEP, STATUS.model_copy(update={"phase": "Succeeded"}))
-        sweep, trials = await asyncio.wait_for(watching, 30)
+        sweep, trials = await asyncio.wait_for(watching, PATIENCE_S)
     finally:
         watching.cancel()
         await reader.close()
@@ -367,6 +368,6 @@ async def test_watching_survives_that_the_api_server_is_started_anew(
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not holds():  # noqa: ASYNC110 (a callback tells)
             await asyncio.sleep(0.05)

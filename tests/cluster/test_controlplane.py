@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 
 import controlplane
 from controlplane.binaries import Binaries, pinned_version
@@ -19,7 +20,7 @@ from controlplane.processes import Component, kill_recorded, pid_file, recorded_
 READ_CONFIGMAPS = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}
 
 
-def wait_until(holds: Callable[[], bool], within_s: float = 30.0) -> None:
+def wait_until(holds: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     """Returns as soon as the condition holds, and fails the test if it never does."""
     deadline = time.monotonic() + within_s
     while not holds():
@@ -212,7 +213,7 @@ def test_dependents_of_a_custom_resource_are_collected_soon_after_the_start(
             return plane.kubectl("get", "configmap", "child", "--ignore-not-found", "-o", "name").stdout == ""
 
         # Well within the 30 s that a garbage collector takes to learn of a kind that is new to it.
-        wait_until(child_is_gone, within_s=10)
+        wait_until(child_is_gone, within_s=25)
     finally:
         plane.stop()
     assert pids_of(plane.folder) == []
@@ -286,4 +287,4 @@ time.sleep(60)
         assert owner.stdout.readline() == "started\n"
         assert len(pids_of(tmp_path)) == 1
         owner.kill()
-    wait_until(lambda: pids_of(tmp_path) == [], within_s=10)
+    wait_until(lambda: pids_of(tmp_path) == [])

@@ -139,11 +139,11 @@ async def test_a_namespace_goes_after_the_limit_where_a_restart_left_no_way_to_t
     await trains(world)
     await world.stop()
     kubectl("delete", "namespace", namespace, "--wait=false")
-    await until(lambda: is_gone(person, "FinetuneProvider", "acme"), within_s=60)
+    await until(lambda: is_gone(person, "FinetuneProvider", "acme"))
     assert len(await world.trials()) == 2
     world.release_within_s = 2.0
     await world.start()
-    await until(namespace_is_gone(kubectl, namespace), within_s=60)
+    await until(namespace_is_gone(kubectl, namespace))
     assert world.company.cancelled == []
     for job in ("job-1", "job-2"):
         assert f"although job {job} at provider acme could not be ended and may go on and cost" in caplog.text

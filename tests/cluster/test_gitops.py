@@ -14,7 +14,7 @@ import yaml
 from tests.cluster.hosted_world import Example, HostedWorld, load_example
 from tests.cluster.operator_account import Person, operator_kubeconfig, person
 from tests.cluster.operator_process import Team
-from tests.contract.finetune_process import PATIENCE_S
+from tests.contract.patience import PATIENCE_S
 from tests.gitops.argocd_lua import run_lua
 from tests.gitops.states import CUSTOMIZATIONS
 

@@ -22,6 +22,7 @@ from tests.cluster.operator_account import (
     without,
 )
 from tests.cluster.operator_process import Team
+from tests.contract.patience import PATIENCE_S
 from tests.contract.store_contract import MANIFESTS
 
 from controlplane.access import write_service_account_kubeconfig
@@ -48,7 +49,7 @@ async def scene_with(
         await person.create(copy.deepcopy(manifest))
     access = ClusterAccess(kubeconfig=write_service_account_kubeconfig(plane, namespace, "finetune-operator"))
     operator = await KubeClient.connect(access)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while await held(operator, namespace) != set(grants(its_role)):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     return await Scene.make(person, operator, access, namespace), operator

@@ -25,6 +25,7 @@ from tests.cluster.operator_account import (
     sweep_manifest,
     until,
 )
+from tests.contract.patience import PATIENCE_S
 from tests.contract.store_contract import MANIFESTS, PROVIDER, SWEEP, Recorder, a_trial, key_of
 
 from controlplane.fixtures import ServiceAccountKubeconfig
@@ -114,7 +115,7 @@ def start_operator(operator_kubeconfig: Path, namespace: str) -> StartOperator:
         }
         operator = run_operator(make, stop=stop, pace=pace or WATCH_ALONE, **options)
         ended = asyncio.ensure_future(operator)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.wait([ended, made], return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 ended.result()
@@ -327,7 +328,7 @@ async def test_the_operator_can_be_stopped_while_it_waits_for_the_api_server(tmp
     )
     await asyncio.sleep(0)
     stop.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await operator
 
 

@@ -26,6 +26,7 @@ from tests.cluster.shared_operator import (
 )
 from tests.contract.finetune_process import trainer_of
 from tests.contract.local_sweep import RATES, TOKEN, one_of, sweep
+from tests.contract.patience import PATIENCE_S
 
 from finetune_operator.decisions import CreateTrial, Knowledge, decide
 from finetune_operator.lifecycle.engine import utc_now
@@ -41,6 +42,7 @@ from finetune_providers.local_lora.models import BUNDLED_NAME, find_model
 __all__ = ["applied", "namespace", "operator", "person", "started", "team", "tiny_model"]
 pytestmark = pytest.mark.lora
 
+PATIENCE = f"--timeout={PATIENCE_S:.0f}s"
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart.yaml"
 # A step takes some milliseconds; this is long enough to be met in the middle, and short enough to be waited for.
 SECONDS_LONG = {"epochs": one_of(30), "batchSize": one_of(2)}
@@ -49,7 +51,7 @@ MINUTES_LONG = {"epochs": one_of(100), "batchSize": one_of(1), "loraRank": one_o
 
 def test_sweeps_of_all_methods_become_ready_side_by_side(operator: OperatorProcess, team: Team) -> None:
     names = [f"finetunesweep/{name}" for name in METHODS]
-    waited = team.kubectl("wait", "--for=condition=Ready", "--timeout=120s", *names, check=False)
+    waited = team.kubectl("wait", "--for=condition=Ready", PATIENCE, *names, check=False)
     assert waited.returncode == 0, waited.stderr + operator.log_text()
     assert waited.stdout.count("condition met") == 3
 
@@ -186,7 +188,7 @@ async def test_deleting_a_running_sweep_ends_its_trainings(
         operator.wait_until_training(job)
     trainers = {trainer_of(job)[0]: job.path.resolve() for job in jobs}
     assert trainers.items() <= operator.processes().items()
-    team.kubectl("delete", "finetunesweep", "doomed", "--timeout=60s")
+    team.kubectl("delete", "finetunesweep", "doomed", PATIENCE)
     await team.until_gone("doomed")
     assert not trainers.keys() & operator.processes().keys()
     assert [job.status().native_state for job in jobs] == ["Cancelled", "Cancelled"]
@@ -264,7 +266,7 @@ async def test_the_quickstart_is_accepted_and_stands_as_it_was_written(
     assert not await team.trials("quickstart")
     # The sweep stands before its provider and its data in the file, which is no mistake.
     assert "Warning" not in team.events("quickstart")
-    team.kubectl("delete", f"--filename={file}", "--timeout=60s")
+    team.kubectl("delete", f"--filename={file}", PATIENCE)
 
 
 async def test_the_operator_says_no_secret_and_shows_no_traceback(

@@ -19,6 +19,7 @@ from tests.cluster.hosted_world import load_example
 from tests.contract.finetune_process import kill_below, wait_for
 from tests.contract.page_commands import RUN_ON_A_CLUSTER, Block, all_blocks, all_commands
 from tests.contract.page_shell import PageShell, quick_quickstart
+from tests.contract.patience import PATIENCE_S
 from tests.contract.store_contract import SWEEP
 from tests.contract.sweeps_to_look_at import write_states
 
@@ -90,7 +91,7 @@ async def test_the_readme_leads_to_a_model(shell: PageShell, tmp_path: Path) -> 
         assert process is not None
         assert shell("kubectl finetune trials quickstart -n finetune").stdout.count("Succeeded ") == 3
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0, (tmp_path / "log").read_text()
+        assert process.wait(PATIENCE_S) == 0, (tmp_path / "log").read_text()
     finally:
         kill_below(shell.folder)
     (model,) = (text for command, text in said.items() if command.startswith("MODEL="))

@@ -13,13 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from tests.contract.patience import PATIENCE_S
 
 import finetune_operator
 import finetune_providers
 from finetune_providers.local_lora.jobs import JobFolder
 
 COMMAND = (sys.executable, "-c", "from finetune_operator.cli import main; main(prog_name='finetune')")
-PATIENCE_S = 120.0
 _LOOK_S = 0.05
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 from tests.fakes.company import CAPABILITIES, Company
 
 from finetune_operator.decisions import CreateTrial, Knowledge, decide
@@ -22,7 +24,6 @@ from finetune_providers.base import JobRequest
 from finetune_providers.errors import AmbiguousProviderError, PermanentProviderError, QuotaExceeded
 
 Manifest = dict[str, Any]
-PATIENCE_S = 60.0
 
 
 class World(Protocol):
@@ -109,10 +110,13 @@ async def until(
     world: World, what: Callable[[FinetuneSweep, tuple[FinetuneTrial, ...]], bool]
 ) -> FinetuneSweep:
     """Wait until the sweep and its trials are as wanted; says how they are when they do not become so."""
-    for _ in range(int(PATIENCE_S / 0.02)):
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
         sweep, trials = await world.sweep(), await world.trials()
         if what(sweep, trials):
             return sweep
+        if time.monotonic() > deadline:
+            break
         await asyncio.sleep(0.02)
     states = [(trial.name, str(trial.phase), trial.status.message) for trial in trials]
     pytest.fail(f"not reached; sweep: {sweep.status.to_dict()}; trials: {states}")

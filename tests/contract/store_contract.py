@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 
 from finetune_operator.lifecycle.store import (
     AlreadyExists,
@@ -130,9 +131,12 @@ class Recorder:
         self._seen.append(key)
         self._changed.set()
 
-    async def told_of(self, *keys: Key, within_s: float = 10.0) -> None:
+    async def told_of(
+        self,
+        *keys: Key,
+    ) -> None:
         """Wait until all the keys were heard, then forget all."""
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(PATIENCE_S):
             while not set(keys) <= set(self._seen):
                 self._changed.clear()
                 await self._changed.wait()

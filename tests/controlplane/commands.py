@@ -18,7 +18,7 @@ _CONTROLLERS = (
     "serviceaccount-controller",
     "serviceaccount-token-controller",
 )
-_PROBE_TIMEOUT_S = 2.0
+_PROBE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)

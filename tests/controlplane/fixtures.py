@@ -36,7 +36,7 @@ class Kubectl(Protocol):
         kubeconfig: Path | None = None,
         stdin: str | None = None,
         check: bool = True,
-        timeout_s: float = 60.0,
+        timeout_s: float = 120.0,
     ) -> subprocess.CompletedProcess[str]: ...
 
 

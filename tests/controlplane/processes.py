@@ -34,7 +34,7 @@ class Component:
         *,
         command: Sequence[str],
         is_ready: Callable[[], bool],
-        ready_timeout_s: float = 60.0,
+        ready_timeout_s: float = 120.0,
     ) -> None:
         """Describes the process and starts nothing.
 

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from tests.contract.patience import PATIENCE_S
+
 from controlplane.plane import ControlPlane
 from finetune_operator.cluster.client import PROVIDERS, SWEEPS, TRIALS, ApiResource
 
@@ -58,7 +60,7 @@ class ClusterApi:
     def _call(self, method: str, path: str, data: bytes | None, kind: str) -> Any:
         if self._connection is None:
             self._connection = http.client.HTTPSConnection(
-                "127.0.0.1", self._port, context=self._context, timeout=20.0
+                "127.0.0.1", self._port, context=self._context, timeout=PATIENCE_S
             )
         self._connection.request(method, path, body=data, headers={"Content-Type": kind})
         answer = self._connection.getresponse()

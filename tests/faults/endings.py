@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from tests.contract.patience import PATIENCE_S
 from tests.faults.cluster_api import Raw
 from tests.faults.companies import deployments, is_running, jobs_by_run_key, uploads
 from tests.faults.moments import Trap
 from tests.faults.world import World
 
 
-def ends_well(world: World, *traps: Trap, within_s: float = 90.0, data_may_stay: bool = False) -> list[Raw]:
+def ends_well(
+    world: World, *traps: Trap, within_s: float = PATIENCE_S, data_may_stay: bool = False
+) -> list[Raw]:
     """All sweeps end and every trap was sprung; nothing was bought twice, lost or leaked, nobody is stuck.
 
     Returns:

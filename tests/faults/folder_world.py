@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.cluster.hosted_world import COMPANIES, EXAMPLES, QUICK, SPEED, _answers
 from tests.contract.finetune_process import kill_below
+from tests.contract.patience import PATIENCE_S
 from tests.fakes.hosted import HostedCompany
 from tests.faults.books import Books, books_of, books_of_machine
 from tests.faults.companies import watch_company
@@ -126,7 +127,7 @@ class FolderWorld:
             return True
         return False
 
-    def run(self, *, within_s: float = 90.0, started: Callable[[], None] = lambda: None) -> bool:
+    def run(self, *, within_s: float = PATIENCE_S, started: Callable[[], None] = lambda: None) -> bool:
         """Run the command until it ends with success.
 
         Args:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from tests.contract.patience import PATIENCE_S
+
 
 class When(StrEnum):
     """Where a call is."""
@@ -116,10 +118,10 @@ class Moments:
                 self._under_way -= 1
                 self._quiet.notify_all()
 
-    def wait_until_quiet(self, within_s: float = 20.0) -> bool:
+    def wait_until_quiet(self) -> bool:
         """Wait until no company works on what somebody asked who may be dead by now."""
         with self._quiet:
-            return self._quiet.wait_for(lambda: self._under_way == 0, within_s)
+            return self._quiet.wait_for(lambda: self._under_way == 0, PATIENCE_S)
 
     def pass_by(self, moment: Moment) -> bool:
         """Let a moment pass; true where the caller must get no answer, or nothing be carried out."""

@@ -21,6 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
+from tests.contract.patience import PATIENCE_S
+
 import finetune_operator
 import finetune_providers
 
@@ -84,7 +86,7 @@ class Child:
             if not self.running:
                 return False
             signal.pidfd_send_signal(self._handle, signal.SIGKILL)
-            assert self.wait(10.0)
+            assert self.wait(PATIENCE_S)
             return True
 
     def stop(self, within_s: float = 30.0) -> bool:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 from tests.faults.endings import ends_well
 from tests.faults.moments import Moment, When, step
 from tests.faults.proxy import Instead
@@ -99,7 +100,7 @@ def test_a_control_plane_that_is_killed_amid_purchases_costs_nothing(world: Worl
     world.apply(*KINDS)
     world.start()
     try:
-        assert trap.wait(60.0), world.log()
+        assert trap.wait(PATIENCE_S), world.log()
     finally:
         component.start()
         world.plane.api_server.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 from tests.faults.endings import ends_well
 from tests.faults.moments import Moment, When, step
 from tests.faults.world import World
@@ -23,7 +24,7 @@ def test_a_create_call_that_is_under_way_at_a_stop_is_finished_and_journaled(wor
     assert world.run(lambda: trap.wait(0.0), start=False), world.log()
     stopped = world.operator
     assert stopped is not None
-    assert stopped.wait(30.0), world.log()
+    assert stopped.wait(PATIENCE_S), world.log()
     assert (lived_on, stopped.exit_code) == ([True], 0), world.log()
     (job,) = world.servers[kind].jobs
     (trial,) = world.trials()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 from tests.faults.endings import ends_well
 from tests.faults.moments import Moment, When, step
 from tests.faults.nursery import Child
@@ -52,7 +53,7 @@ def test_an_operator_that_slept_through_another_s_purchase_buys_nothing(world: W
 
     trap = world.moments.at(step("journal Pending", When.ARRIVED), stands_still)
     world.start()
-    assert trap.wait(30.0)
+    assert trap.wait(PATIENCE_S)
     authority = world.plane.layout.certificates.authority.public
     with ApiProxy(world.plane.server, authority, world.moments) as proxy:
         other = world.bear(proxy, "other")

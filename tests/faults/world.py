@@ -12,6 +12,7 @@ from typing import Any
 from tests.cluster.hosted_world import COMPANIES, EXAMPLES, QUICK, SPEED, Company, _answers
 from tests.cluster.operator_account import rbac_for
 from tests.contract.finetune_process import kill_below
+from tests.contract.patience import PATIENCE_S
 from tests.fakes.hosted import HostedCompany
 from tests.faults.books import Books, books_of, books_of_machine
 from tests.faults.cluster_api import ApiError, ClusterApi, Raw
@@ -37,7 +38,6 @@ FILES = {
     "Cohere": "cohere",
 }
 """The examples by the type of their provider."""
-PATIENCE_S = 60.0
 _LOOK_S = 0.15
 
 

@@ -57,7 +57,7 @@ class Helm:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=300,
             check=False,
         )
         if done.returncode != 0:

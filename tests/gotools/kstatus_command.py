@@ -20,6 +20,6 @@ class KStatus:
         """The status of each object: Current, InProgress, Failed or Terminating."""
         lines = "".join(f"{json.dumps(manifest)}\n" for manifest in manifests)
         done = subprocess.run(
-            [str(self._binary)], input=lines, capture_output=True, text=True, timeout=30, check=True
+            [str(self._binary)], input=lines, capture_output=True, text=True, timeout=300, check=True
         )
         return [json.loads(line)["status"] for line in done.stdout.splitlines()]

@@ -20,7 +20,7 @@ class Promtool:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=300,
             check=False,
         )
         said = done.stdout + done.stderr

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 from tests.fakes.company import factory
 from tests.unit.lifecycle.conftest import MakeBench, make_bench
 
@@ -95,7 +96,7 @@ async def test_every_line_of_a_sweep_s_life_says_which_sweep_it_is_about(
     engine = Engine(store=bench.store, work_dir=bench.state / "work", make_provider=factory(bench.company))
     engine.enqueue(bench.sweep_key)
     running = asyncio.ensure_future(engine.run(stop))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not (await bench.sweep()).status.finished:  # noqa: ASYNC110 (the store tells nobody)
             await asyncio.sleep(0.01)
     stop.set()

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from tests.contract.finetune_process import (
-    PATIENCE_S,
     jobs_below,
     kill_below,
     processes_below,
@@ -21,6 +20,7 @@ from tests.contract.finetune_process import (
     wait_for,
 )
 from tests.contract.local_sweep import RATES, TOKEN, config_map, one_of, provider, secret, sweep
+from tests.contract.patience import PATIENCE_S
 from tests.contract.tiny_model import write_tiny_model
 
 from finetune_operator.resources import FinetuneTrial, TrialPhase, dump_yaml, load_yaml, parse_resource

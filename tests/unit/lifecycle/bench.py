@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.contract.patience import PATIENCE_S
 from tests.contract.scenario_contract import DATA, PROVIDER, Manifest
 from tests.fakes.company import Company, factory
 
@@ -22,8 +24,6 @@ from finetune_operator.lifecycle.resolution import ANNOTATION
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.lifecycle.uploads import Uploads
 from finetune_operator.resources import CreateJournal, FinetuneSweep, FinetuneTrial, TrialPhase
-
-PATIENCE_S = 60.0
 
 
 class Bench:
@@ -146,7 +146,8 @@ class Bench:
 
     async def until(self, key: Key, what: Callable[[], Any]) -> None:
         """Look again and again, as changes would have it, until something is so."""
-        for _ in range(int(PATIENCE_S / 0.005)):
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
             await self.look(key)
             if await _truth(what):
                 return

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 from tests.unit.lifecycle.bench import Bench
 from tests.unit.lifecycle.conftest import MakeBench
 
@@ -262,7 +263,7 @@ async def test_a_hanging_provider_leaves_workers_free_for_others(make_bench: Mak
     account.provider.find = hang  # type: ignore[method-assign]
     looks = [asyncio.ensure_future(bench.look(bench.trial_key(index))) for index in range(12)]
     done: set[Any] = set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while len(done) < 4:
             done, _ = await asyncio.wait(looks, timeout=0.05)
     assert all(each.result() == LANE_AGAIN_S for each in done)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 from tests.fakes.company import factory
 from tests.unit.lifecycle.conftest import MakeBench
 
@@ -96,7 +97,7 @@ async def test_the_engine_cleans_up_when_it_starts_and_keeps_what_its_sweeps_use
     stop = asyncio.Event()
     engine = Engine(store=bench.store, work_dir=bench.state / "work", make_provider=factory(bench.company))
     running = asyncio.ensure_future(engine.run(stop))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while old.exists():  # noqa: ASYNC110 (nobody here can set an event)
             await asyncio.sleep(0.01)
     stop.set()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 from tests.fakes.company import factory
 from tests.unit.lifecycle.conftest import MakeBench
 
@@ -167,7 +168,7 @@ async def test_a_sweep_s_calls_looks_and_jobs_are_told(make_bench: MakeBench) ->
     )
     engine.enqueue(bench.sweep_key)
     running = asyncio.ensure_future(engine.run(stop))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not (await bench.sweep()).status.finished:  # noqa: ASYNC110 (the store tells nobody)
             await asyncio.sleep(0.01)
     vitals = engine.vitals()
@@ -202,7 +203,7 @@ async def test_an_engine_whose_workers_all_wait_for_a_slow_provider_is_excused(
     engine = Engine(store=bench.store, work_dir=bench.state / "work", make_provider=slow, observer=recorder)
     engine.enqueue(bench.sweep_key)
     running = asyncio.ensure_future(engine.run(stop))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         await waits.wait()
     assert engine.vitals().excused, "the purchase goes on in a task of its own"
     hold.set()

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 from tests.unit.lifecycle.bench import Bench
 from tests.unit.lifecycle.conftest import MakeBench
 
@@ -211,7 +212,7 @@ async def _succeeds_though_its_cancellation_is_asked(bench: Bench) -> None:
             return False
         return (await bench.trial()).phase is not TrialPhase.TRAINING
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not await seen():  # noqa: ASYNC110 (nobody here can set an event)
             await asyncio.sleep(0.005)
     await bench.evaluated()
