@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -15,9 +14,11 @@ from typing import Any
 
 import yaml
 from tests.contract.finetune_process import kill_below, start_finetune, wait_for
+from tests.contract.patience import PATIENCE_S
 
 from controlplane.access import write_service_account_kubeconfig
 from controlplane.plane import ControlPlane
+from controlplane.ports import ReservedPort
 from gotools.helm_command import CHART, Helm, Values
 
 RELEASE = "finetune-operator"
@@ -93,12 +94,13 @@ class Deployed:
         self._work_dir = folder / "work"
         self._log = folder / "operator.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._port = ReservedPort()
 
     def start(self) -> None:
         """Start it, and wait until the Deployment's probes succeed."""
         pod = self._cluster.get("deployment", self._namespace, RELEASE)["spec"]["template"]["spec"]
         (container,) = pod["containers"]
-        port = _free_port()
+        port = self._port.number
         replaced = {
             "--work-dir": f"--work-dir={self._work_dir}",
             "--liveness": f"--liveness=http://127.0.0.1:{port}/healthz",
@@ -133,14 +135,9 @@ class Deployed:
         """End what is left."""
         kill_below(self._work_dir)
         if self._process is not None:
-            self._process.wait(10)
+            self._process.wait(PATIENCE_S)
+        self._port.release()
 
     def log_text(self) -> str:
         """Everything that was logged so far."""
         return self._log.read_text("utf-8")
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from tests.contract.local_sweep import PROVIDER, config_map, one_of, provider, s
 
 from controlplane.access import create_namespace, delete_namespace, write_service_account_kubeconfig
 from controlplane.plane import ControlPlane
+from controlplane.ports import ReservedPort
 from finetune_operator.cluster.metric_names import CATALOGUE, PREFIX
 from gotools.fixtures import promtool
 from gotools.promtool_command import Promtool
@@ -46,13 +46,6 @@ class Live:
             return 0, ""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def live(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """An operator with a sweep that waits for its data, on one port for health and metrics."""
@@ -60,7 +53,8 @@ def live(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
     control_plane.kubectl("apply", "-f", "-", stdin=rbac_for(namespace))
     kubeconfig = write_service_account_kubeconfig(control_plane, namespace, "finetune-operator")
     folder = tmp_path_factory.mktemp("operator")
-    server = f"http://127.0.0.1:{free_port()}"
+    port = ReservedPort()
+    server = f"http://127.0.0.1:{port.number}"
     options = (f"--liveness={server}/healthz", f"--metrics={server}/metrics", "--log-format=json")
     process = OperatorProcess(
         kubeconfig, namespace, work_dir=folder / "work", log=folder / "log", options=options
@@ -82,6 +76,7 @@ def live(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
         process.stop()
     finally:
         kill_below(process.work_dir)
+        port.release()
         delete_namespace(control_plane, namespace)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-import socket
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -30,6 +29,7 @@ from tests.contract.store_contract import MANIFESTS, PROVIDER, SWEEP, Recorder, 
 
 from controlplane.fixtures import ServiceAccountKubeconfig
 from controlplane.plane import ControlPlane
+from controlplane.ports import ReservedPort
 from finetune_operator.cluster.access import ClusterAccess
 from finetune_operator.cluster.operator import Pace, run_operator
 from finetune_operator.cluster.store import KubeStore
@@ -131,11 +131,10 @@ def start_operator(operator_kubeconfig: Path, namespace: str) -> StartOperator:
 
 
 @pytest.fixture
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def unused_port() -> Iterator[int]:
+    port = ReservedPort()
+    yield port.number
+    port.release()
 
 
 @pytest.fixture

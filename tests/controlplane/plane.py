@@ -2,9 +2,7 @@
 
 import json
 import os
-import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,13 +17,11 @@ from controlplane.certificates import certificate_paths, make_certificates
 from controlplane.commands import Layout, Ports
 from controlplane.errors import ControlPlaneError
 from controlplane.kubeconfig import write_certificate_kubeconfig
+from controlplane.ports import ReservedPort
 from controlplane.processes import Component, kill_recorded
 
 _PORT_NAMES = ("etcd_client", "etcd_peer", "api_server", "controller_manager")
-# Below the range from which Linux and macOS take the local ports of outgoing connections: a port that is free
-# while its process is stopped stays free until it is started again.
-_FIRST_PORT, _LAST_PORT = 20_000, 32_000
-_KUBECTL_TIMEOUT_S = 60.0
+_KUBECTL_TIMEOUT_S = 120.0
 
 
 class ControlPlane:
@@ -51,6 +47,7 @@ class ControlPlane:
         self.kubeconfig = kubeconfig or layout.folder / "kubeconfig"
         self._manager_kubeconfig = layout.folder / "pki" / "kube-controller-manager.kubeconfig"
         self._guard: subprocess.Popen[bytes] | None = None
+        self._reserved: tuple[ReservedPort, ...] = ()
         self.etcd = Component(
             "etcd",
             layout.folder,
@@ -83,9 +80,12 @@ class ControlPlane:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         remove_control_plane(folder)
         certificates = make_certificates(folder / "pki")
-        layout = Layout(folder=folder, binaries=binaries, ports=_free_ports(), certificates=certificates)
+        reserved = tuple(ReservedPort() for _ in _PORT_NAMES)
+        ports = Ports(**{name: port.number for name, port in zip(_PORT_NAMES, reserved, strict=True)})
+        layout = Layout(folder=folder, binaries=binaries, ports=ports, certificates=certificates)
         _ports_file(folder).write_text(json.dumps(layout.ports.as_dict()), encoding="utf-8")
         plane = cls(layout, kubeconfig)
+        plane._reserved = reserved
         authority = certificates.authority.public
         write_certificate_kubeconfig(
             plane.kubeconfig, layout.server, authority=authority, client=certificates.admin
@@ -150,6 +150,8 @@ class ControlPlane:
         """Ends the processes, last started first, and drops the data; the logs stay."""
         for component in reversed(self.components):
             component.stop()
+        for port in self._reserved:
+            port.release()
         _drop_data(self.folder)
         if self._guard is not None and self._guard.stdin is not None:
             self._guard.stdin.close()
@@ -253,22 +255,6 @@ def _drop_data(folder: Path) -> None:
     for name in ("etcd", "pki", "api-server", "controller-manager", "kubectl-cache"):
         shutil.rmtree(folder / name, ignore_errors=True)
     _ports_file(folder).unlink(missing_ok=True)
-
-
-def _free_ports() -> Ports:
-    """Draws ports that nobody listens on, all held until the last is found."""
-    chooser = secrets.SystemRandom()
-    found: dict[str, int] = {}
-    with ExitStack() as held:
-        while len(found) < len(_PORT_NAMES):
-            port = chooser.randint(_FIRST_PORT, _LAST_PORT)
-            taken = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            try:
-                taken.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found[_PORT_NAMES[len(found)]] = port
-    return Ports(**found)
 
 
 def start_guard(folder: Path) -> subprocess.Popen[bytes]:

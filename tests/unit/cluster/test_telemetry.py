@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,6 +11,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from controlplane.ports import ReservedPort
 from finetune_operator.cluster.cache import ObjectCache
 from finetune_operator.cluster.client import SWEEPS, TRIALS
 from finetune_operator.cluster.endpoints import Address, BadAddress, serving
@@ -256,18 +256,13 @@ def test_an_address_at_which_nothing_can_be_served_is_refused_with_an_example(ur
         Address.parse(url, option="--liveness", default_path="/healthz")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture
 async def server(telemetry: Telemetry) -> AsyncIterator[str]:
-    url = f"http://127.0.0.1:{free_port()}"
+    port = ReservedPort()
+    url = f"http://127.0.0.1:{port.number}"
     async with serving(telemetry, liveness=f"{url}/healthz", metrics=url):
         yield url
+    port.release()
 
 
 async def get(url: str) -> tuple[int, str]:
