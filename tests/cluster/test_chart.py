@@ -206,8 +206,8 @@ def refusals(plane: ControlPlane) -> list[str]:
     """What the API server refused to the operator's account, out of its own record."""
     return [
         f"{entry['verb']} {entry['requestURI']}"
-        for line in plane.layout.audit_log.read_text("utf-8").splitlines()
-        if (entry := json.loads(line))["user"]["username"].endswith(":finetune-operator")
+        for entry in plane.audited()
+        if entry["user"]["username"].endswith(":finetune-operator")
         and entry.get("responseStatus", {}).get("code") == 403
     ]
 

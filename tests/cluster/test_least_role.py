@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +145,8 @@ async def test_a_sweep_s_life_asks_for_nothing_else_and_is_refused_nothing(
 
 def audit(plane: ControlPlane, account: str) -> set[tuple[str, str, int]]:
     """What an account asked for, by resource and verb, and with what status it was answered."""
-    records = [json.loads(line) for line in plane.layout.audit_log.read_text("utf-8").splitlines()]
     found = set()
-    for record in records:
+    for record in plane.audited():
         reference = record.get("objectRef")
         if record["user"]["username"] == account and reference:
             resource = "/".join(filter(None, (reference["resource"], reference.get("subresource"))))

@@ -202,7 +202,11 @@ class ControlPlane:
             )
         return done
 
-    def wait_until_served(self, *crds: str, timeout_s: float = 60.0) -> None:
+    def audited(self) -> list[dict[str, Any]]:
+        """What service accounts asked of the API server so far, as its own record has it."""
+        return whole_records(self.layout.audit_log)
+
+    def wait_until_served(self, *crds: str, timeout_s: float = _KUBECTL_TIMEOUT_S) -> None:
         """Waits until the API server serves the kinds of CustomResourceDefinitions.
 
         `kubectl wait` will not do: a definition that has just been created has `conditions: null`, which it
@@ -239,6 +243,12 @@ def is_served(crd: dict[str, Any]) -> bool:
     """Whether the API server says of a CustomResourceDefinition that its kind can be used."""
     conditions = crd.get("status", {}).get("conditions") or ()
     return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+
+
+def whole_records(log: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a log that has one a line, without the last line where it is only half written yet."""
+    whole, _, _ = log.read_text("utf-8").rpartition("\n")
+    return [json.loads(line) for line in whole.split("\n") if line]
 
 
 def remove_control_plane(folder: Path) -> None:
