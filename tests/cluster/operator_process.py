@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -121,6 +123,18 @@ class Team:
     def apply(self, *manifests: Manifest) -> None:
         """Apply manifests as a file of several documents."""
         apply(self._kubectl, self._namespace, *manifests)
+
+    async def told(self, name: str, what: str) -> str:
+        """The story of a sweep once it has this in it: an event is told after the status was written that it is of."""
+
+        async def look() -> bool:
+            return re.search(what, await asyncio.to_thread(self.events, name)) is not None
+
+        try:
+            await until(look)
+        except TimeoutError:
+            pytest.fail(f"not told: {what}; only {self.events(name)}")
+        return self.events(name)
 
     def events(self, name: str) -> str:
         """The story of a sweep, as `kubectl describe` tells it."""

@@ -126,6 +126,11 @@ async def until_finished(world: World) -> FinetuneSweep:
     return await until(world, lambda sweep, _: sweep.status.finished)
 
 
+async def until_let_go(world: World) -> FinetuneSweep:
+    """Wait for the end of a sweep and of all that is done then: events are told once its status is written."""
+    return await until(world, lambda sweep, _: sweep.status.finished and not sweep.has_finalizer)
+
+
 async def until_finished_anew(world: World) -> FinetuneSweep:
     """Wait for the end of a finished sweep whose spec was changed: as `kubectl wait` and GitOps tools do."""
     return await until(
@@ -290,14 +295,14 @@ class ScenarioContract:
     async def test_what_was_uploaded_is_deleted_at_the_end(self, world: World) -> None:
         await world.apply(DATA, PROVIDER, SWEEP)
         await world.start()
-        await until(world, lambda sweep, _: sweep.status.finished and not sweep.has_finalizer)
+        await until_let_go(world)
         assert world.company.purchases
         assert world.company.files == {}
 
     async def test_data_is_kept_where_the_sweep_says_so(self, world: World) -> None:
         await world.apply(DATA, PROVIDER, sweep_with(keepData=True))
         await world.start()
-        await until(world, lambda sweep, _: sweep.status.finished and not sweep.has_finalizer)
+        await until_let_go(world)
         assert len(world.company.files) == 1
 
     async def test_an_account_s_limit_holds_below_the_sweep_s(self, world: World) -> None:
@@ -333,7 +338,7 @@ class ScenarioContract:
         await world.apply(DATA, PROVIDER, sweep_with(objective__goal=0.9, limits__maxTrials=50))
         world.company.polls = 3
         await world.start()
-        sweep = await until_finished(world)
+        sweep = await until_let_go(world)
         assert ready(sweep)[:2] == ("True", "GoalReached")
         assert len(await world.trials()) < 6
         for trial in await world.trials():
@@ -468,7 +473,7 @@ class ScenarioContract:
     async def test_the_story_is_told_in_events(self, world: World) -> None:
         await world.apply(DATA, PROVIDER, SWEEP)
         await world.start()
-        await until_finished(world)
+        await until_let_go(world)
         reasons = await world.event_reasons()
         assert {"Accepted", "TrialLaunched", "NewBest", "Succeeded"} <= set(reasons)
         assert reasons.count("TrialLaunched") == 2  # the first, and the rest together
@@ -523,7 +528,7 @@ class RestartContract:
     async def test_a_finished_sweep_costs_nothing_after_a_restart(self, world: World) -> None:
         await world.apply(DATA, PROVIDER, SWEEP)
         await world.start()
-        before = await until(world, lambda sweep, _: sweep.status.finished and not sweep.has_finalizer)
+        before = await until_let_go(world)
         await world.stop()
         observed = world.company.observed
         await world.start()
@@ -621,7 +626,7 @@ class PurchaseContract:
         await world.delete_trial(doomed.name)
         await until(world, lambda _, trials: doomed.name not in {t.name for t in trials})
         assert doomed.status.create is not None
-        assert world.company.cancelled == [doomed.status.create.external_id]
+        assert set(world.company.cancelled) == {doomed.status.create.external_id}
 
 
 class RefusalContract:
