@@ -15,6 +15,7 @@ from tests.cluster.operator_account import Person, operator_kubeconfig, person
 from tests.cluster.operator_process import Team
 from tests.contract.finetune_process import COMMAND
 from tests.fakes.azure_openai_server import AzureOpenAIServer, Identity
+from tests.fakes.hosted import Job
 from tests.fakes.http_server import DROPPED
 
 from controlplane.fixtures import Kubectl
@@ -123,7 +124,14 @@ async def test_a_job_that_trains_badly_is_cancelled_at_its_company_and_the_best_
     its.server.quality = lambda values: learnt[
         values["learning_rate_multiplier"]
     ]  # losses follow from it, too
-    its.server.training_s = 1500.0  # three seconds here
+    its.server.training_s = 500.0  # a second here; the fourth job goes on until somebody cancels it
+    sell = its.server.sell
+
+    def sell_the_fourth_without_end(*what: Any) -> Job:
+        its.server.next_endless = len(its.server.jobs) == 3
+        return sell(*what)
+
+    its.server.sell = sell_the_fourth_without_end  # type: ignore[method-assign]
     spec = its.sweep_manifest["spec"]
     spec["candidates"][0]["baseModels"] = ["gpt-4.1-mini-2025-04-14"]
     spec["candidates"][0]["parameters"] = {"learningRateMultiplier": {"values": list(rates)}}
@@ -182,6 +190,7 @@ async def test_a_provider_that_is_down_does_not_hold_up_the_others_trials(
     its.sweep_manifest["spec"]["search"] = {"method": "Random", "seed": 1}
     its.sweep_manifest["spec"]["limits"]["parallelTrials"] = 9
     down = its.servers["Bedrock"]
+    down.training_s = 1e6  # none of its jobs ends before it is down
     # It goes down once its trials are bought: from then on nobody can say how they are.
     world.team.apply(*its.manifests)
     await world.team.until(its.sweep, lambda _, trials: len(trials) == 9 and len(down.jobs) > 0)
@@ -194,6 +203,7 @@ async def test_a_provider_that_is_down_does_not_hold_up_the_others_trials(
     await world.team.until(its.sweep, others_are_done)
     assert not (await world.team.sweep(its.sweep)).status.finished
     down.always("*", None)
+    down.training_s = 100.0
     sweep = await world.team.finished(its.sweep)
     assert sweep.status.phase == "Succeeded"
     assert len(down.jobs) == sum(

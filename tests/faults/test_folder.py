@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 from tests.faults.folder_world import FolderWorld
 from tests.faults.moments import When, step
 from tests.faults.nursery import Nursery
@@ -89,7 +90,7 @@ def test_a_run_whose_only_slot_is_held_by_a_stalled_trial_ends_and_asks(
 
 def test_two_runs_of_one_folder_are_not_at_work_at_once(folder_world: Make) -> None:
     world = folder_world("OpenAI")
-    world.server.training_s = 2000.0
+    world.server.training_s = 1e5  # the first one is at work until the second has ended
     world.start()
     first = world.process
     assert first is not None
@@ -97,7 +98,7 @@ def test_two_runs_of_one_folder_are_not_at_work_at_once(folder_world: Make) -> N
         assert not first.wait(0.05), world.log.read_text()
     world.start()
     assert world.process is not None
-    assert world.process.wait(20.0)
+    assert world.process.wait(PATIENCE_S)
     assert world.process.exit_code not in {0, None}
     assert first.running
     world.process = first

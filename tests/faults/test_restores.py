@@ -59,7 +59,7 @@ def amid_training(world: World, *kinds: str) -> None:
     """Sweeps whose trials train, and an operator that is gone."""
     world.apply(*kinds)
     for server in world.servers.values():
-        server.training_s = 2000.0
+        server.training_s = 1e5  # no job ends before all of them train
     assert world.run(lambda: sum(_trains(trial) for trial in world.trials()) == 2 * len(kinds))
     world.kill()
 
@@ -93,7 +93,7 @@ def test_a_status_that_is_lost_in_place_buys_nothing_again(world: World) -> None
 def test_a_second_attempt_is_not_made_again_though_its_status_is_lost(world: World) -> None:
     world.apply("OpenAI", trials=1)
     server = world.servers["OpenAI"]
-    server.training_s = 2000.0
+    server.training_s = 1e5
     trap = world.moments.at(step("create", When.ARRIVED), world.kill)
     assert world.run(lambda: trap.wait(0.0) and any(_trains(trial) for trial in world.trials())), world.log()
     world.kill()
