@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 from tests.fakes.company import Company, factory
 
 from finetune_operator.evaluation import fetch, sources
@@ -30,7 +31,7 @@ async def test_a_source_that_does_not_answer_takes_no_thread_from_the_others(
     released = threading.Event()
 
     def dribble(uri: str, **_: Any) -> Iterator[bytes]:
-        released.wait(10)
+        released.wait(2 * PATIENCE_S)
         yield b""
 
     monkeypatch.setattr(sources, "_read", dribble)
@@ -43,7 +44,7 @@ async def test_a_source_that_does_not_answer_takes_no_thread_from_the_others(
     )
     await asyncio.sleep(0.05)
     try:
-        assert await asyncio.wait_for(asyncio.to_thread(lambda: "decided"), 2) == "decided"
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "decided"), PATIENCE_S) == "decided"
     finally:
         released.set()
         await asyncio.gather(fetching, return_exceptions=True)
@@ -75,7 +76,7 @@ async def test_a_secret_that_is_slow_to_read_holds_up_its_own_account_only(tmp_p
     accounts = Accounts(store, tmp_path, factory(Company()), changed=lambda _: None)
     waiting = asyncio.ensure_future(accounts.get("a", "slow"))
     await store.asked.wait()
-    account = await asyncio.wait_for(accounts.get("b", "quick"), 2)
+    account = await asyncio.wait_for(accounts.get("b", "quick"), PATIENCE_S)
     assert account.resource.name == "quick"
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)

@@ -123,9 +123,9 @@ def test_addresses_and_names_of_a_key_file_stand_in_messages() -> None:
 
 
 def test_a_message_of_megabytes_is_cut_before_it_is_searched() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert len(clean("x" * 10**8, [KEY, KEY_FILE])) <= 600
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("written", [json.dumps, repr, lambda text: quote(text, safe="")])

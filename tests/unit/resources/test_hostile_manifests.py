@@ -36,7 +36,7 @@ judged = {"accepted": 0, "refused": 0}
 
 
 def judge(kind: str, manifest: Any) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     try:
         resource = parse_resource(RESOURCE_KINDS[kind], manifest)
         json.dumps(resource.to_dict(), allow_nan=False)
@@ -52,7 +52,7 @@ def judge(kind: str, manifest: Any) -> None:
         problems, wrong = ["none"], []
     assert problems
     assert wrong == []
-    assert time.monotonic() - began < LONGEST_S
+    assert time.process_time() - began < LONGEST_S
 
 
 def can_be_written(text: str) -> bool:

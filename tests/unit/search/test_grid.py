@@ -55,14 +55,14 @@ def test_grid_of_a_million_million_points_is_not_listed() -> None:
     wide = {name: IntRange(1, 1000) for name in ("w", "x", "y", "z")}
     space = SearchSpace((Branch("a", ("m", "n"), wide),))
     assert space.size == 2 * 10**12
-    started = time.perf_counter()
+    started = time.process_time()
     history = [
         Observation(grid_point(space, number), "Finished", 0.5)
         for number in (*range(1000), 10**12, 2 * 10**12 - 1)
     ]
     (proposal,) = propose(space, method="Grid", seed=0, history=history)
     assert proposal.point == Point("a", "m", {"w": 501, "x": 1, "y": 1, "z": 1})
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_katibs_endless_sweep_ends() -> None:
