@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ _FLAGS = (
     "--remote-debugging-port=0",
     "--remote-allow-origins=*",
 )
-LONGEST_WAIT_S = 60
+LONGEST_WAIT_S = 120
 
 
 class PageBrokenError(Exception):
@@ -73,14 +74,25 @@ class Page:
             raise PageBrokenError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
+    async def until(self, expression: str) -> Any:
+        """The value of an expression once it is true, as JavaScript sees it: what a page does comes a moment later.
+
+        Raises:
+            PageBrokenError: It does not become so.
+        """
+        until = time.monotonic() + LONGEST_WAIT_S
+        while not (value := await self.value(expression)):
+            if time.monotonic() > until:
+                raise PageBrokenError(f"{value!r} for {LONGEST_WAIT_S} s: {expression}")
+            await asyncio.sleep(0.02)
+        return value
+
     async def open(self, file: Path) -> None:
         """Open a file and wait until it says that all plots are drawn."""
         for domain in ("Page", "Runtime", "Log", "Network"):
             await self.call(f"{domain}.enable")
         await self.call("Page.navigate", url=file.as_uri())
-        done = """new Promise((resolve) => { const look = () => document.body?.dataset.drawn
-            ? resolve(document.body.dataset.drawn) : setTimeout(look, 20); look(); })"""
-        await asyncio.wait_for(self.value(done), LONGEST_WAIT_S)
+        await self.until("document.body?.dataset.drawn")
 
     async def looks(self, *, scheme: str = "light", media: str = "") -> None:
         """Have it drawn for light or dark, for a screen or for print."""
