@@ -233,7 +233,7 @@ def next_point(sweep: FinetuneSweep, trials: list[FinetuneTrial]) -> tuple[str, 
 async def test_a_stopped_operator_pauses_its_trainers_and_the_next_one_goes_on(
     operator: OperatorProcess, team: Team, tiny_model: Path
 ) -> None:
-    parameters = {**SECONDS_LONG, "loraRank": one_of(2, 4)}
+    parameters = {"epochs": one_of(80), "batchSize": one_of(2), "loraRank": one_of(2, 4)}
     team.apply(sweep("paused", tiny_model, parameters=parameters, trials=2, parallel=2))
     await team.until("paused", lambda _, trials: is_training(trials, 2))
     jobs = [operator.job(trial) for trial in await team.trials("paused")]

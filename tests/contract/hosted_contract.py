@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 from tests.contract.hostile_answers import HostileAnswersContract
@@ -23,6 +27,7 @@ from tests.contract.provider_contract import (
     Settle,
     conversation,
 )
+from tests.fakes import http_server
 from tests.fakes.hosted import HostedCompany
 from tests.fakes.http_server import DONE_THEN_DROPPED, DROPPED, MALFORMED, Fault, done_then, refused
 
@@ -364,14 +369,30 @@ class HostedContract(HostileAnswersContract, ProviderContract):
         assert not [text for text in (*told, caplog.text) if server.secret in text]
 
     async def test_many_looks_at_once_are_made_side_by_side(
-        self, server: HostedCompany, provider: Provider, request_quick: JobRequest
+        self,
+        server: HostedCompany,
+        provider: Provider,
+        request_quick: JobRequest,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         job = await provider.submit(request_quick)
-        server.always(self.operations.observe, Fault(takes_effect=True, delay_s=0.2, status=500))
+        together: list[bool] = []
+        four = threading.Barrier(4)
+
+        def until_four_are_there(_: float) -> None:
+            with suppress(threading.BrokenBarrierError):
+                four.wait(20.0)
+            together.append(not four.broken)
+
+        monkeypatch.setattr(
+            http_server, "time", SimpleNamespace(sleep=until_four_are_there, monotonic=time.monotonic)
+        )
+        server.fault(self.operations.observe, *[Fault(takes_effect=True, delay_s=0.2, status=500)] * 4)
+        server.always(self.operations.observe, Fault(status=500))
         looks = [provider.observe([job.job_id]) for _ in range(4)]
-        async with asyncio.timeout(4):
-            outcomes = await asyncio.gather(*looks, return_exceptions=True)
+        outcomes = await asyncio.gather(*looks, return_exceptions=True)
         assert all(isinstance(each, TransientProviderError) for each in outcomes)
+        assert together == [True] * 4
 
     def test_keys_of_purchases_fit(self) -> None:
         assert len(KEY) == len("ft-") + 20 + len("-a1")

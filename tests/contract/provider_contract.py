@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 
 from finetune_providers.base import (
     DatasetFile,
@@ -66,9 +67,9 @@ async def settle_by_polling(provider: Provider, job_id: str) -> JobSnapshot:
     """Observe until the job has ended.
 
     Raises:
-        TimeoutError: It has not after two minutes.
+        TimeoutError: It has not in time.
     """
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         snapshot = (await provider.observe([job_id]))[job_id]
         if snapshot.state.terminal:
@@ -81,11 +82,11 @@ async def serve_by_polling(provider: Provider, model: str) -> str:
     """Deploy a fine-tuned model where that is needed, and say what `inference` takes.
 
     Raises:
-        TimeoutError: It is not active after two minutes.
+        TimeoutError: It is not active in time.
     """
     if not provider.capabilities.needs_deployment:
         return model
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         deployment = await provider.deploy(model, name=DEPLOYMENT)
         if deployment.state is DeploymentState.ACTIVE:

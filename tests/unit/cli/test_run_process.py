@@ -28,8 +28,6 @@ from finetune_providers.local_lora.jobs import JobFolder
 
 pytestmark = pytest.mark.lora
 
-SPACE = {**RATES, "epochs": one_of(30), "batchSize": one_of(2)}
-
 
 class Shell:
     """A folder with a manifest, in which a person types `finetune run`."""
@@ -40,11 +38,12 @@ class Shell:
         self.log = folder.with_name("log.txt")
         self._output = folder.with_name("output.json")
 
-    def write(self, **settings: Any) -> None:
+    def write(self, *, epochs: int = 30, **settings: Any) -> None:
         """Write the manifest of a sweep with all that it needs."""
         model = write_tiny_model(self.folder.with_name("tiny"))
+        space = {**RATES, "epochs": one_of(epochs), "batchSize": one_of(2)}
         manifests = (
-            sweep("colours", model, parameters=SPACE, **settings),
+            sweep("colours", model, parameters=space, **settings),
             *(provider(jobs=2), secret(), config_map()),
         )
         self.folder.mkdir()
@@ -131,7 +130,8 @@ def test_a_killed_command_goes_on_where_it_was_and_repeats_nothing(shell: Shell)
 
 
 def test_ctrl_c_stops_in_order_and_leaves_no_process(shell: Shell) -> None:
-    shell.write(trials=2, parallel=2, method="Random")
+    # Neither may have ended when the other has begun.
+    shell.write(trials=2, parallel=2, method="Random", epochs=80)
     command = shell.start()
     trials = shell.wait_until(
         lambda trials: [trial.phase for trial in trials] == [TrialPhase.TRAINING] * 2, what="both train"

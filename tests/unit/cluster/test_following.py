@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 
 from finetune_operator.cluster import operator as operator_module
 from finetune_operator.cluster.access import ClusterAccess
@@ -115,7 +116,7 @@ async def run(*, after: int, pace: Pace = FAST) -> list[str]:
         engines.append(Engine(store, stop, after=after))
         return engines[0]
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await run_operator(make, access=ClusterAccess(), stop=stop, pace=pace)
     return engines[0].told
 

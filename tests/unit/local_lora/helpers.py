@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from tests.contract.patience import PATIENCE_S
+
 from finetune_providers.base import JobRequest, JobSnapshot
 from finetune_providers.local_lora import LocalProvider
 from finetune_providers.local_lora.jobs import JobFolder
@@ -23,9 +25,9 @@ async def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for something another process does.
 
     Raises:
-        TimeoutError: It was not seen within two minutes.
+        TimeoutError: It was not seen in time.
     """
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError
@@ -36,9 +38,9 @@ async def settle(provider: LocalProvider, job_id: str) -> JobSnapshot:
     """Observe until the job has ended.
 
     Raises:
-        TimeoutError: It has not within two minutes.
+        TimeoutError: It has not in time.
     """
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         snapshot = (await provider.observe([job_id]))[job_id]
         if snapshot.state.terminal:

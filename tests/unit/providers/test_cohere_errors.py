@@ -11,6 +11,7 @@ import httpx
 import pytest
 from cohere.core.api_error import ApiError
 from cohere.core.parse_error import ParsingError
+from tests.contract.patience import PATIENCE_S
 from tests.fakes.cohere_server import CohereServer
 from tests.fakes.http_server import Fault
 from tests.unit.providers.cohere_bench import KEY, MODEL, answer_of, provider_of, request_of
@@ -154,6 +155,6 @@ async def test_an_answer_of_another_form_is_never_taken_for_one(
 
 async def test_a_list_without_an_end_is_not_followed(server: CohereServer, provider: CohereProvider) -> None:
     server.always("list", Fault(body=b'{"finetuned_models": [], "next_page_token": "a"}'))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(UnexpectedResponse, match="no end"):
             await provider.find(KEY)

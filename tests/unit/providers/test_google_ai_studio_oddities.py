@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.contract.patience import PATIENCE_S
 from tests.contract.provider_contract import KEY, write_dataset
 from tests.fakes.google_ai_studio_server import BASE_MODEL, GoogleAIStudioServer
 from tests.fakes.http_server import DROPPED, MALFORMED, Answer, Fault, refused
@@ -65,7 +66,7 @@ async def test_a_list_without_an_end_is_not_followed(
     server: GoogleAIStudioServer, provider: GoogleAIStudio
 ) -> None:
     server.always("list", Fault(body=b'{"nextPageToken": "again"}'))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(UnexpectedResponse, match="no end"):
             await provider.observe([KEY])
 

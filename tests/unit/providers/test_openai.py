@@ -14,6 +14,7 @@ import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.contract.patience import PATIENCE_S
 from tests.contract.provider_contract import KEY, conversation, write_dataset
 from tests.fakes import openai_schema
 from tests.fakes.http_server import Fault, refused
@@ -446,7 +447,7 @@ async def test_a_server_that_repeats_its_page_does_not_hold_us_forever(
     job = await provider.submit(request_)
     page = {"object": "list", "has_more": True, "data": [server.shown_job(server.jobs[job.job_id])]}
     server.always("jobs.list", Fault(body=json.dumps(page).encode()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert [found.job_id for found in await provider.find(KEY)] == [job.job_id]
     assert server.count("jobs.list") == 2
 

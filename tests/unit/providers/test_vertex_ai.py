@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.contract.patience import PATIENCE_S
 from tests.contract.provider_contract import KEY, write_dataset
 from tests.fakes.http_server import DROPPED, refused
 from tests.fakes.vertex_ai_schema import document
@@ -436,9 +437,9 @@ async def test_a_job_that_is_being_cancelled_needs_no_second_word(
 async def test_a_purchase_waits_behind_nothing_else(provider: VertexAI, plain: JobRequest) -> None:
     """One that was never sent because all threads were busy would be in doubt."""
     done = threading.Event()
-    busy = [asyncio.ensure_future(provider._calls.in_thread(done.wait, 30.0)) for _ in range(16)]
+    busy = [asyncio.ensure_future(provider._calls.in_thread(done.wait, 2 * PATIENCE_S)) for _ in range(16)]
     try:
-        job = await asyncio.wait_for(provider.submit(plain), 10.0)
+        job = await asyncio.wait_for(provider.submit(plain), PATIENCE_S)
     finally:
         done.set()
     assert job.key == KEY
