@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from finetune_operator.decisions.naming import named
+from finetune_operator.decisions.naming import named, some_of
 from finetune_operator.decisions.stopping import BUDGET_EXHAUSTED, CONFIRMABLE, Stop
 from finetune_operator.resources import FinetuneTrial, TrialPhase
 
 
-def what_becomes(stop: Stop, active: Sequence[FinetuneTrial]) -> str:
-    """What is done with the trials that still go on; at least one is given."""
+def what_becomes(stop: Stop, active: Sequence[FinetuneTrial], launched: Sequence[str] = ()) -> str:
+    """What is done with the trials that still go on, and the names of those that are launched in the same look."""
     cancelled = [trial for trial in active if is_cancelled_by(stop, trial)]
     waited_for = [trial for trial in active if trial not in cancelled]
     parts = []
@@ -18,6 +18,9 @@ def what_becomes(stop: Stop, active: Sequence[FinetuneTrial]) -> str:
         parts.append(named(cancelled, "that still goes on is cancelled", "that still go on are cancelled"))
     if waited_for:
         parts.append(named(waited_for, "that still goes on is waited for", "that still go on are waited for"))
+    if launched:
+        verb = "last trial is" if len(launched) == 1 else "last trials are"
+        parts.append(f"{len(launched)} {verb} launched: {some_of(launched)}")
     return "; ".join(parts)
 
 

@@ -23,6 +23,7 @@ from finetune_operator.decisions.choosing import best_of
 from finetune_operator.decisions.confirming import Repeats, next_repeats, too_late
 from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour
 from finetune_operator.decisions.median import early_stops
+from finetune_operator.decisions.naming import trial_name
 from finetune_operator.decisions.outcome import outcome
 from finetune_operator.decisions.proposing import exceeded_limit, next_trials, overspent
 from finetune_operator.decisions.repeating import as_status, made_repeats
@@ -126,6 +127,7 @@ def decide(
         status,
         stop,
         trials=trials,
+        launched=[trial_name(sweep, each.index) for each in creations],
         finished=finished,
         repeats=repeats,
         output_problem=knowledge.output_problem,

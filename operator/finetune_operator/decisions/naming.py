@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from finetune_operator.resources import FinetuneTrial
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 
 NAMED_AT_MOST = 5
+
+
+def trial_name(sweep: FinetuneSweep, index: int) -> str:
+    """What the trial of an index is called: that the name is taken is what keeps it from being made twice."""
+    return f"{sweep.name}-{index}"
 
 
 def counted(trials: Sequence[FinetuneTrial]) -> str:
@@ -16,9 +21,13 @@ def counted(trials: Sequence[FinetuneTrial]) -> str:
 
 def names(trials: Sequence[FinetuneTrial]) -> str:
     """The names of the first few trials, and how many more there are."""
-    shown = [trial.name for trial in trials[:NAMED_AT_MOST]]
-    more = len(trials) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    return some_of([trial.name for trial in trials])
+
+
+def some_of(every: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = len(every[NAMED_AT_MOST:])
+    return ", ".join(every[:NAMED_AT_MOST]) + (f" and {more} more" if more else "")
 
 
 def named(trials: Sequence[FinetuneTrial], one: str, many: str) -> str:

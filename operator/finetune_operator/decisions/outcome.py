@@ -26,6 +26,7 @@ def outcome(
     stop: Stop | None,
     *,
     trials: Sequence[FinetuneTrial],
+    launched: Sequence[str],
     finished: bool,
     repeats: Repeats,
     output_problem: str,
@@ -37,6 +38,7 @@ def outcome(
         status: Its status as it will be, without these.
         stop: Why the search has ended; None while it goes on.
         trials: All its trials.
+        launched: Names of those that are launched now and are not among them yet.
         finished: Nothing is left to do.
         repeats: What is to be done about repeats.
         output_problem: Why the output could not be written; "" where it could.
@@ -70,7 +72,7 @@ def outcome(
         message = f"{stop.message}; {progress_of(trials)}{note_of_waiting(active)}"
         return "Finishing", conditions.in_progress("Confirming", message)
     if stop is not None:
-        rest = what_becomes(stop, active) if active else "finishing: base model, models and output"
+        rest = what_becomes(stop, active, launched) or "finishing: base model, models and output"
         message = f"{stop.message}; {rest}{note_of_waiting(active)}"
         return "Finishing", conditions.in_progress(stop.reason, message)
     counts = status.trials

@@ -13,6 +13,7 @@ from finetune_operator.decisions import (
     MeasureBaseline,
     WriteOutput,
 )
+from finetune_operator.decisions.naming import trial_name
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.answering import questions_of
 from finetune_operator.lifecycle.context import Context
@@ -62,7 +63,7 @@ async def _create_trial(
     provider = next(each.provider_ref for each in sweep.spec.candidates if each.name == point.candidate)
     trial = FinetuneTrial(
         api_version="finetune-operator.dev/v1alpha1",
-        metadata=ObjectMeta(name=f"{sweep.name}-{action.index}", namespace=sweep.metadata.namespace),
+        metadata=ObjectMeta(name=trial_name(sweep, action.index), namespace=sweep.metadata.namespace),
         spec=TrialSpec(
             sweep_ref=NameRef(name=sweep.name),
             index=action.index,

@@ -317,6 +317,17 @@ def test_a_budget_too_small_for_any_trial_tells_of_no_trials_that_went_on() -> N
     assert message(decision).endswith("that would exceed limits.budget.maxCost of 0.01 USD")
 
 
+def test_a_budget_that_fits_one_more_trial_says_that_this_one_is_launched() -> None:
+    sweep = a_sweep(search={"method": "Grid"}, limits={"budget": {"maxCost": "3.00"}})
+    decision = look(sweep, [], costs=PRICED)
+    assert created(decision) == [0, 1]
+    sweep = a_sweep(search={"method": "Grid"}, limits={"budget": {"maxCost": "2.00"}})
+    decision = look(sweep, [], costs=PRICED)
+    assert created(decision) == [0]
+    assert decision.status.phase == "Finishing"
+    assert message(decision).endswith("1 last trial is launched: s-0")
+
+
 def test_what_a_trial_really_cost_frees_what_was_reserved() -> None:
     sweep = a_sweep(limits={"budget": {"maxCost": "21.00"}, "parallelTrials": 1})
     ended = a_trial(0, score=0.5, estimated="20.00", cost=money("0.50"))
