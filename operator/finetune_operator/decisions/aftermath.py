@@ -26,11 +26,7 @@ def what_becomes(stop: Stop, active: Sequence[FinetuneTrial], launched: Sequence
 
 def what_became(stop: Stop, trials: Sequence[FinetuneTrial]) -> str:
     """What became of the trials that still went on, once all have ended; "" where none did or nobody can say."""
-    asked = [
-        trial
-        for trial in trials
-        if trial.status.cancel is not None and trial.status.cancel.reason == stop.reason
-    ]
+    asked = [trial for trial in trials if _was_asked_to_end(stop, trial)]
     cancelled = [trial for trial in asked if trial.phase is TrialPhase.CANCELLED]
     faster = [trial for trial in asked if trial.phase is not TrialPhase.CANCELLED]
     waited_for = [trial for trial in trials if trial not in asked and _ended_after(stop, trial)]
@@ -59,6 +55,15 @@ def is_cancelled_by(stop: Stop, trial: FinetuneTrial) -> bool:
     if stop.reason == "GoalReached" and trial.spec.repeat_of is not None:
         return False
     return stop.cancels and (trial.status.cancel is not None or trial.phase is not TrialPhase.EVALUATING)
+
+
+def _was_asked_to_end(stop: Stop, trial: FinetuneTrial) -> bool:
+    cancel = trial.status.cancel
+    if cancel is None or cancel.reason != stop.reason:
+        return False
+    # A budget can be exceeded, raised, and exceeded again. Versions that did not write down which limit it was told
+    # of none: those count for the one of now.
+    return stop.reason != BUDGET_EXHAUSTED or cancel.exceeded in {None, stop.exceeded}
 
 
 def _ended_after(stop: Stop, trial: FinetuneTrial) -> bool:

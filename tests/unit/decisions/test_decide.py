@@ -583,3 +583,20 @@ def test_a_limit_that_was_lowered_is_not_said_to_be_what_was_launched() -> None:
     ready = decide(a_sweep(limits={"maxTrials": 2}), trials, Knowledge(), now=NOW).status.condition("Ready")
     assert ready is not None
     assert "3 trials were launched, and limits.maxTrials is 2" in ready.message
+
+
+def test_trials_that_an_earlier_limit_cancelled_are_not_said_to_be_cancelled_for_the_one_of_now() -> None:
+    earlier = CancelRequest(reason="BudgetExhausted", message="too much", exceeded=money("2.00"))
+    later = CancelRequest(reason="BudgetExhausted", message="too much", exceeded=money("5.00"))
+    trials = [
+        a_trial(0, score=0.5, estimated="1.00", cost="6.00"),
+        a_trial(1, TrialPhase.CANCELLED, estimated="1.00", cost="0.10", cancel=earlier),
+        a_trial(2, TrialPhase.CANCELLED, estimated="1.00", cost="0.10", cancel=later),
+    ]
+    assert "1 trial that still went on was cancelled: s-2" in message(
+        look(a_sweep(limits={"budget": EXCEEDED}), trials, costs=CHEAP)
+    )
+    # Raised since, and used up without being exceeded.
+    raised = {"maxCost": "6.20", "atLimit": "CancelRunning"}
+    said = message(look(a_sweep(limits={"budget": raised}), trials, costs=CHEAP))
+    assert said.endswith("no trial was cancelled for it")
