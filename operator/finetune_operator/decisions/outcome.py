@@ -98,8 +98,9 @@ def _worth(best: BestTrial) -> str:
 def _ended(status: SweepStatus, stop: Stop, rest: str, learnt: str) -> tuple[str, tuple[Condition, ...]]:
     why = f"the sweep ended because {stop.message}" + (f"; {rest}" if rest else "") + learnt
     if status.best is None:
-        message = f"no trial succeeded; {why}"
-        reason = stop.reason if stop.fails else "NoSuccessfulTrial"
+        no_trial = status.last_index < 0
+        message = f"no trial {'was launched' if no_trial else 'succeeded'}; {why}"
+        reason = stop.reason if stop.fails or no_trial else "NoSuccessfulTrial"
         return "Failed", conditions.needs_a_person(reason, message)
     best = status.best
     base = "" if best.base_score is None else f" (its base model: {best.base_score:.4g})"

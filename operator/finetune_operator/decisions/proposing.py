@@ -44,7 +44,7 @@ def next_trials(
     free = min(limits.parallel_trials - len(active), trials_to_propose(sweep, trials))
     # While repeats take all places the end of the space is still its end: the sweep would seem to search again.
     if free <= 0 and all(trial.spec.repeat_of is None for trial in active):
-        return (), None
+        return (), over_budget(sweep, ledger.committed, Decimal(0), costs.currency)
     space = build_space(sweep.spec)
     history = observations(sweep, trials)
     committed = ledger.committed
@@ -159,7 +159,8 @@ def overspent(
     if ledger.committed > budget.max_cost:
         message = (
             f"{ledger.committed} {budget.currency} are spent or reserved, more than {limit} "
-            "(limits.budget.atLimit: CancelRunning)"
+            "(limits.budget.atLimit: CancelRunning); for the search to go on raise it to more than "
+            f"{ledger.committed} {budget.currency}"
         )
     else:
         message = (
@@ -181,8 +182,15 @@ def over_budget(sweep: FinetuneSweep, committed: Decimal, cost: Decimal | None, 
     budget = sweep.spec.limits.budget
     if budget is None or cost is None or committed + cost <= budget.max_cost:
         return None
-    message = (
-        f"the next trial is expected to cost {cost} {currency}; with {committed} {currency} spent or reserved "
-        f"that would exceed limits.budget.maxCost of {budget.max_cost} {budget.currency}"
-    )
+    limit = f"limits.budget.maxCost of {budget.max_cost:f} {budget.currency}"
+    if committed > budget.max_cost:
+        message = (
+            f"{committed} {currency} are spent or reserved, more than {limit}; for the search to go on raise it to "
+            f"more than {committed} {currency}"
+        )
+    else:
+        message = (
+            f"the next trial is expected to cost {cost} {currency}; with {committed} {currency} spent or reserved that "
+            f"would exceed {limit}; for the search to go on raise it to {committed + cost} {currency} or more"
+        )
     return Stop(BUDGET_EXHAUSTED, message)

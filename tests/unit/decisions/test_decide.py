@@ -313,8 +313,12 @@ def test_money_that_is_reserved_counts_against_the_budget() -> None:
 
 def test_a_budget_too_small_for_any_trial_tells_of_no_trials_that_went_on() -> None:
     decision = look(a_sweep(limits={"budget": {"maxCost": "0.01"}}), [], costs=PRICED)
-    assert decision.status.phase == "Failed"
-    assert message(decision).endswith("that would exceed limits.budget.maxCost of 0.01 USD")
+    assert (decision.status.phase, reason(decision)) == ("Failed", "BudgetExhausted")
+    assert message(decision).startswith("no trial was launched; ")
+    assert message(decision).endswith(
+        "with 0 USD spent or reserved that would exceed limits.budget.maxCost of 0.01 USD; for the search to go on "
+        "raise it to 3.00 USD or more"
+    )
 
 
 def test_a_budget_that_fits_one_more_trial_says_that_this_one_is_launched() -> None:
@@ -326,6 +330,18 @@ def test_a_budget_that_fits_one_more_trial_says_that_this_one_is_launched() -> N
     assert created(decision) == [0]
     assert decision.status.phase == "Finishing"
     assert message(decision).endswith("1 last trial is launched: s-0")
+
+
+def test_a_budget_that_was_lowered_below_what_is_committed_is_said_to_be_used_up_at_once() -> None:
+    running = [a_trial(index, TrialPhase.TRAINING, estimated="2.00") for index in range(2)]
+    decision = look(a_sweep(limits={"budget": {"maxCost": "3.00"}}), running, costs=PRICED)
+    assert (decision.status.phase, reason(decision)) == ("Finishing", "BudgetExhausted")
+    assert message(decision) == (
+        "4.00 USD are spent or reserved, more than limits.budget.maxCost of 3.00 USD; for the search to go on raise "
+        "it to more than 4.00 USD; 2 trials that still go on are waited for: s-0, s-1"
+    )
+    enough = look(a_sweep(limits={"budget": {"maxCost": "4.00"}}), running, costs=PRICED)
+    assert enough.status.phase == "Searching"
 
 
 def test_what_a_trial_really_cost_frees_what_was_reserved() -> None:
