@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetune_operator.decisions.naming import named, some_of
-from finetune_operator.decisions.stopping import BUDGET_EXHAUSTED, CONFIRMABLE, Stop
+from finetune_operator.decisions.stopping import BUDGET_EXHAUSTED, CONFIRMABLE, Stop, last_failure
 from finetune_operator.resources import FinetuneTrial, TrialPhase
 
 
@@ -45,6 +45,16 @@ def what_became(stop: Stop, trials: Sequence[FinetuneTrial]) -> str:
     if not parts and trials and stop.reason == BUDGET_EXHAUSTED and not stop.cancels:
         parts.append("no trial was cancelled for it")
     return "; ".join(parts)
+
+
+def note_of_losses(trials: Sequence[FinetuneTrial]) -> str:
+    """How many trials ended without a score, and why the last of those that failed did; "" where all is well."""
+    failed = [trial for trial in trials if trial.phase is TrialPhase.FAILED]
+    stopped = sum(trial.phase is TrialPhase.EARLY_STOPPED for trial in trials)
+    cancelled = sum(trial.phase is TrialPhase.CANCELLED for trial in trials)
+    counts = ((len(failed), "failed"), (stopped, "stopped early"), (cancelled, "cancelled"))
+    told = ", ".join(f"{number} {what}" for number, what in counts if number)
+    return f" ({told}{last_failure(failed)})" if told else ""
 
 
 def is_cancelled_by(stop: Stop, trial: FinetuneTrial) -> bool:

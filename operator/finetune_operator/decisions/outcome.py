@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetune_operator.decisions import conditions
-from finetune_operator.decisions.aftermath import what_became, what_becomes
+from finetune_operator.decisions.aftermath import note_of_losses, what_became, what_becomes
 from finetune_operator.decisions.confirming import Repeats, passed_over, progress_of
 from finetune_operator.decisions.stopping import Stop
 from finetune_operator.decisions.waiting import note_of_waiting, what_all_wait_for
@@ -77,7 +77,7 @@ def outcome(
         return "Finishing", conditions.in_progress(stop.reason, message)
     counts = status.trials
     message = (
-        f"{counts.done} of {sweep.spec.limits.max_trials} trials have ended; "
+        f"{counts.done} of {sweep.spec.limits.max_trials} trials have ended{note_of_losses(trials)}; "
         f"up to {sweep.spec.limits.parallel_trials} go on at a time (limits.parallelTrials)"
         f"{note_of_waiting(active)}{note_of_learning(sweep)}"
     )

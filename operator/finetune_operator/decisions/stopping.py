@@ -102,11 +102,20 @@ def _too_many_failures(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) ->
     limit = sweep.spec.limits.max_failed_trials
     if len(failed) <= limit:
         return None
-    last = max(failed, key=lambda trial: trial.spec.index)
-    cause = f"; trial {last.name}: {last.status.message[:_CAUSE_LIMIT]}" if last.status.message else ""
-    message = f"{len(failed)} trials failed, more than limits.maxFailedTrials allows ({limit}){cause}"
+    message = (
+        f"{len(failed)} trial{'' if len(failed) == 1 else 's'} failed, more than limits.maxFailedTrials allows "
+        f"({limit}; for the search to go on mend the cause and raise it){last_failure(failed)}"
+    )
     ends = sorted(trial.status.finished_at for trial in failed if trial.status.finished_at is not None)
     return Stop("TooManyFailures", message, fails=True, at=ends[limit] if len(ends) > limit else None)
+
+
+def last_failure(failed: Sequence[FinetuneTrial]) -> str:
+    """Why the last of the trials that failed did, as the end of a sentence; "" where nobody says."""
+    last = max(failed, key=lambda trial: trial.spec.index, default=None)
+    if last is None or not last.status.message:
+        return ""
+    return f"; trial {last.name}: {last.status.message[:_CAUSE_LIMIT]}"
 
 
 def _deadline_passed(sweep: FinetuneSweep, deadline: datetime | None, now: datetime) -> Stop | None:

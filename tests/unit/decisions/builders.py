@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from finetune_operator.decisions import CostModel, CreateTrial, Decision, Knowledge, decide
+from finetune_operator.decisions.costs import ModelPrice
 from finetune_operator.resources import (
     API_VERSION,
     CreateJournal,
@@ -15,6 +17,7 @@ from finetune_operator.resources import (
     TrialStatus,
     parse_resource,
 )
+from finetune_operator.resources.sweep import Baseline
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -88,3 +91,34 @@ def a_trial(
 
 def money(text: str) -> Decimal:
     return Decimal(text)
+
+
+MEASURED = {("acme", "tiny"): Baseline(provider="acme", base_model="tiny", score=0.1)}
+PRICED = CostModel(1_000_000, {("small", "tiny"): ModelPrice(money("1.00"), 3)})
+CHEAP = CostModel(1_000_000, {("small", "tiny"): ModelPrice(money("0.01"), 3)})
+EXCEEDED = {"maxCost": "5.00", "atLimit": "CancelRunning"}
+"""A budget that cancels what runs where it is exceeded."""
+
+
+def look(sweep: FinetuneSweep, trials: list[FinetuneTrial], **knowledge: Any) -> Decision:
+    """The decision on a sweep whose base model was measured already."""
+    return decide(sweep, trials, Knowledge(**{"baselines": MEASURED, **knowledge}), now=NOW)
+
+
+def created(decision: Decision) -> list[int]:
+    """The indices of the trials that are to be created."""
+    return [action.index for action in decision.actions if isinstance(action, CreateTrial)]
+
+
+def reason(decision: Decision) -> str:
+    """The reason of the condition Ready."""
+    condition = decision.status.condition("Ready")
+    assert condition is not None
+    return condition.reason
+
+
+def message(decision: Decision) -> str:
+    """What the condition Ready says."""
+    condition = decision.status.condition("Ready")
+    assert condition is not None
+    return condition.message

@@ -8,11 +8,23 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.decisions.builders import NOW, a_sweep, a_trial, money
+from tests.unit.decisions.builders import (
+    CHEAP,
+    EXCEEDED,
+    MEASURED,
+    NOW,
+    PRICED,
+    a_sweep,
+    a_trial,
+    created,
+    look,
+    message,
+    money,
+    reason,
+)
 
 from finetune_operator.decisions import (
     CancelTrial,
-    CostModel,
     CreateTrial,
     Decision,
     DeleteModel,
@@ -21,34 +33,10 @@ from finetune_operator.decisions import (
     WriteOutput,
     decide,
 )
-from finetune_operator.decisions.costs import ModelPrice
 from finetune_operator.decisions.proposing import observations
-from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_operator.resources import FinetuneTrial, TrialPhase
 from finetune_operator.resources.sweep import Baseline
 from finetune_operator.resources.trial import CancelRequest, ServingJournal
-
-MEASURED = {("acme", "tiny"): Baseline(provider="acme", base_model="tiny", score=0.1)}
-PRICED = CostModel(1_000_000, {("small", "tiny"): ModelPrice(money("1.00"), 3)})
-
-
-def look(sweep: FinetuneSweep, trials: list[FinetuneTrial], **knowledge: Any) -> Decision:
-    return decide(sweep, trials, Knowledge(**{"baselines": MEASURED, **knowledge}), now=NOW)
-
-
-def created(decision: Decision) -> list[int]:
-    return [action.index for action in decision.actions if isinstance(action, CreateTrial)]
-
-
-def reason(decision: Decision) -> str:
-    condition = decision.status.condition("Ready")
-    assert condition is not None
-    return condition.reason
-
-
-def message(decision: Decision) -> str:
-    condition = decision.status.condition("Ready")
-    assert condition is not None
-    return condition.message
 
 
 def test_the_free_places_are_filled() -> None:
@@ -311,39 +299,6 @@ def test_money_that_is_reserved_counts_against_the_budget() -> None:
     assert total <= money("25.00")
 
 
-def test_a_budget_too_small_for_any_trial_tells_of_no_trials_that_went_on() -> None:
-    decision = look(a_sweep(limits={"budget": {"maxCost": "0.01"}}), [], costs=PRICED)
-    assert (decision.status.phase, reason(decision)) == ("Failed", "BudgetExhausted")
-    assert message(decision).startswith("no trial was launched; ")
-    assert message(decision).endswith(
-        "with 0 USD spent or reserved that would exceed limits.budget.maxCost of 0.01 USD; for the search to go on "
-        "raise it to 3.00 USD or more"
-    )
-
-
-def test_a_budget_that_fits_one_more_trial_says_that_this_one_is_launched() -> None:
-    sweep = a_sweep(search={"method": "Grid"}, limits={"budget": {"maxCost": "3.00"}})
-    decision = look(sweep, [], costs=PRICED)
-    assert created(decision) == [0, 1]
-    sweep = a_sweep(search={"method": "Grid"}, limits={"budget": {"maxCost": "2.00"}})
-    decision = look(sweep, [], costs=PRICED)
-    assert created(decision) == [0]
-    assert decision.status.phase == "Finishing"
-    assert message(decision).endswith("1 last trial is launched: s-0")
-
-
-def test_a_budget_that_was_lowered_below_what_is_committed_is_said_to_be_used_up_at_once() -> None:
-    running = [a_trial(index, TrialPhase.TRAINING, estimated="2.00") for index in range(2)]
-    decision = look(a_sweep(limits={"budget": {"maxCost": "3.00"}}), running, costs=PRICED)
-    assert (decision.status.phase, reason(decision)) == ("Finishing", "BudgetExhausted")
-    assert message(decision) == (
-        "4.00 USD are spent or reserved, more than limits.budget.maxCost of 3.00 USD; for the search to go on raise "
-        "it to more than 4.00 USD; 2 trials that still go on are waited for: s-0, s-1"
-    )
-    enough = look(a_sweep(limits={"budget": {"maxCost": "4.00"}}), running, costs=PRICED)
-    assert enough.status.phase == "Searching"
-
-
 def test_what_a_trial_really_cost_frees_what_was_reserved() -> None:
     sweep = a_sweep(limits={"budget": {"maxCost": "21.00"}, "parallelTrials": 1})
     ended = a_trial(0, score=0.5, estimated="20.00", cost=money("0.50"))
@@ -520,10 +475,6 @@ def test_money_that_is_only_used_up_cancels_nobody() -> None:
     assert not [each for each in decision.actions if isinstance(each, CancelTrial)]
 
 
-CHEAP = CostModel(1_000_000, {("small", "tiny"): ModelPrice(money("0.01"), 3)})
-EXCEEDED = {"maxCost": "5.00", "atLimit": "CancelRunning"}
-
-
 def after_the_limit(status: dict[str, Any], *, told: dict[str, str] | None = None, **budget: str) -> Decision:
     """The look after the running trial was cancelled, and cost less than was reserved: 1.50 are free again.
 
@@ -599,20 +550,3 @@ def test_a_limit_that_was_lowered_is_not_said_to_be_what_was_launched() -> None:
     ready = decide(a_sweep(limits={"maxTrials": 2}), trials, Knowledge(), now=NOW).status.condition("Ready")
     assert ready is not None
     assert "3 trials were launched, and limits.maxTrials is 2" in ready.message
-
-
-def test_trials_that_an_earlier_limit_cancelled_are_not_said_to_be_cancelled_for_the_one_of_now() -> None:
-    earlier = CancelRequest(reason="BudgetExhausted", message="too much", exceeded=money("2.00"))
-    later = CancelRequest(reason="BudgetExhausted", message="too much", exceeded=money("5.00"))
-    trials = [
-        a_trial(0, score=0.5, estimated="1.00", cost="6.00"),
-        a_trial(1, TrialPhase.CANCELLED, estimated="1.00", cost="0.10", cancel=earlier),
-        a_trial(2, TrialPhase.CANCELLED, estimated="1.00", cost="0.10", cancel=later),
-    ]
-    assert "1 trial that still went on was cancelled: s-2" in message(
-        look(a_sweep(limits={"budget": EXCEEDED}), trials, costs=CHEAP)
-    )
-    # Raised since, and used up without being exceeded.
-    raised = {"maxCost": "6.20", "atLimit": "CancelRunning"}
-    said = message(look(a_sweep(limits={"budget": raised}), trials, costs=CHEAP))
-    assert said.endswith("no trial was cancelled for it")
