@@ -18,6 +18,7 @@ from finetune_operator.resources import (
     SweepStatus,
     TrialPhase,
 )
+from finetune_operator.resources.sweep import Objective
 
 
 def outcome(
@@ -49,12 +50,8 @@ def outcome(
         return "Finishing", conditions.needs_a_person("OutputRefused", output_problem)
     if finished and stop is not None:
         unnamed = "" if status.best is None else passed_over(sweep, trials, status.best.trial)
-        return _ended(
-            status,
-            stop,
-            "; ".join(filter(None, (what_became(stop, trials), repeats.note, unnamed))),
-            note_of_learning(sweep),
-        )
+        rest = "; ".join(filter(None, (what_became(stop, trials), repeats.note, unnamed)))
+        return _ended(sweep, status, stop, rest)
     if stalled and len(stalled) == len(active) and (stop is not None or _places_are_taken(sweep, active)):
         message = f"trial {stalled[0].name} needs a person: {stalled[0].status.message}"
         return ("Finishing" if stop else "Searching"), conditions.needs_a_person("TrialStalled", message)
@@ -95,15 +92,32 @@ def _worth(best: BestTrial) -> str:
     return f" and is worth {best.value:.4g} with its cost of {best.cost:f} (objective.costWeight)"
 
 
-def _ended(status: SweepStatus, stop: Stop, rest: str, learnt: str) -> tuple[str, tuple[Condition, ...]]:
-    why = f"the sweep ended because {stop.message}" + (f"; {rest}" if rest else "") + learnt
+def _beside_base(objective: Objective, best: BestTrial) -> str:
+    """What the base model scores beside the best trial, and that fine-tuning did not help where it did not."""
+    if best.base_score is None:
+        return ""
+    gain = best.score - best.base_score if objective.sense == "Maximize" else best.base_score - best.score
+    verdict = (
+        "its base model"
+        if gain > 0
+        else "no better than its base model"
+        if gain == 0
+        else "worse than its base model"
+    )
+    return f" ({verdict}: {best.base_score:.4g})"
+
+
+def _ended(
+    sweep: FinetuneSweep, status: SweepStatus, stop: Stop, rest: str
+) -> tuple[str, tuple[Condition, ...]]:
+    why = f"the sweep ended because {stop.message}{f'; {rest}' if rest else ''}{note_of_learning(sweep)}"
     if status.best is None:
         no_trial = status.last_index < 0
         message = f"no trial {'was launched' if no_trial else 'succeeded'}; {why}"
         reason = stop.reason if stop.fails or no_trial else "NoSuccessfulTrial"
         return "Failed", conditions.needs_a_person(reason, message)
     best = status.best
-    base = "" if best.base_score is None else f" (its base model: {best.base_score:.4g})"
+    base = _beside_base(sweep.spec.objective, best)
     repeats = "1 repeat" if best.repeats == 1 else f"{best.repeats} repeats"
     mean = "" if best.mean_score is None else f", {best.mean_score:.4g} on average with {repeats}"
     message = f"best trial {best.trial} scored {best.score:.4g}{mean}{base}{_worth(best)}; {why}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.unit.decisions.builders import (
     CHEAP,
     EXCEEDED,
     PRICED,
+    SPEC,
     a_sweep,
     a_trial,
     created,
@@ -16,6 +18,7 @@ from tests.unit.decisions.builders import (
 )
 
 from finetune_operator.resources import TrialPhase
+from finetune_operator.resources.sweep import Baseline
 from finetune_operator.resources.trial import CancelRequest
 
 
@@ -89,4 +92,25 @@ def test_a_budget_too_small_for_any_trial_tells_of_no_trials_that_went_on() -> N
     assert message(decision).endswith(
         "with 0 USD spent or reserved that would exceed limits.budget.maxCost of 0.01 USD; for the search to go on "
         "raise it to 3.00 USD or more"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "score", "verdict"),
+    [
+        ("accuracy", 0.5, "(its base model: 0.3)"),
+        ("accuracy", 0.3, "(no better than its base model: 0.3)"),
+        ("accuracy", 0.2, "(worse than its base model: 0.3)"),
+        ("validationLoss", 0.2, "(its base model: 0.3)"),
+        ("validationLoss", 0.5, "(worse than its base model: 0.3)"),
+    ],
+)
+def test_a_sweep_whose_best_model_is_no_better_than_its_base_model_says_so(
+    metric: str, score: float, verdict: str
+) -> None:
+    data = {**SPEC["dataset"], "validation": {"uri": "https://x/v.jsonl"}}
+    sweep = a_sweep(objective={"metric": metric}, dataset=data, limits={"maxTrials": 1})
+    base = {("acme", "tiny"): Baseline(provider="acme", base_model="tiny", score=0.3)}
+    assert f"s-0 scored {score} {verdict}; the sweep ended" in message(
+        look(sweep, [a_trial(0, score=score)], baselines=base)
     )
