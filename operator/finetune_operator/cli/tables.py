@@ -137,7 +137,7 @@ class _FittingTable:
         table.add_column("PHASE", overflow="fold")
         table.add_column("SCORE", justify="right", no_wrap=True)
         table.add_column("TIME", justify="right", no_wrap=True)
-        if any(cost_text(trial) for trial in self._snapshot.trials):
+        if any(cost_text(self._snapshot.sweep, trial) for trial in self._snapshot.trials):
             table.add_column("COST", justify="right", no_wrap=True)
         for trial in self._trials:
             values = _hyperparameters(self._snapshot.sweep, trial, columns, between=between)
@@ -166,7 +166,7 @@ def _row(snapshot: Snapshot, trial: FinetuneTrial, hyperparameters: Sequence[Tex
         _phase(snapshot, trial),
         Text(score_text(trial), style="bold" if is_best else ""),
         Text(duration_text(snapshot.trial_seconds(trial))),
-        Text(cost_text(trial)),
+        Text(cost_text(snapshot.sweep, trial)),
     ]
 
 
@@ -202,13 +202,15 @@ def phase_with_reason(trial: FinetuneTrial) -> Text:
 
 
 def best_line(snapshot: Snapshot) -> Text:
-    """The best trial so far, or the base models' scores while there is none."""
+    """The best trial, so far or at the end, or the base models' scores where there is none."""
     best, metric = snapshot.sweep.status.best, snapshot.sweep.spec.objective.metric
+    ended = snapshot.sweep.status.finished
     if best is None:
         known = [each for each in snapshot.sweep.status.baselines if each.score is not None]
         scores = ", ".join(f"{each.base_model} {number_text(each.score or 0.0)}" for each in known)
-        return Text(f"no trial has succeeded yet{'; base models: ' + scores if scores else ''}")
-    text = Text("best so far: ")
+        yet = "" if ended else " yet"
+        return Text(f"no trial has succeeded{yet}{'; base models: ' + scores if scores else ''}")
+    text = Text("best: " if ended else "best so far: ")
     text.append(f"{best.trial} with {metric} {number_text(best.score)}", style="bold green")
     if beside := beside_score_text(snapshot.sweep):
         text.append(f" ({beside})")

@@ -127,7 +127,7 @@ def _table(
             if room == 0
             else Text(str(trial.phase), style=STYLES.get(trial.phase, "")),
             Text(score_text(trial)),
-            Text(cost_text(trial)),
+            Text(cost_text(snapshot.sweep, trial)),
             Text(duration_text(snapshot.trial_seconds(trial))),
             plain(why(trial)),
         ]
@@ -162,7 +162,7 @@ def wide_table(snapshot: Snapshot, trials: Sequence[FinetuneTrial]) -> Renderabl
             Text(model_text(snapshot.sweep, spec.candidate, spec.base_model)),
             *(plain(number_text(values[name]) if name in values else "") for name in names),
             Text(score_text(trial)),
-            Text(cost_text(trial)),
+            Text(cost_text(snapshot.sweep, trial)),
             Text(duration_text(snapshot.trial_seconds(trial))),
             plain(_chosen_by(snapshot, trial)),
             plain(trial.status.fine_tuned_model),

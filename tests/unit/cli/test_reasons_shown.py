@@ -15,7 +15,7 @@ from finetune_operator.cli.json_output import sweep_as_json
 from finetune_operator.cli.lines import changes
 from finetune_operator.cli.snapshot import Snapshot
 from finetune_operator.cli.sweeps_table import sweeps_table
-from finetune_operator.cli.tables import best_line, header, summary
+from finetune_operator.cli.tables import best_line, header, summary, trial_table
 from finetune_operator.cli.trials_output import trials_as_csv, trials_table, wide_table
 from finetune_operator.report.words import money_text
 from finetune_operator.resources import FinetuneSweep, SweepStatus, TrialPhase, TrialStatus, parse_resource
@@ -75,7 +75,7 @@ def test_why_a_point_was_tried_is_shown_to_people_and_to_programs() -> None:
 def test_why_a_trial_with_a_lower_score_is_the_best_is_said_beside_its_score() -> None:
     shown = a_weighed_sweep()
     why = "(base model 0.5, better by 0.3125; mean 0.79 with 1 repeat; worth 0.6625 with its cost of 1.50)"
-    assert text_of(best_line(shown)) == [f"best so far: support-1 with accuracy 0.8125 {why}"]
+    assert text_of(best_line(shown)) == [f"best: support-1 with accuracy 0.8125 {why}"]
     assert f"Score:       accuracy 0.8125 {why}" in text_of(summary(shown, None))
     assert any(why in line for line in changes(None, shown))
     values = [each["value"] for each in sweep_as_json(shown, None)["trials"]]
@@ -105,3 +105,22 @@ def test_where_there_is_no_room_for_messages_the_reason_stands_beside_the_phase(
     narrow = " ".join(" ".join(text_of(trials_table(shown, shown.trials), width=78)).split())
     assert "MESSAGE" not in narrow
     assert "WorseThanMedian" in narrow
+
+
+def test_what_counts_as_spent_is_seen_of_trials_whose_cost_nobody_told() -> None:
+    shown = a_weighed_sweep()
+    counted = tuple(Decimal(each) for each in ("3.00", "1.50", "0.50", "1.50"))
+    status = shown.sweep.status.model_copy(
+        update={"cost": SweepCost(spent=Decimal("6.50"), per_trial=counted)}
+    )
+    shown = Snapshot(shown.sweep.model_copy(update={"status": status}), shown.trials, NOW)
+    for view in (trial_table(shown), trials_table(shown, shown.trials), wide_table(shown, shown.trials)):
+        stopped = next(row for row in text_of(view, width=400) if row.startswith("support-2"))
+        assert "~0.50" in stopped.split()
+
+
+def test_a_sweep_that_has_ended_has_a_best_trial_and_none_so_far() -> None:
+    ended = a_weighed_sweep()
+    assert text_of(best_line(ended))[0].startswith("best: support-1")
+    failed = ended.sweep.model_copy(update={"status": SweepStatus(phase="Failed")})
+    assert text_of(best_line(Snapshot(failed, (), NOW))) == ["no trial has succeeded"]
