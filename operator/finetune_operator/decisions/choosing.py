@@ -29,3 +29,14 @@ def best_of(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> FinetuneTr
     }
     chosen = recommend(build_space(sweep.spec), observations(sweep, ended), objective.sense, among=among)
     return highest if chosen is None else ended[chosen]
+
+
+def taken_for_luck(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], best: str) -> str:
+    """That a trial scored better than the named one, of which a model expects more; "" where none did."""
+    highest = best_trial(sweep.spec.objective, trials)
+    if sweep.spec.objective.best_by == "Score" or highest is None or highest.name == best:
+        return ""
+    return (
+        f"trial {highest.name} scored {highest.status.score:.4g}, but a model of all scores expects more of {best} "
+        "(objective.bestBy)"
+    )

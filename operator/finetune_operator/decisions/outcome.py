@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from finetune_operator.decisions import conditions
 from finetune_operator.decisions.aftermath import note_of_losses, what_became, what_becomes
+from finetune_operator.decisions.choosing import taken_for_luck
 from finetune_operator.decisions.confirming import Repeats, passed_over, progress_of
 from finetune_operator.decisions.stopping import Stop
 from finetune_operator.decisions.waiting import note_of_waiting, what_all_wait_for
@@ -49,7 +50,7 @@ def outcome(
     if finished and stop is not None and output_problem:
         return "Finishing", conditions.needs_a_person("OutputRefused", output_problem)
     if finished and stop is not None:
-        unnamed = "" if status.best is None else passed_over(sweep, trials, status.best.trial)
+        unnamed = "" if status.best is None else _not_named(sweep, trials, status.best.trial)
         rest = "; ".join(filter(None, (what_became(stop, trials), repeats.note, unnamed)))
         return _ended(sweep, status, stop, rest)
     if stalled and len(stalled) == len(active) and (stop is not None or _places_are_taken(sweep, active)):
@@ -79,6 +80,11 @@ def outcome(
         f"{note_of_waiting(active)}{note_of_learning(sweep)}"
     )
     return "Searching", conditions.in_progress("Searching", message)
+
+
+def _not_named(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], best: str) -> str:
+    """Which trial scored better than the best one, and why it is not that; "" where none did."""
+    return passed_over(sweep, trials, best) or taken_for_luck(sweep, trials, best)
 
 
 def _places_are_taken(sweep: FinetuneSweep, active: Sequence[FinetuneTrial]) -> bool:

@@ -2,7 +2,7 @@
 
 from finetune_operator.decisions import Knowledge, best_of, decide
 from finetune_operator.resources import TrialPhase
-from unit.decisions.builders import NOW, a_sweep, a_trial
+from unit.decisions.builders import NOW, a_sweep, a_trial, look, message
 
 EXPECTED = {"metric": "accuracy", "bestBy": "ExpectedScore"}
 # A hill around 10 epochs, and one score beside it that none of its neighbours shares.
@@ -81,3 +81,15 @@ def test_where_every_model_was_deleted_the_best_is_named_all_the_same() -> None:
     )
     assert best is not None
     assert best.name == "s-1"
+
+
+def test_a_sweep_says_which_higher_score_it_takes_for_luck() -> None:
+    limits = {"maxTrials": len(LUCKY)}
+    said = message(look(a_sweep(objective=EXPECTED, limits=limits), LUCKY))
+    assert "trial s-13 scored 0.875, but a model of all scores expects more of s-" in said
+    assert "(objective.bestBy)" in said
+    for sweep, trials in (
+        (a_sweep(limits=limits), LUCKY),
+        (a_sweep(objective=EXPECTED, limits=limits), TRIALS),
+    ):
+        assert "bestBy" not in message(look(sweep, trials))
