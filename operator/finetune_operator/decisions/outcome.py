@@ -58,9 +58,9 @@ def outcome(
         return ("Finishing" if stop else "Searching"), conditions.needs_a_person("TrialStalled", message)
     waiting = [trial for trial in active if trial.phase is TrialPhase.PENDING]
     if sweep.spec.suspend and (stop is None or waiting or repeats.held_back):
-        message = (
-            f"spec.suspend is true: no trial is launched, {len(active) - len(waiting)} running trials go on"
-        )
+        running = len(active) - len(waiting)
+        go_on = "1 running trial goes on" if running == 1 else f"{running} running trials go on"
+        message = f"spec.suspend is true: no trial is launched, {go_on}"
         return "Suspended", conditions.in_progress("Suspended", message)
     waits = None if stop is not None and stop.cancels else what_all_wait_for(active)
     if waits is not None and (stop is not None or _places_are_taken(sweep, active)):

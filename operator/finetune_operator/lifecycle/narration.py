@@ -42,6 +42,8 @@ def sweep_events(before: SweepStatus, after: SweepStatus) -> Iterator[Event]:
     ready = after.condition("Ready")
     if ready is None or (after.phase == before.phase and not _changed(before, ready)):
         return
+    if before.phase == "Suspended" and ready.reason == "Searching":
+        yield Event("Resumed", "spec.suspend is false: trials are launched again")
     if after.phase != before.phase and after.phase in {"Finishing", "Suspended"}:
         yield Event(ready.reason, ready.message)
     if after.finished and not before.finished:

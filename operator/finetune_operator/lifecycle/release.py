@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 
 from finetune_operator.decisions import deleting_status
@@ -18,6 +19,8 @@ from finetune_operator.lifecycle.transitions import key_of
 from finetune_operator.lifecycle.unreadable import sweep_of
 from finetune_operator.resources import REPORTED_METRICS, FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_providers.errors import JobNotFound, PermanentProviderError, ProviderError, UnexpectedResponse
+
+log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 5.0
 _ORPHANED = "what it bought goes on at the provider, as its sweep's deletionPolicy wants"
@@ -191,5 +194,6 @@ async def _let_go(context: Context, trial: FinetuneTrial, sweep: FinetuneSweep |
     if trial.status.serving is None and not trial.terminal:
         await _take_down_unseen(context, trial, sweep)
     context.accounts.leave(key_of(trial))
+    log.info("%s is deleted: %s", key_of(trial), what)
     await context.store.record_event(trial, "Released", f"the trial is deleted: {what}")
     await context.store.remove_finalizer(trial)

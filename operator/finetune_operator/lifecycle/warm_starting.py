@@ -97,7 +97,7 @@ async def _earlier(store: Store, key: Key) -> Earlier | str:
     except InvalidManifest as error:
         return f"FinetuneSweep {key.name} cannot be read: {error}"
     if sweep is None:
-        return f"there is no FinetuneSweep {key.name}; it is waited for"
+        return f"there is no FinetuneSweep {key.name} in the sweep's own namespace; it is waited for"
     if not sweep.status.finished:
         return f"FinetuneSweep {key.name} is {sweep.status.phase or 'Pending'}; its end is waited for"
     return Earlier(sweep, await store.list_trials(key))

@@ -107,7 +107,8 @@ def test_what_an_earlier_sweep_is_waited_for_is_said(cli: Cli, files: dict[str, 
     assert "Warm start: it would wait: spec.warmStart.sweepRefs[0].name" in plan(cli, files).stdout
     shown = json.loads(plan(cli, files, "-o", "json").stdout)
     assert shown["warmStart"]["waitsFor"] == (
-        "spec.warmStart.sweepRefs[0].name: there is no FinetuneSweep last-week; it is waited for"
+        "spec.warmStart.sweepRefs[0].name: there is no FinetuneSweep last-week in the sweep's own namespace; "
+        "it is waited for"
     )
 
 

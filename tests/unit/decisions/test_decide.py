@@ -316,7 +316,7 @@ def test_a_suspended_sweep_says_so_and_goes_on_with_what_runs() -> None:
     decision = look(a_sweep(suspend=True), [a_trial(0, TrialPhase.TRAINING)])
     assert decision.actions == ()
     assert decision.status.phase == "Suspended"
-    assert "1 running trials go on" in message(decision)
+    assert "1 running trial goes on" in message(decision)
 
 
 WEIGHED = {"metric": "accuracy", "costWeight": 0.01}

@@ -30,3 +30,18 @@ def test_a_best_trial_of_a_lower_score_is_told_with_what_it_is_worth() -> None:
     )
     (told,) = sweep_events(SweepStatus(), SweepStatus(best=best))
     assert told.message == "trial s-1 is the best so far with 0.8, worth 0.75 with its cost"
+
+
+def test_that_a_sweep_searches_again_after_it_was_suspended_is_told() -> None:
+    def status(phase: str) -> SweepStatus:
+        ready = Condition(type="Ready", status="False", reason=phase, message="why")
+        return SweepStatus(phase=phase, conditions=(ready,))
+
+    def told(before: str, after: str) -> list[str]:
+        return [each.reason for each in sweep_events(status(before), status(after))]
+
+    assert told("Searching", "Suspended") == ["Suspended"]
+    assert told("Suspended", "Searching") == ["Resumed"]
+    assert told("Suspended", "Finishing") == [
+        "Finishing"
+    ]  # its last trials ended; it is suspended all the same

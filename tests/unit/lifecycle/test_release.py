@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -241,6 +242,16 @@ async def test_a_sweep_that_is_being_deleted_may_still_be_told_to_leave_its_jobs
     assert await bench.store.list_trials(bench.sweep_key) == ()
     assert await bench.store.get_sweep(bench.sweep_key) is None
     assert "goes on at the provider" in bench.events("Released")[0]
+
+
+async def test_the_log_keeps_what_became_of_the_job_of_a_deleted_trial(
+    make_bench: MakeBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = await _trains(make_bench)
+    with caplog.at_level(logging.INFO):
+        await _delete(bench)
+        await bench.look(bench.trial_key())
+    assert f"{bench.trial_key()} is deleted: cancelled {bench.company.cancelled[0]}" in caplog.messages
 
 
 async def test_a_released_trial_does_not_claim_that_nothing_was_bought_where_nobody_knows(

@@ -133,7 +133,8 @@ async def test_an_earlier_sweep_that_is_not_there_is_waited_for(make_bench: Make
     bench = await make_bench(warmStart={"sweepRefs": [{"name": "no-such"}]})
     await until_it_waits(bench)
     assert condition(bench)[2] == (
-        "spec.warmStart.sweepRefs[0].name: there is no FinetuneSweep no-such; it is waited for"
+        "spec.warmStart.sweepRefs[0].name: there is no FinetuneSweep no-such in the sweep's own namespace; "
+        "it is waited for"
     )
 
 
