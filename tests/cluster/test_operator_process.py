@@ -80,7 +80,7 @@ async def test_kubectl_get_shows_a_sweep_as_a_person_reads_it(operator: Operator
     shown = {
         name: row[start:end].strip() for (name, start), end in zip(columns, [*starts[1:], None], strict=True)
     }
-    assert list(shown) == ["NAME", "PHASE", "DONE", "MAX", "BEST", "SPENT", "MODEL", "AGE"]
+    assert list(shown) == ["NAME", "PHASE", "DONE", "MAX", "BEST", "SPENT", "REASON", "MODEL", "AGE"]
     assert (shown["NAME"], shown["PHASE"], shown["DONE"], shown["MAX"]) == ("random", "Succeeded", "3", "3")
     assert shown["BEST"] == f"{best.score:.4g}"
     assert shown["SPENT"] == ""

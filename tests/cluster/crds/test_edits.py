@@ -83,7 +83,8 @@ def test_what_decides_the_search_is_immutable(
         server.merge(edited, {"spec": patch})
     assert refusals(refused.value) == {
         f"spec.{field}": (
-            f"Forbidden: spec.{field} is immutable once the sweep exists: make a new sweep under another name"
+            f"Forbidden: spec.{field} is immutable once the sweep exists: make a new sweep under another name. "
+            "One that was refused and has no trials may be deleted and applied anew"
         )
     }
 
