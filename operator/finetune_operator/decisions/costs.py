@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_UP, Decimal
 
@@ -42,20 +42,39 @@ class CostModel:
         training_tokens: Estimated tokens of one epoch.
         prices: By (candidate, base model); a missing entry means that the price is unknown.
         currency: Of all prices.
+        counted: Tokens of one epoch by (candidate, base model), where a provider has counted them by now: a tokenizer
+            may make several times as many of a text as is estimated.
     """
 
     training_tokens: int = 0
     prices: Mapping[tuple[str, str], ModelPrice] = field(default_factory=dict)
     currency: str = "USD"
+    counted: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def estimate(self, point: Point) -> Decimal | None:
         """Expected cost of a point, rounded up to the cent; None where the price is unknown."""
-        price = self.prices.get((point.candidate, point.base_model))
+        key = (point.candidate, point.base_model)
+        price = self.prices.get(key)
         if price is None:
             return None
         epochs = point.parameters.get("epochs", price.default_epochs)
-        training = token_cost(self.training_tokens * int(epochs), price.per_million_tokens)
+        training = token_cost(
+            self.counted.get(key, self.training_tokens) * int(epochs), price.per_million_tokens
+        )
         return training + (price.serving_per_hour or Decimal(0)) * price.served
+
+
+def with_counted_tokens(costs: CostModel, trials: Sequence[FinetuneTrial]) -> CostModel:
+    """Costs by the tokens that providers counted for trials that were trained to the end, where there are such."""
+    counted = dict(costs.counted)
+    for trial in trials:
+        key = (trial.spec.candidate, trial.spec.base_model)
+        price, tokens = costs.prices.get(key), trial.status.trained_tokens
+        if price is None or not tokens or trial.status.fine_tuned_model is None:
+            continue
+        epochs = int(trial.spec.hyperparameters.get("epochs", price.default_epochs))
+        counted[key] = max(counted.get(key, 0), -(-tokens // epochs))
+    return replace(costs, counted=counted)
 
 
 def token_cost(tokens: int, per_million: Decimal) -> Decimal:

@@ -21,7 +21,7 @@ from finetune_operator.decisions.aftermath import is_cancelled_by
 from finetune_operator.decisions.best import is_there
 from finetune_operator.decisions.choosing import best_of
 from finetune_operator.decisions.confirming import Repeats, next_repeats, too_late
-from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour
+from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour, with_counted_tokens
 from finetune_operator.decisions.median import early_stops
 from finetune_operator.decisions.naming import trial_name
 from finetune_operator.decisions.outcome import outcome
@@ -88,20 +88,19 @@ def decide(
     started_at = _started_at(sweep, trials, now)
     deadline = deadline_of(sweep, started_at)
     stop = stop_reason(sweep, trials, deadline, now=now)
-    ledger = ledger_of(sweep, trials, costs=knowledge.costs, now=now)
+    costs = with_counted_tokens(knowledge.costs, trials)
+    ledger = ledger_of(sweep, trials, costs=costs, now=now)
     exceeded = exceeded_limit(sweep, trials, ledger)
     stop = overspent(sweep, trials, ledger, exceeded) or stop
     active = [trial for trial in trials if not trial.terminal]
     creations: tuple[CreateTrial, ...] = ()
     repeats = Repeats()
     if stop is None and not sweep.spec.suspend:
-        creations, stop = next_trials(
-            sweep, trials, costs=knowledge.costs, ledger=ledger, defaults=knowledge.defaults
-        )
+        creations, stop = next_trials(sweep, trials, costs=costs, ledger=ledger, defaults=knowledge.defaults)
     if stop is not None and deadline is not None and now >= deadline:
         repeats = too_late(sweep, trials, stop)
     elif stop is not None and not creations:
-        repeats = next_repeats(sweep, trials, stop, costs=knowledge.costs, ledger=ledger)
+        repeats = next_repeats(sweep, trials, stop, costs=costs, ledger=ledger)
         creations = repeats.creations
     best = best_of(sweep, trials)
     baselines = baselines_of(sweep, trials, knowledge.baselines)
@@ -116,7 +115,7 @@ def decide(
         best=best,
         baselines=baselines,
         datasets=knowledge.datasets,
-        cost=money_of(_with(ledger, creations), knowledge.costs, trials, exceeded=exceeded),
+        cost=money_of(_with(ledger, creations), costs, trials, exceeded=exceeded),
         started_at=started_at,
         last_index=max([launched(sweep, trials) - 1, *(each.index for each in creations)]),
         repeats=_repeats(sweep, trials, creations),

@@ -122,6 +122,30 @@ def test_a_deleted_trial_gives_no_money_back(phase: TrialPhase) -> None:
     assert again.status.cost == after.status.cost
 
 
+def test_what_a_provider_counted_takes_the_place_of_estimated_tokens() -> None:
+    """One epoch was estimated at a million tokens, and is three to this provider's tokenizer."""
+    sweep = a_sweep(limits={"maxTrials": 2, "budget": {"maxCost": "26.00"}})
+    trained = {"trained_tokens": 6_000_000, "fine_tuned_model": "ft:1", "cost": money("8.00")}
+    ended = a_trial(0, score=0.5, epochs=2, estimated="4.00", **trained)
+    running = a_trial(1, TrialPhase.TRAINING, epochs=2, estimated="4.00")
+    cost = look(sweep, [ended, running]).status.cost
+    assert cost is not None
+    assert (cost.spent, cost.reserved) == (money("8.00"), money("8.00"))
+    # A job that was cancelled has not trained all of them.
+    cut_off = ended.model_copy(update={"status": ended.status.model_copy(update={"fine_tuned_model": None})})
+    cost = look(sweep, [cut_off, running]).status.cost
+    assert cost is not None
+    assert cost.reserved == money("4.00")
+
+
+def test_the_next_trial_is_reserved_by_what_earlier_ones_came_to() -> None:
+    limits = {"parallelTrials": 1, "budget": {"maxCost": "100.00"}}
+    trained = {"trained_tokens": 500_000, "fine_tuned_model": "ft:1", "cost": money("2.50")}
+    ended = a_trial(0, score=0.5, epochs=1, estimated="3.00", **trained)
+    (new,) = (each for each in look(a_sweep(limits=limits), [ended]).actions if isinstance(each, CreateTrial))
+    assert new.estimated_cost == Decimal(int(new.proposal.point.parameters["epochs"])) / 2 + 2
+
+
 def test_a_cost_that_becomes_known_late_takes_the_place_of_its_estimate() -> None:
     limits = {"maxTrials": 1}
     before = look(a_sweep(limits=limits), [a_trial(0, TrialPhase.FAILED, estimated="9.00")])
