@@ -172,10 +172,12 @@ def _without_hours(trial: FinetuneTrial, expected: Decimal, an_hour: Decimal) ->
 
 
 def _expected(trial: FinetuneTrial, costs: CostModel) -> Decimal:
-    """The estimate of its launch; where no price was known then, what it would be today."""
-    if trial.spec.estimated_cost is not None:
-        return trial.spec.estimated_cost
-    return costs.estimate(point_of(trial)) or Decimal(0)
+    """The estimate of its launch; what it would be today where no price was known then, or its tokens are by now."""
+    launched = trial.spec.estimated_cost
+    counted = (trial.spec.candidate, trial.spec.base_model) in costs.counted
+    if launched is not None and not counted:
+        return launched
+    return max(launched or Decimal(0), costs.estimate(point_of(trial)) or Decimal(0))
 
 
 def _deployed_at(trial: FinetuneTrial) -> datetime | None:

@@ -64,14 +64,14 @@ def outcome(
         return "Suspended", conditions.in_progress("Suspended", message)
     waits = None if stop is not None and stop.cancels else what_all_wait_for(active)
     if waits is not None and (stop is not None or _places_are_taken(sweep, active)):
-        message = waits[1] if stop is None else f"{stop.message}; {waits[1]}"
+        message = waits[1] if stop is None else f"{stop.told}; {waits[1]}"
         return ("Finishing" if stop else "Searching"), conditions.in_progress(waits[0], message)
     if stop is not None and (repeats.creations or any(trial.spec.repeat_of is not None for trial in active)):
-        message = f"{stop.message}; {progress_of(trials)}{note_of_waiting(active)}"
+        message = f"{stop.told}; {progress_of(trials)}{note_of_waiting(active)}"
         return "Finishing", conditions.in_progress("Confirming", message)
     if stop is not None:
         rest = what_becomes(stop, active, launched) or "finishing: base model, models and output"
-        message = f"{stop.message}; {rest}{note_of_waiting(active)}"
+        message = f"{stop.told}; {rest}{note_of_waiting(active)}"
         return "Finishing", conditions.in_progress(stop.reason, message)
     counts = status.trials
     message = (
@@ -116,7 +116,7 @@ def _beside_base(objective: Objective, best: BestTrial) -> str:
 def _ended(
     sweep: FinetuneSweep, status: SweepStatus, stop: Stop, rest: str
 ) -> tuple[str, tuple[Condition, ...]]:
-    why = f"the sweep ended because {stop.message}{f'; {rest}' if rest else ''}{note_of_learning(sweep)}"
+    why = f"the sweep ended because {stop.told}{f'; {rest}' if rest else ''}{note_of_learning(sweep)}"
     if status.best is None:
         no_trial = status.last_index < 0
         message = f"no trial {'was launched' if no_trial else 'succeeded'}; {why}"

@@ -159,16 +159,19 @@ def overspent(
     if ledger.committed > budget.max_cost:
         message = (
             f"{ledger.committed} {budget.currency} are spent or reserved, more than {limit} "
-            "(limits.budget.atLimit: CancelRunning); for the search to go on raise it to more than "
-            f"{ledger.committed} {budget.currency}"
+            "(limits.budget.atLimit: CancelRunning)"
         )
     else:
         message = (
             f"{limit} was exceeded{_cancelled_for_it(trials)} (limits.budget.atLimit: "
-            f"CancelRunning); {ledger.committed} {budget.currency} are spent or reserved now; for the search to go on "
-            f"raise it to more than {exceeded} {budget.currency}"
+            f"CancelRunning); {ledger.committed} {budget.currency} are spent or reserved now"
         )
-    return Stop(BUDGET_EXHAUSTED, message, cancels=True, exceeded=exceeded)
+    remedy = _raise(f"more than {max(exceeded, ledger.committed)} {budget.currency}")
+    return Stop(BUDGET_EXHAUSTED, message, cancels=True, exceeded=exceeded, remedy=remedy)
+
+
+def _raise(to: str) -> str:
+    return f"for the search to go on raise limits.budget.maxCost to {to}"
 
 
 def _cancelled_for_it(trials: Sequence[FinetuneTrial]) -> str:
@@ -184,13 +187,10 @@ def over_budget(sweep: FinetuneSweep, committed: Decimal, cost: Decimal | None, 
         return None
     limit = f"limits.budget.maxCost of {budget.max_cost:f} {budget.currency}"
     if committed > budget.max_cost:
-        message = (
-            f"{committed} {currency} are spent or reserved, more than {limit}; for the search to go on raise it to "
-            f"more than {committed} {currency}"
-        )
-    else:
-        message = (
-            f"the next trial is expected to cost {cost} {currency}; with {committed} {currency} spent or reserved that "
-            f"would exceed {limit}; for the search to go on raise it to {committed + cost} {currency} or more"
-        )
-    return Stop(BUDGET_EXHAUSTED, message)
+        message = f"{committed} {currency} are spent or reserved, more than {limit}"
+        return Stop(BUDGET_EXHAUSTED, message, remedy=_raise(f"more than {committed} {currency}"))
+    message = (
+        f"the next trial is expected to cost {cost} {currency}; with {committed} {currency} spent or reserved that "
+        f"would exceed {limit}"
+    )
+    return Stop(BUDGET_EXHAUSTED, message, remedy=_raise(f"{committed + cost} {currency} or more"))

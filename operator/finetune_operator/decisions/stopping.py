@@ -35,6 +35,8 @@ class Stop:
         fails: Whether the sweep counts as failed even with a best trial.
         at: When it came to that, where that is known.
         exceeded: The highest `maxCost` that was exceeded, where trials are cancelled for it.
+        remedy: What it takes for the search to go on; "" where a person would not want that. It is nothing to tell of
+            a trial that is cancelled.
     """
 
     reason: str
@@ -43,6 +45,12 @@ class Stop:
     fails: bool = False
     at: datetime | None = None
     exceeded: Decimal | None = None
+    remedy: str = ""
+
+    @property
+    def told(self) -> str:
+        """What the sweep says: why it stops, and what it takes to go on."""
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
 
 
 def stop_reason(
@@ -104,10 +112,12 @@ def _too_many_failures(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) ->
         return None
     message = (
         f"{len(failed)} trial{'' if len(failed) == 1 else 's'} failed, more than limits.maxFailedTrials allows "
-        f"({limit}; for the search to go on mend the cause and raise it){last_failure(failed)}"
+        f"({limit}){last_failure(failed)}"
     )
+    remedy = "for the search to go on mend the cause and raise limits.maxFailedTrials"
     ends = sorted(trial.status.finished_at for trial in failed if trial.status.finished_at is not None)
-    return Stop("TooManyFailures", message, fails=True, at=ends[limit] if len(ends) > limit else None)
+    at = ends[limit] if len(ends) > limit else None
+    return Stop("TooManyFailures", message, fails=True, at=at, remedy=remedy)
 
 
 def last_failure(failed: Sequence[FinetuneTrial]) -> str:

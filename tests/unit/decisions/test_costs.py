@@ -131,6 +131,9 @@ def test_what_a_provider_counted_takes_the_place_of_estimated_tokens() -> None:
     cost = look(sweep, [ended, running]).status.cost
     assert cost is not None
     assert (cost.spent, cost.reserved) == (money("8.00"), money("8.00"))
+    # One that was cancelled, of which nobody tells what it cost, has not become cheaper by that.
+    cancelled = a_trial(1, TrialPhase.CANCELLED, epochs=2, estimated="4.00")
+    assert look(sweep, [ended, cancelled]).status.spent == "16.00 USD"
     # A job that was cancelled has not trained all of them.
     cut_off = ended.model_copy(update={"status": ended.status.model_copy(update={"fine_tuned_model": None})})
     cost = look(sweep, [cut_off, running]).status.cost

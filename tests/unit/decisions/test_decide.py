@@ -505,7 +505,7 @@ def test_a_limit_that_cancelled_trials_stays_reached_when_they_come_to_cost_less
         assert decision.status.phase == "Finishing"  # the base model is still to be measured
         why = decision.status.condition("Reconciling")
         assert why is not None
-        assert "raise it to more than 5.00 USD" in why.message
+        assert "raise limits.budget.maxCost to more than 5.00 USD" in why.message
         assert decision.status.cost is not None
         assert str(decision.status.cost.exceeded) == "5.00"
 

@@ -17,6 +17,7 @@ from tests.unit.decisions.builders import (
     reason,
 )
 
+from finetune_operator.decisions import CancelTrial
 from finetune_operator.resources import TrialPhase
 from finetune_operator.resources.sweep import Baseline
 from finetune_operator.resources.trial import CancelRequest
@@ -57,8 +58,8 @@ def test_a_sweep_that_searches_says_how_many_trials_failed_and_why_the_last_one_
 def test_a_sweep_in_which_too_many_trials_failed_says_what_it_takes_to_go_on() -> None:
     failed = [a_trial(0, TrialPhase.FAILED, message="the file is no JSON")]
     assert message(look(a_sweep(limits={"maxFailedTrials": 0}), failed)).endswith(
-        "1 trial failed, more than limits.maxFailedTrials allows (0; for the search to go on mend the cause and raise "
-        "it); trial s-0: the file is no JSON"
+        "1 trial failed, more than limits.maxFailedTrials allows (0); trial s-0: the file is no JSON; for the search "
+        "to go on mend the cause and raise limits.maxFailedTrials"
     )
 
 
@@ -79,7 +80,7 @@ def test_a_budget_that_was_lowered_below_what_is_committed_is_said_to_be_used_up
     assert (decision.status.phase, reason(decision)) == ("Finishing", "BudgetExhausted")
     assert message(decision) == (
         "4.00 USD are spent or reserved, more than limits.budget.maxCost of 3.00 USD; for the search to go on raise "
-        "it to more than 4.00 USD; 2 trials that still go on are waited for: s-0, s-1"
+        "limits.budget.maxCost to more than 4.00 USD; 2 trials that still go on are waited for: s-0, s-1"
     )
     enough = look(a_sweep(limits={"budget": {"maxCost": "4.00"}}), running, costs=PRICED)
     assert enough.status.phase == "Searching"
@@ -91,7 +92,7 @@ def test_a_budget_too_small_for_any_trial_tells_of_no_trials_that_went_on() -> N
     assert message(decision).startswith("no trial was launched; ")
     assert message(decision).endswith(
         "with 0 USD spent or reserved that would exceed limits.budget.maxCost of 0.01 USD; for the search to go on "
-        "raise it to 3.00 USD or more"
+        "raise limits.budget.maxCost to 3.00 USD or more"
     )
 
 
@@ -114,3 +115,15 @@ def test_a_sweep_whose_best_model_is_no_better_than_its_base_model_says_so(
     assert f"s-0 scored {score} {verdict}; the sweep ended" in message(
         look(sweep, [a_trial(0, score=score)], baselines=base)
     )
+
+
+def test_a_trial_that_is_cancelled_is_not_told_what_the_search_would_take_to_go_on() -> None:
+    trials = [
+        a_trial(0, score=0.5, estimated="1.00", cost="6.00"),
+        a_trial(1, TrialPhase.TRAINING, estimated="1.00"),
+    ]
+    decision = look(a_sweep(limits={"budget": EXCEEDED}), trials, costs=CHEAP)
+    (cancelled,) = (each for each in decision.actions if isinstance(each, CancelTrial))
+    assert "7.00 USD are spent or reserved, more than" in cancelled.message
+    assert "raise" not in cancelled.message
+    assert "raise limits.budget.maxCost to more than 7.00 USD" in message(decision)
