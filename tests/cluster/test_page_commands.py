@@ -79,7 +79,9 @@ def run(shell: PageShell, command: str) -> str:
     return shell(command).stdout
 
 
-async def test_the_readme_leads_to_a_model(shell: PageShell, tmp_path: Path) -> None:
+async def test_the_readme_leads_to_a_model_and_the_page_of_the_result_to_its_use(
+    shell: PageShell, tmp_path: Path
+) -> None:
     await write_states(tmp_path / "states")
     shutil.copytree(tmp_path / "states" / SWEEP, shell.folder / ".cache" / "demo")  # what `make demo` leaves
     (operator,) = (each for each in commands("README.md") if each.startswith(OPERATOR))
@@ -93,13 +95,20 @@ async def test_the_readme_leads_to_a_model(shell: PageShell, tmp_path: Path) -> 
             else:
                 said[command] = run(shell, f"{command}; echo ${{MODEL:-}}")
         assert process is not None
+        result = [
+            (command, run(shell, f"{command}; echo ${{MODEL:-}}")) for command in commands("docs/result.md")
+        ]
         assert shell("kubectl finetune trials quickstart -n finetune").stdout.count("Succeeded ") == 3
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 0, (tmp_path / "log").read_text()
     finally:
         kill_below(shell.folder)
-    (model,) = (text for command, text in said.items() if command.startswith("MODEL="))
+    (model,) = (text.strip() for command, text in said.items() if command.startswith("MODEL="))
     assert model.startswith("file://")
+    assert [
+        text.strip() for command, text in result if "configmap" in command or "best" in command.split()
+    ] == [model] * 2
+    assert all(text.strip() for _, text in result)
 
 
 def test_getting_started_and_the_chart_s_page_lead_from_nothing_to_a_model_and_back(

@@ -21,7 +21,12 @@ PAGES = [
     "charts/finetune-operator/README.md",
     *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "examples").rglob("*.md"))),
 ]
-RUN_ON_A_CLUSTER = ("README.md", "docs/getting-started.md", "charts/finetune-operator/README.md")
+RUN_ON_A_CLUSTER = (
+    "README.md",
+    "docs/getting-started.md",
+    "docs/result.md",
+    "charts/finetune-operator/README.md",
+)
 RUN_IN_A_FOLDER = ("docs/report.md", "examples/plugin-provider/README.md")
 WITH_OUTPUT = "docs/cli.md"
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.provider_contract import write_dataset
+from tests.contract.page_commands import all_blocks
+from tests.contract.provider_contract import conversation, write_dataset
 from tests.contract.tiny_model import LAYERS
 
 from finetune_providers.base import DatasetFile, JobState
@@ -89,6 +90,22 @@ async def test_the_adapter_on_the_plain_model_gives_the_logits_that_training_saw
         start += len(positions)
         assert torch.allclose(got, plain[0, positions], atol=1e-4)
         assert not torch.allclose(got, untrained[0, positions], atol=1e-2), "training changed the model"
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_the_page_of_the_result_loads_a_model_and_has_it_answer(
+    torch: Any, new_provider: NewProvider, new_request: NewRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = (each for each in all_blocks() if (each.page, each.language) == ("docs/result.md", "python"))
+    provider = new_provider()
+    await provider.submit(await new_request(provider, "job", epochs=4))
+    done = await settle(provider, "job")
+    messages = conversation("red")
+    async with provider.inference(done.fine_tuned_model or "") as session:
+        (expected,) = await session.answer([messages], max_output_tokens=64)
+    capsys.readouterr()
+    exec(compile(block.text, block.page, "exec"), {"model": done.fine_tuned_model, "messages": messages})
+    assert capsys.readouterr().out.strip() == expected.strip() != ""
 
 
 @pytest.mark.filterwarnings("ignore")
