@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from finetune_operator.cli.logs import LogFormat, log_to_stderr
 from finetune_operator.cli.options import seconds
+
+if TYPE_CHECKING:  # the libraries behind these take seconds to load, and `--help` needs none
+    from finetune_operator.cluster.store import KubeStore
+    from finetune_operator.lifecycle.engine import Engine
+    from finetune_operator.lifecycle.observer import Observer
 
 HELP = """Serve the sweeps of a Kubernetes cluster until told to stop.
 
@@ -118,18 +124,25 @@ def operator_command(  # noqa: PLR0913 (one parameter for each option)
             "say which sweeps to serve: --namespace NAME (may be repeated) or --all-namespaces"
         )
     log_to_stderr(logging.INFO, form=log_format, libraries=True)
-    asyncio.run(
-        _serve(
-            namespaces,
-            kubeconfig,
-            kube_context,
-            work_dir=work_dir,
-            private_datasets=allow_private_datasets,
-            trust_endpoints=trust_endpoints,
-            release_within_s=release_within,
-            addresses=(liveness, metrics),
-        )
+    options = _EngineOptions(
+        work_dir=work_dir,
+        private_datasets=allow_private_datasets,
+        trust_endpoints=trust_endpoints,
+        release_within_s=release_within,
     )
+    asyncio.run(
+        _serve(namespaces, kubeconfig, kube_context, options=options, liveness=liveness, metrics=metrics)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _EngineOptions:
+    """What the engine is told on the command line; the options' help says what each means."""
+
+    work_dir: Path
+    private_datasets: bool
+    trust_endpoints: bool
+    release_within_s: float
 
 
 async def _serve(
@@ -137,42 +150,26 @@ async def _serve(
     kubeconfig: Path | None,
     kube_context: str | None,
     *,
-    work_dir: Path,
-    private_datasets: bool,
-    trust_endpoints: bool,
-    release_within_s: float,
-    addresses: tuple[str | None, str | None],
+    options: _EngineOptions,
+    liveness: str | None,
+    metrics: str | None,
 ) -> None:
     import prometheus_client
 
     from finetune_operator.cluster.access import ClusterAccess
     from finetune_operator.cluster.operator import run_operator
-    from finetune_operator.cluster.store import KubeStore
     from finetune_operator.cluster.telemetry import Telemetry
-    from finetune_operator.evaluation import IN_A_CLUSTER
-    from finetune_operator.lifecycle.engine import Engine
-    from finetune_providers import registry
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    # A manifest must read neither the files of the operator's own machine nor what its network alone can reach.
-    rules = replace(IN_A_CLUSTER, private_addresses=private_datasets)
     # A series beside each counter and histogram, which nobody asks for.
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
     telemetry = Telemetry()
 
     def make_engine(store: KubeStore) -> Engine:
-        engine = Engine(
-            store=store,
-            work_dir=work_dir,
-            make_provider=lambda config: registry.create(replace(config, lends_identity=trust_endpoints)),
-            dataset_rules=rules,
-            reference_grace_s=_REFERENCE_GRACE_S,
-            release_within_s=release_within_s,
-            observer=telemetry.metrics,
-        )
+        engine = _engine_over(store, options, observer=telemetry.metrics)
         telemetry.attach(lambda: engine.vitals())  # noqa: PLW0108 (asked for when it is needed, not before)
         return engine
 
@@ -181,7 +178,24 @@ async def _serve(
         access=ClusterAccess(kubeconfig=kubeconfig, context=kube_context),
         stop=stop,
         namespaces=namespaces,
-        liveness=addresses[0],
-        metrics=addresses[1],
+        liveness=liveness,
+        metrics=metrics,
         telemetry=telemetry,
+    )
+
+
+def _engine_over(store: KubeStore, options: _EngineOptions, *, observer: Observer) -> Engine:
+    from finetune_operator.evaluation import IN_A_CLUSTER
+    from finetune_operator.lifecycle.engine import Engine
+    from finetune_providers import registry
+
+    return Engine(
+        store=store,
+        work_dir=options.work_dir,
+        make_provider=lambda config: registry.create(replace(config, lends_identity=options.trust_endpoints)),
+        # A manifest must read neither the files of the operator's own machine nor what its network alone can reach.
+        dataset_rules=replace(IN_A_CLUSTER, private_addresses=options.private_datasets),
+        reference_grace_s=_REFERENCE_GRACE_S,
+        release_within_s=options.release_within_s,
+        observer=observer,
     )
