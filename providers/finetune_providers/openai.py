@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,38 +47,21 @@ def create(config: ProviderConfig, *, client: Any | None = None) -> Provider:
     Raises:
         PermanentProviderError: Something is missing; `field` says where to write it.
     """
-    secret = config.credentials
-    key = header_of_secret(secret, "OPENAI_API_KEY")
-    if key is None:
-        raise PermanentProviderError(
-            "the Secret has no OPENAI_API_KEY; write it with kubectl create secret generic NAME "
-            "--from-literal=OPENAI_API_KEY=sk-…, and name that Secret in spec.credentialsSecretRef",
-            field="spec.credentialsSecretRef",
-        )
-    if config.endpoint is not None:
-        base_url = checked_url(config.endpoint, field="spec.endpoint")
-    else:
-        base_url = url_of_secret(secret, "OPENAI_BASE_URL") or BASE_URL
+    key = _key(config.credentials)
+    base_url = _base_url(config)
     openai_itself = (urlsplit(base_url).hostname or "").endswith("api.openai.com")  # regions, too
     config = replace(config, endpoint=None if openai_itself else base_url)
-    chat_url = checked_url(config.endpoints.get("inference") or base_url, field="spec.endpoints.inference")
-    organization = header_of_secret(secret, "OPENAI_ORG_ID")
-    project = header_of_secret(secret, "OPENAI_PROJECT_ID") or config.project
-
-    def connect(url: str) -> Any:
-        return client_of(url, key=key, organization=organization, project=project)
-
-    own = client if client is not None else connect(base_url)
     company = "OpenAI" if openai_itself else "the OpenAI-compatible service"
+    own, chat = (client, client) if client is not None else _clients(config, base_url, key)
     return OpenAIProvider(
         Account(
             company=company,
             client=own,
-            chat=own if client is not None or chat_url == base_url else connect(chat_url),
+            chat=chat,
             calls=Calls(
                 _explainer(company),
                 requests_per_minute=config.requests_per_minute,
-                secrets=[value.strip() for value in secret.values()],
+                secrets=[value.strip() for value in config.credentials.values()],
             ),
             catalog=load_catalog(config),
             capabilities=_capabilities(config.options),
@@ -86,6 +70,37 @@ def create(config: ProviderConfig, *, client: Any | None = None) -> Provider:
             work_dir=config.work_dir,
         )
     )
+
+
+def _base_url(config: ProviderConfig) -> str:
+    if config.endpoint is not None:
+        return checked_url(config.endpoint, field="spec.endpoint")
+    return url_of_secret(config.credentials, "OPENAI_BASE_URL") or BASE_URL
+
+
+def _clients(config: ProviderConfig, base_url: str, key: str) -> tuple[Any, Any]:
+    """A client for jobs and files, and one for answers: the same, unless these are had elsewhere."""
+    secret = config.credentials
+    connect = partial(
+        client_of,
+        key=key,
+        organization=header_of_secret(secret, "OPENAI_ORG_ID"),
+        project=header_of_secret(secret, "OPENAI_PROJECT_ID") or config.project,
+    )
+    chat_url = checked_url(config.endpoints.get("inference") or base_url, field="spec.endpoints.inference")
+    own = connect(base_url)
+    return own, own if chat_url == base_url else connect(chat_url)
+
+
+def _key(secret: Mapping[str, str]) -> str:
+    key = header_of_secret(secret, "OPENAI_API_KEY")
+    if key is None:
+        raise PermanentProviderError(
+            "the Secret has no OPENAI_API_KEY; write it with kubectl create secret generic NAME "
+            "--from-literal=OPENAI_API_KEY=sk-…, and name that Secret in spec.credentialsSecretRef",
+            field="spec.credentialsSecretRef",
+        )
+    return key
 
 
 def _explainer(company: str) -> Explainer:

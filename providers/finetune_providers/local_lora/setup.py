@@ -37,40 +37,47 @@ def prepare(request: TrainingRequest, *, cache: Path, beat: Callable[[], None]) 
     values = request.hyperparameters
     loaded = load_base(request.base_model, device=request.options.device, threads=request.options.threads)
     beat()
-    length = int(values["maxLength"])
-    train = read_examples(Path(request.training), loaded.tokenizer, max_length=length)
-    valid = (
-        read_examples(Path(request.validation), loaded.tokenizer, max_length=length)
-        if request.validation
-        else None
-    )
+    train = _examples(request.training, request, loaded)
+    valid = _examples(request.validation, request, loaded) if request.validation else None
     torch.manual_seed(request.seed)
     model = add_adapters(loaded, values)
     layers = values.get("loraLayers")
     forward = Forward(model, lora_layers=None if layers is None else int(layers))
-    # The longest and the shortest together: padding is part of what is compared.
-    by_length = sorted(train, key=lambda example: len(example.ids))
-    exact = forward.verify([by_length[0], by_length[len(by_length) // 2], by_length[-1]])
+    exact = _is_exact(forward, train)
     beat()
 
     def data_set(examples: list[Example]) -> DataSet:
         if not exact or not fits(examples, loaded.model.config.hidden_size):
             return DataSet(examples)
-        return DataSet(
-            examples,
-            hidden_states(forward, examples, model_id=_model_id(loaded), folder=cache, beat=beat),
-        )
+        states = hidden_states(forward, examples, model_id=_model_id(loaded), folder=cache, beat=beat)
+        return DataSet(examples, states)
 
-    plan = Plan(
+    training = Training(
+        forward, _plan(request), train=data_set(train), valid=None if valid is None else data_set(valid)
+    )
+    return training, model
+
+
+def _examples(path: str, request: TrainingRequest, loaded: Loaded) -> list[Example]:
+    length = int(request.hyperparameters["maxLength"])
+    return read_examples(Path(path), loaded.tokenizer, max_length=length)
+
+
+def _is_exact(forward: Forward, examples: list[Example]) -> bool:
+    """Whether running the frozen layers apart gives the whole model's logits, shown on three examples."""
+    # The longest and the shortest together: padding is part of what is compared.
+    by_length = sorted(examples, key=lambda example: len(example.ids))
+    return forward.verify([by_length[0], by_length[len(by_length) // 2], by_length[-1]])
+
+
+def _plan(request: TrainingRequest) -> Plan:
+    values = request.hyperparameters
+    return Plan(
         epochs=int(values["epochs"]),
         batch_size=int(values["batchSize"]),
         learning_rate=float(values["learningRate"]),
         seed=request.seed,
     )
-    training = Training(
-        forward, plan, train=data_set(train), valid=None if valid is None else data_set(valid)
-    )
-    return training, model
 
 
 def _model_id(loaded: Loaded) -> str:
