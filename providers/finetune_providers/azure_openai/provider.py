@@ -32,7 +32,7 @@ from finetune_providers.base import (
     Provider,
     ProviderConfig,
 )
-from finetune_providers.calls import Calls, clean
+from finetune_providers.calls import Calls
 from finetune_providers.catalog import load_catalog
 from finetune_providers.errors import (
     JobNotFound,
@@ -52,6 +52,7 @@ from finetune_providers.openai_protocol.client import checked_url, header_of_sec
 from finetune_providers.openai_protocol.data import GONE_FILES
 from finetune_providers.openai_protocol.listing import JOBS
 from finetune_providers.openai_protocol.parsing import LIVE_METRICS, METRICS, NATIVE_STATES, text
+from finetune_providers.redaction import clean
 
 COMPANY = "Azure OpenAI"
 API_VERSION = "2025-04-01-preview"

@@ -8,8 +8,8 @@ from typing import Any
 from finetune_providers.base import JobSnapshot, JobState
 from finetune_providers.bedrock.aws import CONTROL, Answer, Aws, inner, moment_of, text_of
 from finetune_providers.bedrock.errors import Invalid
-from finetune_providers.calls import clean
 from finetune_providers.errors import JobNotFound
+from finetune_providers.redaction import clean
 
 _STATES = {
     "InProgress": JobState.RUNNING,

@@ -10,10 +10,11 @@ from typing import Any
 from finetune_providers.base import Conversation, Deployment, DeploymentState
 from finetune_providers.bedrock.aws import CONTROL, RUNTIME, Answer, Aws, inner, items_of, text_of
 from finetune_providers.bedrock.errors import Conflict, Invalid
-from finetune_providers.calls import INFERENCE_TIMEOUT_S, clean
+from finetune_providers.calls import INFERENCE_TIMEOUT_S
 from finetune_providers.catalog import Catalog
 from finetune_providers.conversations import split_system
 from finetune_providers.errors import JobNotFound, PermanentProviderError, TransientProviderError
+from finetune_providers.redaction import clean
 
 _DEPLOYMENT_STATES = {
     "Active": DeploymentState.ACTIVE,

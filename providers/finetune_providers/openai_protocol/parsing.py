@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from finetune_providers.base import JobSnapshot, JobState, MetricPoint
-from finetune_providers.calls import clean
 from finetune_providers.errors import UnexpectedResponse
+from finetune_providers.redaction import clean
 from finetune_providers.series import thinned
 
 _STATES = {

@@ -11,13 +11,13 @@ from typing import Any
 from google.cloud import aiplatform_v1 as api
 
 from finetune_providers.base import JobSnapshot, JobState, MetricPoint
-from finetune_providers.calls import clean
 from finetune_providers.errors import (
     JobNotFound,
     PermanentProviderError,
     ProviderError,
     TransientProviderError,
 )
+from finetune_providers.redaction import clean
 from finetune_providers.vertex_ai.account import Account, Ask
 from finetune_providers.vertex_ai.metrics import read_series
 from finetune_providers.vertex_ai.wire import (

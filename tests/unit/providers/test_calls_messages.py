@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_providers.calls import Calls, clean, retry_after_s
+from finetune_providers.calls import Calls, retry_after_s
 from finetune_providers.errors import (
     PermanentProviderError,
     ProviderError,
 )
+from finetune_providers.redaction import clean
 
 
 def failing(error: BaseException) -> Callable[[], Awaitable[None]]:
