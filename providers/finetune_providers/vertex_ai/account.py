@@ -22,19 +22,17 @@ from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud import storage
 from google.oauth2 import service_account
 from google.protobuf import json_format
-from requests.adapters import HTTPAdapter
 
 from finetune_providers.base import ProviderConfig
-from finetune_providers.bounded import ASKED_ENCODING, whole
-from finetune_providers.calls import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, keep_identity
+from finetune_providers.calls import READ_TIMEOUT_S, keep_identity
 from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 from finetune_providers.vertex_ai.errors import CREDENTIALS, SECRET_KEYS
+from finetune_providers.vertex_ai.transport import BoundedAdapter, LoginAdapter
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 _MULTI_REGIONS = ("us", "eu")
 _SECRET_FIELDS = ("private_key", "private_key_id")
-_PIECE = 2**16
 _REGION = r"[a-z][a-z0-9-]*"
 
 
@@ -52,36 +50,6 @@ class _LocalCredentials(service_account.Credentials):  # type: ignore[misc]  # t
 
     def _is_regional_access_boundary_lookup_required(self) -> bool:
         return False
-
-
-class _Adapter(HTTPAdapter):
-    """Gives a connection less time to be made than its answer, and reads no more of that than is allowed.
-
-    What was never connected had no effect.
-    """
-
-    def send(self, request: Any, *args: Any, **options: Any) -> Any:
-        timeout = options.get("timeout")
-        if isinstance(timeout, int | float):
-            options["timeout"] = (min(CONNECT_TIMEOUT_S, timeout), timeout)
-        request.headers["Accept-Encoding"] = ASKED_ENCODING
-        answer = super().send(request, *args, **{**options, "stream": True})
-        encoding = answer.raw.headers.pop("Content-Encoding", "")  # else it is unpacked on the way
-        try:
-            answer._content = whole(answer.iter_content(_PIECE), encoding)
-        finally:
-            answer.close()
-        return answer
-
-
-class _LoginAdapter(_Adapter):
-    """For logins. One that is not understood is told as a failed login: what it was for has not been asked."""
-
-    def send(self, request: Any, *args: Any, **options: Any) -> Any:
-        try:
-            return super().send(request, *args, **options)
-        except UnexpectedResponse as error:
-            raise requests.exceptions.ContentDecodingError(str(error)) from None
 
 
 class Account:
@@ -125,7 +93,7 @@ class Account:
         # Credentials that were given as a token alone have nothing to get another one with.
         renewable = getattr(credentials, "refresh_token", "") is not None
         if renewable or credentials.token_state != TokenState.FRESH:
-            with _prepared(requests.Session(), _LoginAdapter) as session:
+            with _prepared(requests.Session(), LoginAdapter) as session:
                 credentials.refresh(functools.partial(Request(session), timeout=READ_TIMEOUT_S))
 
     def ask(
@@ -248,11 +216,11 @@ class Account:
 
 def _authorized(credentials: Any, **options: Any) -> Any:
     session = _prepared(AuthorizedSession(credentials, **options))
-    _prepared(session._auth_request_session, _LoginAdapter)
+    _prepared(session._auth_request_session, LoginAdapter)
     return session
 
 
-def _prepared(session: Any, adapter: type[_Adapter] = _Adapter) -> Any:
+def _prepared(session: Any, adapter: type[BoundedAdapter] = BoundedAdapter) -> Any:
     session.max_redirects = 0  # a token is for its own address alone, and a create call is made once
     for scheme in ("https://", "http://"):
         session.mount(scheme, adapter(pool_maxsize=16))
