@@ -97,31 +97,34 @@ def _point(
     if wrong:
         problems.append(Problem(f"{path}.baseModel", wrong))
         return None
-    stated = defaults.get((candidate.name, base_model), {})
     branch = next(each for each in space.branches if each.name == candidate.name)
-    values: dict[str, ParameterValue] = {}
     found = [
         Problem(
             f"{path}.parameters.{name}", f"candidate {candidate.name} has {', '.join(branch.parameters)} only"
         )
         for name in sorted(given.parameters.keys() - branch.parameters.keys())
     ]
+    stated = defaults.get((candidate.name, base_model), {})
+    values: dict[str, ParameterValue] = {}
     for name, parameter in branch.parameters.items():
         value = given.parameters.get(name, stated.get(name))
         typed = None if value is None else value_in(parameter, value)
         if typed is not None:
             values[name] = typed
             continue
-        if name in given.parameters:
-            wrong = f"{value!r} lies outside the search space"
-        elif value is None:
-            wrong = f"is left out, and no default of {base_model} is known"
-        else:
-            wrong = f"is left out, and the default of {base_model}, {value!r}, lies outside the search space"
+        wrong = _why_unusable(given, name, value, base_model)
         allowed = allowed_values(candidate.parameters[name])
         found.append(Problem(f"{path}.parameters.{name}", f"{wrong}; give {allowed}"))
     problems += found
     return None if found else Point(candidate.name, base_model, values)
+
+
+def _why_unusable(given: FirstPoint, name: str, value: ParameterValue | None, base_model: str) -> str:
+    if name in given.parameters:
+        return f"{value!r} lies outside the search space"
+    if value is None:
+        return f"is left out, and no default of {base_model} is known"
+    return f"is left out, and the default of {base_model}, {value!r}, lies outside the search space"
 
 
 def _base_model(given: FirstPoint, candidate: Candidate) -> tuple[str, str]:
