@@ -99,3 +99,22 @@ def test_options_that_pages_name_are_options_of_a_command() -> None:
         )
         options = {each for text in named for each in re.findall(r"(?<!\S)--[a-z][a-z-]+", text)}
         assert options <= known, (page, options - known)
+
+
+def test_the_readme_says_on_which_kubernetes_the_tests_run_and_which_the_chart_takes() -> None:
+    modules = (ROOT / "tests" / "controlplane" / "tools" / "kubernetes" / "go.mod").read_text("utf-8")
+    (tested,) = re.findall(r"^\tk8s\.io/kubernetes v(\d+\.\d+)\.", modules, re.MULTILINE)
+    chart = (ROOT / "charts" / "finetune-operator" / "Chart.yaml").read_text("utf-8")
+    (oldest,) = re.findall(r'^kubeVersion: ">=(\d+\.\d+)\.', chart, re.MULTILINE)
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert f"Kubernetes {oldest} or newer; the tests run on {tested}." in text
+
+
+def test_the_fields_that_stand_beside_those_of_other_tools_are_fields() -> None:
+    fields = re.findall(r"`((?:spec|status)\.[\w.\[\]{}]+)`", crds_page.page())
+    rows = re.findall(
+        r"^\| .* \| (.*) \|$", (ROOT / "docs" / "coming-from.md").read_text("utf-8"), re.MULTILINE
+    )
+    named = {name for cell in rows for name in re.findall(r"`([a-z][\w.\[\]]*)(?:: \w+)?`", cell)}
+    assert len(named) > 20
+    assert {name for name in named if not any(f".{each}".endswith(f".{name}") for each in fields)} == set()
