@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 from docs import crds_page
+from tests.contract.page_commands import all_blocks
+
+from finetune_operator.evaluation.chat import parse_messages
+from finetune_operator.resources.sweep import GENERATED_METRICS, REPORTED_METRICS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -118,3 +122,13 @@ def test_the_fields_that_stand_beside_those_of_other_tools_are_fields() -> None:
     named = {name for cell in rows for name in re.findall(r"`([a-z][\w.\[\]]*)(?:: \w+)?`", cell)}
     assert len(named) > 20
     assert {name for name in named if not any(f".{each}".endswith(f".{name}") for each in fields)} == set()
+
+
+def test_the_page_of_data_shows_examples_that_are_accepted_and_every_metric() -> None:
+    page = "docs/data-and-scores.md"
+    (block,) = (each for each in all_blocks() if (each.page, each.language) == (page, "json"))
+    for line in block.text.splitlines():
+        assert parse_messages(line.encode())[-1]["role"] == "assistant"
+    table = (ROOT / page).read_text("utf-8").partition("| `objective.metric` |")[2]
+    named = re.findall(r"^\| `(\w+)` \|", table.partition("\n\n")[0], re.MULTILINE)
+    assert sorted(named) == sorted([*GENERATED_METRICS, *REPORTED_METRICS])
