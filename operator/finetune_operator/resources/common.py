@@ -227,6 +227,7 @@ class Resource(Model):
 
     @property
     def deleting(self) -> bool:
+        """Whether its deletion was asked for; it is there until its last finalizer goes."""
         return self.metadata.deletion_timestamp is not None
 
     def belongs_to(self, owner: Resource) -> bool:
@@ -235,4 +236,5 @@ class Resource(Model):
 
     @property
     def has_finalizer(self) -> bool:
+        """Whether the operator holds it, so that what it bought is ended before it goes."""
         return FINALIZER in (self.metadata.finalizers or ())

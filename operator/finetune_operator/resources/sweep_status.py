@@ -126,6 +126,7 @@ class SweepStatus(Lenient):
 
     @property
     def finished(self) -> bool:
+        """Whether the sweep has ended; an edit may have it go on."""
         return self.phase in {"Succeeded", "Failed"}
 
     def condition(self, kind: str) -> Condition | None:

@@ -39,6 +39,7 @@ class TrialPhase(enum.StrEnum):
 
     @property
     def terminal(self) -> bool:
+        """Whether a trial in it has ended for good."""
         return self in TERMINAL_PHASES
 
 

@@ -21,6 +21,7 @@ class JobState(enum.StrEnum):
 
     @property
     def terminal(self) -> bool:
+        """Whether a job in it has ended for good."""
         return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
 

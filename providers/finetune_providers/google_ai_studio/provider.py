@@ -47,8 +47,8 @@ from finetune_providers.google_ai_studio.datasets import Datasets
 from finetune_providers.google_ai_studio.rest import COMPANY, AlreadyExists, Rest, explain
 from finetune_providers.google_ai_studio.tuned_models import TunedModels
 from finetune_providers.google_ai_studio.wire import (
-    bare,
     check_pairs,
+    id_in_name,
     model_path,
     take,
     tuned_model,
@@ -206,11 +206,11 @@ class GoogleAIStudio(FromCatalog):
 
     async def observe(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
         """Look the jobs up in the list, and those that it does not show one by one."""
-        wanted = {bare(job_id): job_id for job_id in job_ids}
+        wanted = {id_in_name(job_id): job_id for job_id in job_ids}
         seen: dict[str, JobSnapshot] = {}
         if wanted:
             async for resource in self._tuned_models.listed():
-                name = bare(take(resource, "name", str, ""))
+                name = id_in_name(take(resource, "name", str, ""))
                 if name in wanted:
                     seen[wanted[name]] = await self._tuned_models.job(resource)
                 if len(seen) == len(wanted):
@@ -228,9 +228,9 @@ class GoogleAIStudio(FromCatalog):
 
         One that is finished between the look and the deletion is deleted all the same: Google offers no condition.
         """
-        resource = await self._tuned_models.get(bare(job_id))
+        resource = await self._tuned_models.get(id_in_name(job_id))
         if resource is None:
-            if await self._record(bare(job_id)) is not None:
+            if await self._record(id_in_name(job_id)) is not None:
                 return
             raise JobNotFound(f"{COMPANY} has no tuned model {job_id}")
         job = await self._tuned_models.job(resource)
@@ -241,7 +241,7 @@ class GoogleAIStudio(FromCatalog):
         """Delete a tuned model; that its job was bought stays known here."""
         if not model.startswith("tunedModels/"):
             raise PermanentProviderError(f"{model!r} is no fine-tuned model; one is named tunedModels/<id>")
-        resource = await self._tuned_models.get(bare(model))
+        resource = await self._tuned_models.get(id_in_name(model))
         if resource is not None:
             await self._delete(await self._tuned_models.job(resource))
 

@@ -106,6 +106,7 @@ def _with_system(system: str | None, question: str) -> str:
 
 
 def contents(conversation: Conversation) -> list[dict[str, Any]]:
+    """A conversation in Gemini's form, with the roles user and model."""
     system, turns = split_system(list(conversation))
     texts = [turn["content"] for turn in turns]
     if turns and turns[0]["role"] == "user":
@@ -162,7 +163,7 @@ def snapshot(resource: Json) -> JobSnapshot:
     """
     name, native, key = (take(resource, each, str, "") for each in ("name", "state", "description"))
     task = take(resource, "tuningTask", dict, {})
-    if not possible_id(bare(name)) or not native:
+    if not possible_id(id_in_name(name)) or not native:
         raise UnexpectedResponse(f"{COMPANY}: a tuned model without a name or a state")
     if native == "CREATING":
         state = JobState.RUNNING if task.get("startTime") else JobState.PENDING
@@ -170,8 +171,8 @@ def snapshot(resource: Json) -> JobSnapshot:
         state = {"ACTIVE": JobState.SUCCEEDED, "FAILED": JobState.FAILED}.get(native, JobState.RUNNING)
     ended = moment(task, "completeTime") or moment(resource, "updateTime")
     return JobSnapshot(
-        bare(name),
-        key if key and tuned_model_id(key) == bare(name) else None,
+        id_in_name(name),
+        key if key and tuned_model_id(key) == id_in_name(name) else None,
         state,
         native,
         fine_tuned_model=name if state is JobState.SUCCEEDED else None,
@@ -225,7 +226,8 @@ def objects(resource: Json, name: str) -> list[Json]:
     return found
 
 
-def bare(name: str) -> str:
+def id_in_name(name: str) -> str:
+    """The id of a tuned model in its resource name, `tunedModels/ID`, or the id itself."""
     return name.removeprefix("tunedModels/")
 
 

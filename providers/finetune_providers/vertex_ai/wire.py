@@ -197,15 +197,18 @@ def checked_job(job: Any) -> Any:
 
 
 def number_of(job_id: str) -> str:
+    """The part of a job's resource name by which two names of one job can be compared."""
     # Google names the project by its number where we name it by its id.
     return job_id.rpartition("/")[2]
 
 
 def has_key(job: Any, key: str) -> bool:
+    """Whether the job was created with the key, as its label or its model's display name says."""
     return bool(job.labels.get(KEY_LABEL) == key or job.tuned_model_display_name.split()[-1:] == [key])
 
 
 def what_it_made(job: Any) -> Made:
+    """The model that a job has made, and the endpoints that answer for it, each once."""
     tuned = job.tuned_model
     endpoints = [tuned.endpoint, *(each.endpoint for each in tuned.checkpoints)]
     return Made(job.base_model.rpartition("/")[2], tuned.model, tuple(dict.fromkeys(filter(None, endpoints))))
@@ -223,6 +226,7 @@ def trained_tokens(job: Any) -> int | None:
 
 
 def time_of(job: Any, field: str) -> datetime | None:
+    """A moment of the job, timezone-aware; None where it has not come."""
     if not job.HasField(field):
         return None
     return cast("datetime", getattr(job, field).ToDatetime(tzinfo=UTC))
