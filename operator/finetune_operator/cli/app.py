@@ -11,7 +11,7 @@ from finetune_operator import __version__
 from finetune_operator.cli.exits import EXIT_CODES_HELP, SafeGroup
 from finetune_operator.cli.seams import Seams
 
-HELP = f"""Find the hyperparameters with which a language model is fine-tuned best.
+HELP = f"""Find the best hyperparameters for fine-tuning a language model.
 
 A sweep is one manifest: a dataset, base models, a search space, limits. It is the same for a cluster
 (kubectl apply, with the operator running) and for this machine (finetune run).
@@ -34,7 +34,7 @@ _COMMANDS = {
     "report": "Show a sweep with all its trials.",
     "resolve": "Say what became of a purchase that is in doubt.",
     "run": "Run a sweep on this machine.",
-    "status": "Show how a sweep is, or all sweeps.",
+    "status": "Show the state of a sweep, or of all.",
     "trials": "List the trials of a sweep.",
 }
 
@@ -72,7 +72,7 @@ class LazyGroup(SafeGroup):
 @click.option("--debug", is_flag=True, help="Show log lines, and tracebacks of unexpected errors.")
 @click.pass_context
 def main(ctx: click.Context, *, debug: bool) -> None:
-    """Find the hyperparameters with which a language model is fine-tuned best."""
+    """Find the best hyperparameters for fine-tuning a language model."""
     ctx.obj = ctx.obj or Seams()
     start(debug=debug)
 

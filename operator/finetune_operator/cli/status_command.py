@@ -27,7 +27,7 @@ from finetune_operator.cli.watching import watch
 from finetune_operator.cli.where import SWEEP, WHERE_HELP, Where, reader_of, where_options
 from finetune_operator.resources import FinetuneSweep
 
-HELP = f"""Show how a sweep is, or all sweeps where none is named.
+HELP = f"""Show the state of a sweep, or of all sweeps where none is named.
 
 --watch shows it until it ends, over restarts of the API server, and then ends with its exit code; without
 SWEEP it goes on until Ctrl-C. Where the output is no terminal, a line is written for each change.
@@ -47,7 +47,7 @@ Examples:
 
 @click.command(name="status", help=HELP)
 @SWEEP
-@click.option("-w", "--watch", "watching", is_flag=True, help="Go on showing it.")
+@click.option("-w", "--watch", "watching", is_flag=True, help="Follow it until it ends.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Sweeps of all namespaces.")
 @OUTPUT
 @where_options

@@ -16,9 +16,9 @@ from finetune_operator.cli.reader import SweepReader
 from finetune_operator.errors import SweepError
 
 WHERE_HELP = """\b
-Where is looked:
+Where it looks:
   a cluster, as for kubectl: $KUBECONFIG or ~/.kube/config, its current
-  context, the context's namespace; -n, --context, --kubeconfig say otherwise
+  context, the context's namespace; -n, --context, --kubeconfig override that
   --state DIR   a state folder of finetune run, or a folder of several
 """
 
