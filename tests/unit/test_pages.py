@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tests.contract.page_commands import all_blocks
 
 from finetune_operator.evaluation.chat import parse_messages
 from finetune_operator.resources.sweep import GENERATED_METRICS, REPORTED_METRICS
+from finetune_providers import errors
+from finetune_providers.base import Capabilities, Provider, ProviderConfig
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -132,3 +135,15 @@ def test_the_page_of_data_shows_examples_that_are_accepted_and_every_metric() ->
     table = (ROOT / page).read_text("utf-8").partition("| `objective.metric` |")[2]
     named = re.findall(r"^\| `(\w+)` \|", table.partition("\n\n")[0], re.MULTILINE)
     assert sorted(named) == sorted([*GENERATED_METRICS, *REPORTED_METRICS])
+
+
+def test_the_page_for_authors_of_providers_names_all_that_they_meet() -> None:
+    text = (ROOT / "docs" / "adding-a-provider.md").read_text("utf-8")
+    met = {each.name for kind in (Capabilities, ProviderConfig) for each in dataclasses.fields(kind)}
+    met |= {name for name in vars(Provider) if not name.startswith("_")}
+    met |= {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.ProviderError) and kind.__subclasses__() == []
+    }
+    assert {name for name in met if f"`{name}`" not in text} == set()
