@@ -14,6 +14,7 @@ from finetune_operator.evaluation.chat import parse_messages
 from finetune_operator.resources.sweep import GENERATED_METRICS, REPORTED_METRICS
 from finetune_providers import errors
 from finetune_providers.base import Capabilities, Provider, ProviderConfig
+from finetune_providers.local_lora.options import RULES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -147,3 +148,15 @@ def test_the_page_for_authors_of_providers_names_all_that_they_meet() -> None:
         if isinstance(kind, type) and issubclass(kind, errors.ProviderError) and kind.__subclasses__() == []
     }
     assert {name for name in met if f"`{name}`" not in text} == set()
+
+
+def test_the_page_of_local_has_every_parameter_with_its_bounds_and_its_default() -> None:
+    text = (ROOT / "docs" / "providers" / "local.md").read_text("utf-8").partition("## Parameters")[2]
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|$", text.partition("\n\nThe ")[0], re.MULTILINE)
+    assert {name for name, _, _ in rows} == RULES.parameters.keys()
+    for name, takes, default in rows:
+        rule = RULES.parameters[name]
+        named = [float(each) for each in re.findall(r"\d+", takes)]
+        bounds = [each for each in (rule.minimum, rule.maximum) if each is not None]
+        assert named == bounds, name
+        assert rule.default == (None if default == "all layers" else float(default)), name
