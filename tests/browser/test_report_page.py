@@ -175,7 +175,7 @@ async def test_a_thousand_trials_stay_usable(chromium: Chromium, page_file: File
         start = time.monotonic()
         await page.value("filter.value = '99'; filter.dispatchEvent(new Event('input'))")
         await page.value("document.querySelectorAll('#all th')[3].click()")
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 30  # a second or two where nothing else runs
         assert await page.value(f"({SHOWN}).length") < 1000
         drawn = await page.value("performance.now()")
         assert drawn < 60_000

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -123,21 +125,45 @@ async def hears_of_changes(scene: Scene) -> None:
     settings = WatchSettings(scene.access, (scene.namespace,))
     watching = asyncio.ensure_future(watch(settings, deliver, stop=stop))
     try:
-        await _either(watching, listed.wait())
-        for kind, (name, _) in KINDS.items():
-            await scene.touch(kind, name)
-        await _either(watching, heard.wait())
+        with _refusals() as refused:
+            await _either(refused, listed.wait())
+            for kind, (name, _) in KINDS.items():
+                await scene.touch(kind, name)
+            await _either(refused, heard.wait())
     finally:
         stop.set()
         await watching
 
 
-async def _either(watching: asyncio.Future[BaseException | None], news: Awaitable[Any]) -> None:
+@contextmanager
+def _refusals() -> Iterator[asyncio.Future[str]]:
+    """The first refusal that Kopf meets: it logs it, and tries again for half a minute."""
+    loop = asyncio.get_running_loop()
+    refused: asyncio.Future[str] = loop.create_future()
+
+    def take(text: str) -> None:
+        if not refused.done():
+            refused.set_result(text)
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "is forbidden" in (text := record.getMessage()):
+                loop.call_soon_threadsafe(take, text)
+
+    ear, kopf = Ear(), logging.getLogger("kopf")
+    kopf.addHandler(ear)
+    try:
+        yield refused
+    finally:
+        kopf.removeHandler(ear)
+
+
+async def _either(refused: asyncio.Future[str], news: Awaitable[Any]) -> None:
     waiting = asyncio.ensure_future(news)
-    await asyncio.wait({watching, waiting}, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({refused, waiting}, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
     if not waiting.done():
         waiting.cancel()
-        raise NotSeen(f"no news; the watch: {watching.done() and watching.result()!r}")
+        raise NotSeen(refused.result() if refused.done() else "no news")
 
 
 async def takes_up_a_sweep(scene: Scene) -> None:
