@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from tests.browser.chromium import Chromium
 from tests.browser.session import Page, browser_page
-from tests.unit.report.worlds import WORLDS
+from tests.unit.report.worlds import NOW, WORLDS, a_sweep, a_trial
+
+from finetune_operator.report import Report
+from finetune_operator.report.html import report_html
+from finetune_operator.resources import TrialPhase
 
 Files = Callable[[str], Path]
 
@@ -31,6 +35,8 @@ OVERLAPS = """[...document.querySelectorAll(".plot .role-axis-label")].flatMap((
     return boxes.flatMap(([name, a], place) => boxes.slice(place + 1).filter(([, b]) =>
         a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom).map(([other]) => [name, other]));
     })"""
+LABELS = """[...document.querySelectorAll(".plot .role-axis-label")].map((axis) =>
+    [...axis.querySelectorAll("text")].map((text) => text.textContent).filter((label) => label))"""
 CONTRAST = """(() => {
     const numbers = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
     const light = (text) => { const [r, g, b] = numbers(text).map((each) => { const c = each / 255;
@@ -194,3 +200,17 @@ async def test_it_fits_screens_of_every_width(chromium: Chromium, page_file: Fil
         await page.until(f"document.documentElement.scrollWidth <= {width} && {OVERLAPS}.length === 0")
 
     await on_page(chromium, page_file("several-branches"), look)
+
+
+async def test_the_axes_of_few_trials_are_not_rounded(chromium: Chromium, tmp_path: Path) -> None:
+    trials = (a_trial(0, phase=TrialPhase.FAILED), a_trial(1, 0.725), a_trial(2, phase=TrialPhase.CANCELLED))
+    file = tmp_path / "few.html"
+    file.write_text(report_html(Report(a_sweep(), trials, NOW)), encoding="utf-8")
+
+    async def look(page: Page) -> None:
+        axes = await page.value(LABELS)
+        assert ["0", "1", "2"] in axes
+        assert ["0.725"] in axes
+        assert [labels for labels in axes if len(set(labels)) < len(labels)] == []
+
+    await on_page(chromium, file, look)

@@ -19,6 +19,8 @@ COLORS = ("#3d7fd6", "#e0762f", "#2f9e63", "#b25fc4", "#b8901a", "#d64f5b", "#2f
 GRADIENT = ("#c9b458", "#3fa08a", "#3457b2")
 HEIGHT = 260
 _SCORES = alt.Scale(zero=False, nice=True)
+# Without a precision the one tick of an axis with a single score is rounded to a whole number.
+_SCORE_AXIS = alt.Axis(format=".6~g")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Axes:
 
     def score(self) -> Any:
         """The score on the y axis."""
-        return alt.Y("score:Q", title=self.score_title, scale=_SCORES)
+        return alt.Y("score:Q", title=self.score_title, scale=_SCORES, axis=_SCORE_AXIS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,13 @@ def score_by_trial(axes: Axes, marks: Sequence[Mark], dimensions: Sequence[Dimen
     x = alt.X(
         "i:Q",
         title="trial, in the order of proposal",
-        axis=alt.Axis(tickMinStep=1, format="d", grid=False),
+        # Of few trials there would be ticks between them, rounded to the numbers of their neighbours.
+        axis=alt.Axis(tickMinStep=1, format="d", grid=False, labelExpr="datum.value % 1 ? '' : datum.label"),
         scale=alt.Scale(zero=False, nice=False, padding=12),
     )
     base = alt.Chart(alt.NamedData(name=TRIALS))
     line = base.mark_line(interpolate="step-after", strokeWidth=2, color=COLORS[1], opacity=0.8).encode(
-        x=x, y=alt.Y("sofar:Q", title=axes.score_title, scale=_SCORES)
+        x=x, y=alt.Y("sofar:Q", title=axes.score_title, scale=_SCORES, axis=_SCORE_AXIS)
     )
     points = (
         base.transform_filter("isValid(datum.score)")
