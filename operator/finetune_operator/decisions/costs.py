@@ -12,6 +12,8 @@ from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 from finetune_operator.search import Point
 
 CENT = Decimal("0.01")
+NOTHING = Decimal("0.00")
+"""No money, in the form in which money is shown."""
 PER_MILLION = Decimal(1_000_000)
 HOUR = timedelta(hours=1)
 MOST_TRIALS = 1000
@@ -94,8 +96,8 @@ class Ledger:
     """
 
     per_trial: tuple[Decimal, ...] = ()
-    spent: Decimal = Decimal(0)
-    reserved: Decimal = Decimal(0)
+    spent: Decimal = NOTHING
+    reserved: Decimal = NOTHING
 
     @property
     def committed(self) -> Decimal:
@@ -118,12 +120,12 @@ def ledger_of(
     """
     known = () if sweep.status.cost is None else sweep.status.cost.per_trial
     amounts = dict(enumerate(known))
-    kept = Decimal(0)
+    kept = NOTHING
     for trial in trials:
         amount = _paid(trial, costs) if trial.terminal else _reserved(trial, costs, now)
         amounts[trial.spec.index] = amount
         kept += Decimal(0) if trial.terminal else amount
-    return Ledger(_in_order(amounts), spent=sum(amounts.values(), Decimal(0)) - kept, reserved=kept)
+    return Ledger(_in_order(amounts), spent=sum(amounts.values(), NOTHING) - kept, reserved=kept)
 
 
 def _in_order(amounts: Mapping[int, Decimal]) -> tuple[Decimal, ...]:

@@ -309,7 +309,7 @@ def test_what_a_trial_really_cost_frees_what_was_reserved() -> None:
 
 def test_a_trial_that_bought_nothing_costs_nothing() -> None:
     ended = a_trial(0, TrialPhase.FAILED, estimated="20.00", create=None)
-    assert look(a_sweep(), [ended], costs=PRICED).status.spent == "0 USD"
+    assert look(a_sweep(), [ended], costs=PRICED).status.spent == "0.00 USD"
 
 
 def test_a_suspended_sweep_says_so_and_goes_on_with_what_runs() -> None:

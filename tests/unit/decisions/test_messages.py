@@ -91,7 +91,7 @@ def test_a_budget_too_small_for_any_trial_tells_of_no_trials_that_went_on() -> N
     assert (decision.status.phase, reason(decision)) == ("Failed", "BudgetExhausted")
     assert message(decision).startswith("no trial was launched; ")
     assert message(decision).endswith(
-        "with 0 USD spent or reserved that would exceed limits.budget.maxCost of 0.01 USD; for the search to go on "
+        "with 0.00 USD spent or reserved that would exceed limits.budget.maxCost of 0.01 USD; for the search to go on "
         "raise limits.budget.maxCost to 3.00 USD or more"
     )
 
