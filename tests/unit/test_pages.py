@@ -160,3 +160,11 @@ def test_the_page_of_local_has_every_parameter_with_its_bounds_and_its_default()
         bounds = [each for each in (rule.minimum, rule.maximum) if each is not None]
         assert named == bounds, name
         assert rule.default == (None if default == "all layers" else float(default)), name
+
+
+def test_the_modules_that_the_architecture_names_are_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = re.findall(r"`(\w+\.py)`", text)
+    there = {each.name for each in (ROOT / "operator" / "finetune_operator" / "lifecycle").glob("*.py")}
+    assert len(named) > 10
+    assert set(named) <= there
