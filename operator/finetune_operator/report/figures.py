@@ -70,7 +70,7 @@ def figures_of(report: Report, page: Page) -> Figures:
 def _by_trial(report: Report, page: Page, axes: plots.Axes) -> Figure:
     caption = (
         "Each point is a trial. The stepped line is the best score so far, the ring the best trial of all, a red "
-        "cross at the bottom a trial that ended without a score, a grey one a trial that goes on."
+        "cross at the bottom a trial that ended without a score, a grey one a trial that is still running."
     )
     key, title = "score-by-trial", "Score over trials"
     if not page.scored:
@@ -115,7 +115,7 @@ def _by_hyperparameter(page: Page, axes: plots.Axes) -> Iterable[Figure]:
 def _importance(page: Page, metric: str) -> Figure:
     known = page.importances
     spec = plots.importance_bars(known.found, metric).to_dict() if known.found else None
-    notes = " ".join(known.notes) or "Nothing differs between the trials, so that nothing can be compared."
+    notes = " ".join(known.notes) or "Nothing differs between the trials, so nothing can be compared."
     caption = f"{METHOD} {notes}" if spec else notes
     return Figure("importance", "Importance of each hyperparameter", caption, spec, "Importance and cost")
 
@@ -132,7 +132,7 @@ def _by_cost(page: Page, axes: plots.Axes) -> Figure:
     from_zero = min(spent) < max(spent) / 2 or min(spent) == max(spent)
     chart = plots.score_by_cost(axes, page.currency, page.dimensions, from_zero=from_zero).to_dict()
     if page.currency is None:
-        caption = "No prices are known, so that time stands in for money: training and evaluation together."
+        caption = "No prices are known, so time stands in for money: training and evaluation together."
         return Figure("score-by-cost", "Score by time", caption, chart, section)
     caption = "What each trial cost, training and serving together. Trials of unknown cost are not shown."
     return Figure("score-by-cost", "Score by cost", caption, chart, section)
