@@ -316,6 +316,7 @@ async def test_a_deleted_trial_that_cannot_be_read_is_unfinished_until_it_is_let
     broken["spec"]["baseModel"] = 7
     stranger.cache.put("FinetuneTrial", broken)
     assert await stranger.get_trial(key) is None
+    assert await stranger.unreadable_trials(key.sibling("FinetuneSweep", SWEEP)) == (trial.name,)
     assert set(stranger.unfinished()) == {key}
     remains = await stranger.remains(key)
     assert remains is not None

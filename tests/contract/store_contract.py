@@ -284,6 +284,7 @@ class StoreContract:
             await store.create_trial(a_trial(index, namespace=namespace), owner=sweep)
         listed = await store.list_trials(sweep_key)
         assert [trial.spec.index for trial in listed] == [0, 1, 2, 10]
+        assert await store.unreadable_trials(sweep_key) == ()
 
     async def test_a_listed_trial_is_the_one_that_was_written(
         self, store: Store, sweep_key: Key, trial: FinetuneTrial

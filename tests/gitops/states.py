@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.unit.decisions.builders import NOW, a_sweep, a_trial
 
-from finetune_operator.decisions import Knowledge, conditions, decide
+from finetune_operator.decisions import Knowledge, Obstacle, conditions, decide
 from finetune_operator.decisions.status import refused_status, validating_status
 from finetune_operator.errors import Problem
 from finetune_operator.lifecycle import transitions
@@ -121,6 +121,8 @@ def _stalled() -> Iterator[tuple[str, FinetuneSweep]]:
     message = "nobody knows whether a job was bought"
     asked = [a_trial(index, TrialPhase.STALLED, message=message) for index in (0, 1)]
     yield "waits-for-a-person", _decide(a_sweep(), asked)
+    taken = Obstacle("TrialNameTaken", "a FinetuneTrial named s-0 is there that is not this sweep's")
+    yield "name-taken", _decide(a_sweep(), [], obstacle=taken)
     failed = [a_trial(index, TrialPhase.FAILED) for index in (0, 1)]
     yield "failed", _decide(a_sweep(limits={"maxTrials": 2}), failed)
     done = a_sweep(limits={"maxTrials": 1}, output={"configMap": "model"})

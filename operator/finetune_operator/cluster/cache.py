@@ -147,6 +147,14 @@ class ObjectCache:
         """The trials of a sweep that can be read, in no order."""
         yield from self._readable(self._trials.get(sweep, ()))
 
+    def unreadable_of(self, sweep: Key) -> Iterator[str]:
+        """The names of the trials of a sweep that cannot be read, in no order."""
+        for key in tuple(self._trials.get(sweep, ())):
+            try:
+                self.fact(key, _is_there)
+            except InvalidManifest:
+                yield key.name
+
     def account_trials(self, provider: Key, *, but: Callable[[Parsed], bool]) -> Iterator[FinetuneTrial]:
         """The trials that use a FinetuneProvider and can be read, in no order, but for those of which a fact holds."""
         for key in tuple(self._account_trials.get(provider, ())):
@@ -282,6 +290,11 @@ class ObjectCache:
             listener(key)
             if sweep is not None:
                 listener(sweep)
+
+
+def _is_there(_: Parsed) -> bool:
+    """A fact of all that can be read."""
+    return True
 
 
 def _parse(kind: type[T], raw: Raw, *, key: Key) -> Parsed | InvalidManifest:

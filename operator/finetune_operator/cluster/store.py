@@ -125,6 +125,10 @@ class KubeStore:
         """The trials of a sweep in order of their index, without those that cannot be read."""
         return tuple(sorted(self.cache.trials_of(sweep), key=lambda trial: trial.spec.index))
 
+    async def unreadable_trials(self, sweep: Key) -> tuple[str, ...]:
+        """The names of the sweep's trials that cannot be read."""
+        return tuple(sorted(self.cache.unreadable_of(sweep)))
+
     async def list_account_trials(self, provider: Key) -> tuple[FinetuneTrial, ...]:
         """The trials that use a provider and may hold something there, without those that cannot be read."""
         return tuple(self.cache.account_trials(provider, but=_is_over))

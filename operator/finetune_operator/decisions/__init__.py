@@ -14,6 +14,7 @@ from finetune_operator.decisions.choosing import best_of
 from finetune_operator.decisions.costs import CostModel
 from finetune_operator.decisions.decide import Knowledge, decide
 from finetune_operator.decisions.median import MEDIAN_STOPPED
+from finetune_operator.decisions.obstacle import Obstacle
 from finetune_operator.decisions.space import build_space, point_of
 from finetune_operator.decisions.status import (
     data_scopes,
@@ -32,6 +33,7 @@ __all__ = [
     "DeleteModel",
     "Knowledge",
     "MeasureBaseline",
+    "Obstacle",
     "WriteOutput",
     "best_of",
     "best_trial",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -24,6 +24,7 @@ from finetune_operator.decisions.confirming import Repeats, next_repeats, too_la
 from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour, with_counted_tokens
 from finetune_operator.decisions.median import early_stops
 from finetune_operator.decisions.naming import trial_name
+from finetune_operator.decisions.obstacle import Obstacle
 from finetune_operator.decisions.outcome import outcome
 from finetune_operator.decisions.proposing import exceeded_limit, next_trials, overspent
 from finetune_operator.decisions.repeating import as_status, made_repeats
@@ -60,6 +61,7 @@ class Knowledge:
         datasets: Hashes of the datasets as they are now.
         defaults: What providers take for parameters that are not given.
         output_problem: Why the output could not be written; "" where it could or was not tried.
+        obstacle: Why no trial can be launched; None where one can.
     """
 
     costs: CostModel = field(default_factory=CostModel)
@@ -68,6 +70,7 @@ class Knowledge:
     datasets: DatasetHashes | None = None
     defaults: Defaults = field(default_factory=dict)
     output_problem: str = ""
+    obstacle: Obstacle | None = None
 
 
 def decide(
@@ -102,6 +105,9 @@ def decide(
     elif stop is not None and not creations:
         repeats = next_repeats(sweep, trials, stop, costs=costs, ledger=ledger)
         creations = repeats.creations
+    obstacle = _in_the_way(knowledge.obstacle, creations)
+    if obstacle is not None:
+        creations, repeats = (), replace(repeats, creations=(), held_back=True)
     best = best_of(sweep, trials)
     baselines = baselines_of(sweep, trials, knowledge.baselines)
     measuring = _baseline_to_measure(sweep, best, baselines)
@@ -130,6 +136,7 @@ def decide(
         finished=finished,
         repeats=repeats,
         output_problem=knowledge.output_problem,
+        obstacle=obstacle,
     )
     status = status.model_copy(
         update={
@@ -152,6 +159,10 @@ def decide(
         *final,
     )
     return Decision(actions, status, wake_at=None if finished else _next_look(deadline, trials, now))
+
+
+def _in_the_way(obstacle: Obstacle | None, creations: Sequence[CreateTrial]) -> Obstacle | None:
+    return obstacle if obstacle is not None and (creations or obstacle.hides_trials) else None
 
 
 def _with(ledger: Ledger, creations: Sequence[CreateTrial]) -> Ledger:

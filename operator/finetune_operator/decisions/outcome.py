@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from finetune_operator.decisions import conditions
 from finetune_operator.decisions.aftermath import note_of_losses, what_became, what_becomes
 from finetune_operator.decisions.choosing import taken_for_luck
 from finetune_operator.decisions.confirming import Repeats, passed_over, progress_of
+from finetune_operator.decisions.naming import named
+from finetune_operator.decisions.obstacle import Obstacle
 from finetune_operator.decisions.stopping import Stop
 from finetune_operator.decisions.waiting import note_of_waiting, what_all_wait_for
 from finetune_operator.decisions.warm_start import note_of_learning
@@ -32,6 +34,7 @@ def outcome(
     finished: bool,
     repeats: Repeats,
     output_problem: str,
+    obstacle: Obstacle | None,
 ) -> tuple[str, tuple[Condition, ...]]:
     """The phase, and the conditions that say why.
 
@@ -44,6 +47,7 @@ def outcome(
         finished: Nothing is left to do.
         repeats: What is to be done about repeats.
         output_problem: Why the output could not be written; "" where it could.
+        obstacle: What keeps it from launching trials, or from its end; None where nothing does.
     """
     active = [trial for trial in trials if not trial.terminal]
     stalled = [trial for trial in active if trial.phase is TrialPhase.STALLED]
@@ -53,6 +57,9 @@ def outcome(
         unnamed = "" if status.best is None else _not_named(sweep, trials, status.best.trial)
         rest = "; ".join(filter(None, (what_became(stop, trials), repeats.note, unnamed)))
         return _ended(sweep, status, stop, rest)
+    if obstacle is not None:
+        message = "; ".join((obstacle.message, *_meanwhile(stop, active)))
+        return ("Finishing" if stop else "Searching"), conditions.needs_a_person(obstacle.reason, message)
     if stalled and len(stalled) == len(active) and (stop is not None or _places_are_taken(sweep, active)):
         message = f"trial {stalled[0].name} needs a person: {stalled[0].status.message}"
         return ("Finishing" if stop else "Searching"), conditions.needs_a_person("TrialStalled", message)
@@ -85,6 +92,16 @@ def outcome(
 def _not_named(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], best: str) -> str:
     """Which trial scored better than the best one, and why it is not that; "" where none did."""
     return passed_over(sweep, trials, best) or taken_for_luck(sweep, trials, best)
+
+
+def _meanwhile(stop: Stop | None, active: Sequence[FinetuneTrial]) -> Iterator[str]:
+    """What goes on while a person is waited for."""
+    if stop is not None:
+        yield stop.told
+    if active and stop is not None:
+        yield what_becomes(stop, active)
+    elif active:
+        yield named(active, "goes on meanwhile", "go on meanwhile")
 
 
 def _places_are_taken(sweep: FinetuneSweep, active: Sequence[FinetuneTrial]) -> bool:

@@ -122,6 +122,10 @@ class FolderStore:
             return read_trials_of(self.beside, sweep)
         return tuple(sorted(own, key=lambda trial: trial.spec.index))
 
+    async def unreadable_trials(self, sweep: Key) -> tuple[str, ...]:
+        """None: opening refuses what cannot be read."""
+        return ()
+
     async def list_account_trials(self, provider: Key) -> tuple[FinetuneTrial, ...]:
         """The trials that use a provider."""
         if not self._is_here(provider):

@@ -22,6 +22,7 @@ from finetune_operator.lifecycle.evaluating import measure_baseline
 from finetune_operator.lifecycle.launches import note_launch
 from finetune_operator.lifecycle.leftovers import delete_model
 from finetune_operator.lifecycle.narration import output_data
+from finetune_operator.lifecycle.obstacles import note_taken_name
 from finetune_operator.lifecycle.store import AlreadyExists, Key, Refused
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, ObjectMeta, TrialSpec
 from finetune_operator.resources.common import NameRef
@@ -43,7 +44,7 @@ async def act(
     for action in decision.actions:
         if isinstance(action, CreateTrial):
             sweep = await context.store.add_finalizer(sweep)
-            if not await _create_trial(context, sweep, action, trials):
+            if not await _create_trial(context, key, sweep, action, trials):
                 return sweep, True
         elif isinstance(action, CancelTrial):
             await _cancel(context, by_name[action.trial], action)
@@ -57,7 +58,7 @@ async def act(
 
 
 async def _create_trial(
-    context: Context, sweep: FinetuneSweep, action: CreateTrial, trials: tuple[FinetuneTrial, ...]
+    context: Context, key: Key, sweep: FinetuneSweep, action: CreateTrial, trials: tuple[FinetuneTrial, ...]
 ) -> bool:
     point = action.proposal.point
     provider = next(each.provider_ref for each in sweep.spec.candidates if each.name == point.candidate)
@@ -84,8 +85,10 @@ async def _create_trial(
         created = await context.store.create_trial(trial, owner=sweep)
     except AlreadyExists:
         log.info("trial %s exists already: the sweep is looked at again", trial.name)
+        await note_taken_name(context, key, trial.name)
         return False
-    note_launch(context, Key("FinetuneSweep", sweep.metadata.namespace or "default", sweep.name), created)
+    context.taken_names.pop(key, None)
+    note_launch(context, key, created)
     return True
 
 

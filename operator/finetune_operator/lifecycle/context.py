@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from finetune_operator.decisions import Obstacle
 from finetune_operator.lifecycle.accounts import Accounts
 from finetune_operator.lifecycle.admission import Admissions
 from finetune_operator.lifecycle.background import BackgroundWork
@@ -77,6 +78,23 @@ class Launches:
 
 
 @dataclass(slots=True)
+class TakenName:
+    """A name that a sweep's next trial is to have, and that another object has.
+
+    Attributes:
+        name: That name.
+        since: When that was first found, in monotonic seconds.
+        again_at: When the creation is tried again, in monotonic seconds.
+        obstacle: What is told of it; None while it may pass in a moment.
+    """
+
+    name: str
+    since: float
+    again_at: float
+    obstacle: Obstacle | None = None
+
+
+@dataclass(slots=True)
 class Context:
     """The reconcilers' hands: everything they act through.
 
@@ -105,6 +123,7 @@ class Context:
         unwritten: Statuses of sweeps that wait to be written, with the UIDs of their sweeps.
         metrics_wanted: Whether the libraries of the metrics were asked for.
         launches: Trials that sweeps have launched, for their events.
+        taken_names: Names of sweeps' next trials that others have.
         output_problems: Why a sweep's output could not be written; for its next look only, then it is tried again.
     """
 
@@ -129,6 +148,7 @@ class Context:
     unwritten: dict[Key, tuple[str | None, SweepStatus]] = field(default_factory=dict)
     metrics_wanted: bool = False
     launches: dict[Key, Launches] = field(default_factory=dict)
+    taken_names: dict[Key, TakenName] = field(default_factory=dict)
     output_problems: dict[Key, str] = field(default_factory=dict)
     patience: dict[Key, Patience] = field(default_factory=dict)
     deploying: dict[Key, datetime] = field(default_factory=dict)

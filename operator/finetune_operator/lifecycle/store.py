@@ -91,6 +91,10 @@ class Store(Protocol):
         """The trials of a sweep (by `spec.sweepRef`), in order of their index."""
         ...
 
+    async def unreadable_trials(self, sweep: Key) -> tuple[str, ...]:
+        """The names of the sweep's trials that are there and cannot be read, in order; no list has them."""
+        ...
+
     async def list_account_trials(self, provider: Key) -> tuple[FinetuneTrial, ...]:
         """The trials of all sweeps that use a FinetuneProvider (by `spec.providerRef`), in no particular order.
 

@@ -17,6 +17,7 @@ from finetune_operator.lifecycle.evaluating import BaselineName, baseline_outcom
 from finetune_operator.lifecycle.launches import tell_launches
 from finetune_operator.lifecycle.leftovers import delete_leftovers
 from finetune_operator.lifecycle.narration import sweep_events
+from finetune_operator.lifecycle.obstacles import obstacle_of, tried_again_s
 from finetune_operator.lifecycle.release import release_sweep
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.lifecycle.unreadable import release_unreadable_sweep
@@ -117,6 +118,7 @@ async def _decide_and_act(
         defaults=admission.defaults,
         datasets=admission.dataset_hashes,
         output_problem=context.output_problems.pop(key, ""),
+        obstacle=await obstacle_of(context, key),
     )
     decision = await asyncio.to_thread(
         decide, with_unwritten(context, key, sweep), trials, knowledge, now=context.now()
@@ -129,13 +131,14 @@ async def _decide_and_act(
         None if decision.wake_at is None else max(0.0, (decision.wake_at - context.now()).total_seconds())
     )
     tell_s = await tell_launches(context, key, sweep, last=decision.status.finished)
+    retry_s = tried_again_s(context, key, knowledge.obstacle)
     if (wait_s := status_may_wait_s(context, key, sweep, decision, trials)) > 0:
-        return _first(wait_s, wake_s, tell_s)
+        return _first(wait_s, wake_s, tell_s, retry_s)
     await _write(context, sweep, decision.status)
     forget_numbers(context, key)
     if knowledge.output_problem:
         return OUTPUT_AGAIN_S  # a person mends it elsewhere, and no change of the sweep's tells of that
-    return _first(wake_s, tell_s)
+    return _first(wake_s, tell_s, retry_s)
 
 
 def _first(*waits: float | None) -> float | None:
@@ -162,6 +165,7 @@ async def _forget(context: Context, key: Key) -> None:
     """Keep nothing of a sweep that is gone or finished: another one may come to have its name."""
     context.admissions.forget(key)
     context.output_problems.pop(key, None)
+    context.taken_names.pop(key, None)
     forget_numbers(context, key)
     context.launches.pop(key, None)
     context.checking_since.pop(key, None)

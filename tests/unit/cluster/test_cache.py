@@ -141,6 +141,7 @@ def test_a_trial_that_cannot_be_read_is_left_out_and_mentioned_once(
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             assert [each.spec.index for each in cache.trials_of(SWEEP)] == [0]
+            assert list(cache.unreadable_of(SWEEP)) == ["support-1"]
     (line,) = caplog.messages
     assert line.startswith("FinetuneTrial team/support-1 cannot be read: spec.baseModel: ")
     with pytest.raises(InvalidManifest, match=r"spec\.baseModel"):
