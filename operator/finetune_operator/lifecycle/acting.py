@@ -78,6 +78,7 @@ async def _create_trial(
             repeat_of=action.repeat_of,
             origin=action.proposal.origin,
             estimated_cost=action.estimated_cost,
+            currency=sweep.spec.limits.currency,
             data_scope=scope_for_new_trials(sweep, trials),
         ),
     )

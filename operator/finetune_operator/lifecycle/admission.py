@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +23,14 @@ from finetune_operator.lifecycle.legality import (
     stated_defaults,
 )
 from finetune_operator.lifecycle.store import Key, NotFound, Store
-from finetune_operator.resources import REPORTED_METRICS, Candidate, DataSource, FinetuneSweep, SweepSpec
+from finetune_operator.resources import (
+    REPORTED_METRICS,
+    Candidate,
+    DataSource,
+    FinetuneSweep,
+    FinetuneTrial,
+    SweepSpec,
+)
 from finetune_operator.resources.sweep_status import DatasetHashes
 from finetune_providers.errors import PermanentProviderError
 
@@ -140,7 +147,8 @@ class Admissions:
         problems += space_problems(sweep, accounts, defaults)
         fetched = await self._check_datasets(namespace, sweep.spec, problems)
         datasets = {name: replace(each, scope=data_scope(sweep)) for name, each in fetched.items()}
-        problems += [*_changed_datasets(sweep, datasets), *_changed_currency(sweep)]
+        trials = await self._store.list_trials(Key("FinetuneSweep", namespace, sweep.name))
+        problems += [*_changed_datasets(sweep, datasets), *_changed_currency(sweep, trials)]
         if not problems:
             problems += await _unfit_datasets(sweep.spec, accounts, datasets)
         costs = cost_model(sweep.spec, accounts, datasets.get("training"), problems)
@@ -260,14 +268,17 @@ def _changed_datasets(sweep: FinetuneSweep, datasets: Mapping[str, FetchedDatase
     ]
 
 
-def _changed_currency(sweep: FinetuneSweep) -> list[Problem]:
-    """Money of two currencies cannot be added up."""
+def _changed_currency(sweep: FinetuneSweep, trials: Collection[FinetuneTrial]) -> list[Problem]:
+    """Money of two currencies cannot be added up; the trials know theirs though a restore has lost the status."""
     cost, wanted = sweep.status.cost, sweep.spec.limits.currency
-    if cost is None or cost.currency == wanted or not (cost.spent or cost.reserved):
+    counted = {each.spec.currency for each in trials if each.spec.estimated_cost or each.status.cost}
+    if cost is not None and (cost.spent or cost.reserved):
+        counted.add(cost.currency)
+    if not (others := sorted(counted - {wanted, None}, key=str)):
         return []
     message = (
-        f"what its trials cost was counted in {cost.currency} so far and cannot be counted on in {wanted}; give "
-        f"the budget in {cost.currency}, or make a new sweep under another name"
+        f"what its trials cost was counted in {others[0]} so far and cannot be counted on in {wanted}; give "
+        f"the budget in {others[0]}, or make a new sweep under another name"
     )
     return [Problem("spec.limits.budget.currency", message)]
 

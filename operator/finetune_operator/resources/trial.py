@@ -14,6 +14,7 @@ from finetune_operator.resources.common import (
     WHOLE,
     CandidateName,
     Condition,
+    Currency,
     Lenient,
     Model,
     Money,
@@ -66,7 +67,8 @@ class TrialSpec(Model):
     """What is bought. Immutable: another purchase is another trial.
 
     `data_scope` names the trial's uploads, so that they are found again where a restore gave the sweep another UID;
-    where it is not given they are named by the sweep's UID. `repeat_of` is the trial that is trained again.
+    where it is not given they are named by the sweep's UID. `repeat_of` is the trial that is trained again. `currency`
+    is that of all its money; an earlier version did not give it.
     """
 
     sweep_ref: NameRef
@@ -80,6 +82,7 @@ class TrialSpec(Model):
     origin: Annotated[str, StringConstraints(strict=True, max_length=256)] = ""
     repeat_of: Annotated[int, Field(strict=True, ge=0, le=999_999), WHOLE] | None = None
     estimated_cost: Money | None = None
+    currency: Currency | None = None
     data_scope: DataScope | None = None
 
 

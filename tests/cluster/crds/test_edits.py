@@ -216,6 +216,7 @@ _NUMBERS = itertools.count()
     [
         {"seed": 9},
         {"estimatedCost": None},
+        {"currency": "USD"},
         {"hyperparameters": {"epochs": 4}},
         {"hyperparameters": {"learningRate": 2e-5}},
         {"hyperparameters": {"batchSize": 8}},

@@ -10,7 +10,7 @@ from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.context import CHECKS_SAID_AFTER_S
 from finetune_operator.lifecycle.sweep_life import OUTPUT_AGAIN_S
-from finetune_operator.resources import FinetuneTrial, TrialPhase
+from finetune_operator.resources import FinetuneTrial, SweepStatus, TrialPhase
 from finetune_operator.resources.common import NameRef, ObjectMeta
 from finetune_operator.resources.trial import TrialSpec
 from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
@@ -102,7 +102,10 @@ async def test_a_model_that_the_provider_will_not_delete_does_not_hold_the_end_u
     assert "role of an owner" in (bench.state / "events.jsonl").read_text()
 
 
-async def test_a_budget_in_another_currency_than_was_spent_is_refused(make_bench: MakeBench) -> None:
+@pytest.mark.parametrize("lost", [False, True], ids=["status", "status-lost"])
+async def test_a_budget_in_another_currency_than_was_spent_is_refused(
+    make_bench: MakeBench, lost: bool
+) -> None:
     bench = await make_bench(limits__budget={"maxCost": "1000.00"})
     await bench.launched()
     await bench.look(bench.sweep_key)
@@ -118,12 +121,15 @@ async def test_a_budget_in_another_currency_than_was_spent_is_refused(make_bench
     bench.edit_sweep(
         limits=limits.model_copy(update={"budget": budget.model_copy(update={"currency": "EUR"})})
     )
+    if lost:
+        await bench.store.write_sweep_status(bench.store.sweep, SweepStatus())
+        bench.restart()
     await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.condition("Stalled"))
     accepted = bench.store.sweep.status.condition("Accepted")
     assert accepted is not None
     assert "spec.limits.budget.currency" in accepted.message
     assert "counted in USD so far" in accepted.message
-    assert bench.store.sweep.status.cost == before
+    assert bench.store.sweep.status.cost == (None if lost else before)
     assert await bench.store.list_trials(bench.sweep_key) == launched
 
 
