@@ -15,7 +15,8 @@ HELP = f"""Say what became of a trial's create call, where neither the operator 
 
 A trial is Stalled with reason CreateOutcomeUnknown where a job may have been bought or not: it is never bought
 again on a guess. Look at the provider's console for the trial's key, then give the ANSWER. Without one, what is
-known is shown.
+known is shown. Where the reason is JobNotShown, bring the right key back, or
+answer likewise.
 
 \b
 ANSWER:

@@ -125,12 +125,20 @@ async def stall(
     )
 
 
-async def unstall(context: Context, trial: FinetuneTrial) -> None:
-    """Do what a person's annotation says about a stalled trial; nothing without one for this attempt."""
+async def unstall(context: Context, trial: FinetuneTrial) -> bool:
+    """Do what a person's annotation says about a stalled trial; nothing without one for this attempt.
+
+    Returns:
+        Whether there was one.
+    """
     entry = trial.status.create
     answer = resolution_of(trial)
-    if entry is not None and answer is not None:
-        await _do_as_told(context, trial, answer, entry)
+    if entry is None or answer is None:
+        return False
+    if answer.verb == "adopt" and answer.job_id == entry.external_id:
+        return False  # said of it before: that is the job which is waited for
+    await _do_as_told(context, trial, answer, entry)
+    return True
 
 
 async def _do_as_told(

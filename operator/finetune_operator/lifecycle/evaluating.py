@@ -17,7 +17,7 @@ from finetune_operator.evaluation import (
     load_metrics,
     reported_score,
 )
-from finetune_operator.lifecycle import patience, serving
+from finetune_operator.lifecycle import elsewhere, patience, serving
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.answering import Questions, answer_evaluation_set, questions_of
@@ -73,6 +73,10 @@ async def take_outcome(
             return False
         if isinstance(outcome.error, JobNotFound) and await serving.begin_anew(context, trial, outcome.error):
             context.background.forget(name)
+            return True
+        if await elsewhere.may_have_job(trial, account):
+            context.background.forget(name)
+            await elsewhere.hold(context, trial, account)
             return True
         message = f"the fine-tuned model could not be evaluated: {outcome.error}"
         await conclude(TrialPhase.FAILED, reason="EvaluationFailed", message=message)

@@ -1,9 +1,15 @@
-"""What stands in the way of a sweep's next trial: trials that nobody can read, and a name that is taken."""
+"""What stands in the way of a sweep's next trial.
+
+Trials that nobody can read, jobs that their account does not show, and a name that is taken.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from finetune_operator.decisions import Obstacle
-from finetune_operator.decisions.naming import NAMED_AT_MOST
+from finetune_operator.decisions.naming import NAMED_AT_MOST, counted
+from finetune_operator.lifecycle import elsewhere
 from finetune_operator.lifecycle.context import Context, TakenName
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.resources import FinetuneTrial
@@ -17,10 +23,14 @@ FIRST_AGAIN_S = 2.0
 LONGEST_AGAIN_S = 60.0
 
 
-async def obstacle_of(context: Context, key: Key) -> Obstacle | None:
+async def obstacle_of(context: Context, key: Key, trials: Sequence[FinetuneTrial]) -> Obstacle | None:
     """Why a sweep's next trial cannot be launched now; None where that is worth trying."""
     if names := await context.store.unreadable_trials(key):
         return Obstacle(UNREADABLE, _cannot_be_read(names), hides_trials=True)
+    if held := [trial for trial in trials if elsewhere.is_held(trial)]:
+        # Who looks into another organisation than before buys there what nobody may want there.
+        why = f"{counted(held)} cannot go on, and none is launched meanwhile: {held[0].status.message}"
+        return Obstacle(elsewhere.JOB_NOT_SHOWN, why)
     taken = context.taken_names.get(key)
     return None if taken is None or taken.again_at <= context.monotonic() else taken.obstacle
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 
 from finetune_operator.decisions import deleting_status
@@ -66,14 +67,8 @@ async def _release(context: Context, trial: FinetuneTrial) -> float | None:
     open_question = _in_doubt(trial) and not job_ids
     if open_question and _may_still_appear(context, trial, account):
         return LOOK_AGAIN_S
-    for job_id in job_ids:
-        try:
-            await account.provider.cancel(job_id)
-        except JobNotFound:
-            continue
-        account.watcher.unwatch(job_id)
     if job_ids:
-        outcome = f"cancelled {', '.join(job_ids)}"
+        outcome = await _cancelled(account, job_ids)
     elif open_question:
         key = keys_of(trial)[0]
         outcome = f"nobody can say whether a job with key {key} was bought; look at the provider's console"
@@ -81,6 +76,27 @@ async def _release(context: Context, trial: FinetuneTrial) -> float | None:
         outcome = "nothing was bought"
     await _let_go(context, trial, sweep, outcome)
     return None
+
+
+async def _cancelled(account: Account, job_ids: Sequence[str]) -> str:
+    """Cancel jobs; returns what became of them, in words."""
+    cancelled, missing = [], []
+    for job_id in job_ids:
+        known = account.watcher.has_shown(job_id)
+        try:
+            await account.provider.cancel(job_id)
+            cancelled.append(job_id)
+        except JobNotFound:
+            if not known:
+                missing.append(job_id)
+        account.watcher.unwatch(job_id)
+    parts = [f"cancelled {', '.join(cancelled)}"] if cancelled else []
+    if missing:
+        parts.append(
+            f"{', '.join(missing)} is not shown by its provider: it is gone, or the Secret holds a key of another "
+            "organisation by now, where it may go on and cost"
+        )
+    return "; ".join(parts) or f"{', '.join(job_ids)} is gone from its provider"
 
 
 async def _take_down(context: Context, trial: FinetuneTrial) -> None:

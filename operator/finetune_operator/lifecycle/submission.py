@@ -135,6 +135,7 @@ async def _submit_and_journal(
         )
         return LOOK_UP_AGAIN_S
     account.full_until, account.full_because = None, ""
+    account.watcher.made(job.job_id)
     await adopt(context, trial, job.job_id, entry)
     return None
 

@@ -118,7 +118,7 @@ async def _decide_and_act(
         defaults=admission.defaults,
         datasets=admission.dataset_hashes,
         output_problem=context.output_problems.pop(key, ""),
-        obstacle=await obstacle_of(context, key),
+        obstacle=await obstacle_of(context, key, trials),
     )
     decision = await asyncio.to_thread(
         decide, with_unwritten(context, key, sweep), trials, knowledge, now=context.now()

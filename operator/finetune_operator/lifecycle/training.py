@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from finetune_operator.decisions.costs import token_cost
-from finetune_operator.lifecycle import doubt, early_stopping, quick_scores
+from finetune_operator.lifecycle import doubt, early_stopping, elsewhere, quick_scores
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.evaluating import finish_reported, prepare_scores
@@ -41,11 +41,7 @@ async def train(
         message = f'the provider says that job {job_id} is "{strange}", which is not known here: it counts as training'
         await context.store.record_event(trial, "UnknownJobState", message, warning=True)
     if account.watcher.gone(job_id):
-        if (wait_s := doubt.may_still_appear_s(context, trial, account)) > 0:
-            return wait_s
-        account.watcher.unwatch(job_id)
-        await _end_vanished(context, trial, job_id)
-        return None
+        return await _job_missing(context, trial, account, job_id)
     if trial.status.cancel is not None:
         try:
             await account.provider.cancel(job_id)
@@ -58,9 +54,22 @@ async def train(
     return None
 
 
-async def _end_vanished(context: Context, trial: FinetuneTrial, job_id: str) -> None:
+async def _job_missing(context: Context, trial: FinetuneTrial, account: Account, job_id: str) -> float | None:
+    if (wait_s := doubt.may_still_appear_s(context, trial, account)) > 0:
+        return wait_s
+    is_known = account.watcher.has_shown(job_id) or elsewhere.tells_for_sure(account)
+    if not is_known and trial.status.cancel is None:
+        return await elsewhere.hold(context, trial, account)
+    account.watcher.unwatch(job_id)
+    await _end_vanished(context, trial, job_id, is_known=is_known)
+    return None
+
+
+async def _end_vanished(context: Context, trial: FinetuneTrial, job_id: str, *, is_known: bool) -> None:
     """End a trial whose job is gone: by its cancellation, where one was asked for, which some providers do so."""
     cancel, gone = trial.status.cancel, f"job {job_id} is no longer at the provider"
+    if not is_known:
+        gone = f"{gone}, or its key is another organisation's and the job goes on there"
     if cancel is None:
         message = f"{gone}; it is not bought again"
         await end(context, trial, TrialPhase.FAILED, reason="JobVanished", message=message)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from finetune_operator.lifecycle import doubt, leftovers, patience, purchase, serving
+from contextlib import suppress
+
+from finetune_operator.lifecycle import doubt, elsewhere, leftovers, patience, purchase, serving
 from finetune_operator.lifecycle.accounts import Account
 from finetune_operator.lifecycle.admission import Admission
 from finetune_operator.lifecycle.context import Context
@@ -15,6 +17,7 @@ from finetune_operator.lifecycle.training import train
 from finetune_operator.lifecycle.transitions import advance, end, key_of, sweep_key_of
 from finetune_operator.lifecycle.unreadable import release_unreadable_trial
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
+from finetune_providers.errors import PermanentProviderError
 
 LANE_AGAIN_S = 15.0
 REFUSED_AGAIN_S = 15.0
@@ -54,8 +57,7 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     if sweep is None or not trial.belongs_to(sweep):
         return await _without_sweep(context, trial)
     if trial.phase is TrialPhase.STALLED:
-        await (_go_on if trial.status.reason == SWEEP_MISSING else doubt.unstall)(context, trial)
-        return None
+        return await _stalled(context, trial)
     trial = await _held(context, trial, sweep)
     account = await _account(context, trial)
     account.slots.take_in([(key, trial)])  # also where a write came through whose answer was lost
@@ -70,6 +72,17 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
             if now is not None:
                 _stand_back(context, now)
             raise
+
+
+async def _stalled(context: Context, trial: FinetuneTrial) -> float | None:
+    if trial.status.reason == SWEEP_MISSING:
+        await _go_on(context, trial)
+        return None
+    if await doubt.unstall(context, trial) or not elsewhere.is_held(trial):
+        return None
+    with suppress(NotFound, PermanentProviderError):
+        await elsewhere.look_again(context, trial, await _account(context, trial))
+    return elsewhere.LOOK_AGAIN_S
 
 
 async def _without_trial(context: Context, key: Key) -> float | None:
@@ -190,7 +203,8 @@ async def _go_on(context: Context, trial: FinetuneTrial) -> None:
     elif entry is None or entry.state == "Failed":
         phase = TrialPhase.PENDING
     else:
-        phase = TrialPhase.TRAINING if entry.state == "Succeeded" else TrialPhase.SUBMITTING
+        has_job = entry.state == "Succeeded" or entry.external_id is not None
+        phase = TrialPhase.TRAINING if has_job else TrialPhase.SUBMITTING
     await advance(context, trial, phase, reason="SweepFound", message="its FinetuneSweep is back: it goes on")
 
 

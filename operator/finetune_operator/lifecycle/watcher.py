@@ -29,6 +29,7 @@ class _Watched:
     strange_state: str = ""
     told: set[str] = field(default_factory=lambda: {""})
     live: bool = False
+    shown: bool = False
 
 
 class JobWatcher:
@@ -51,6 +52,7 @@ class JobWatcher:
         self._about = about or {}
         self._polled_at = 0.0
         self._jobs: dict[str, _Watched] = {}
+        self._made: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
         self._closed = False
@@ -61,10 +63,22 @@ class JobWatcher:
         if self._closed:
             self._changed(trial)  # its account was opened anew: there it is watched
             return
-        self._jobs.setdefault(job_id, _Watched(trial)).live = live
+        if job_id not in self._jobs:
+            self._jobs[job_id] = _Watched(trial, shown=job_id in self._made)
+            self._made.discard(job_id)
+        self._jobs[job_id].live = live
         if self._task is None or self._task.done():
             self._polled_at = time.monotonic()
             self._task = asyncio.ensure_future(self._poll())
+
+    def made(self, job_id: str) -> None:
+        """A job was bought through the provider that is polled: it is one of this account's, shown or not."""
+        self._made.add(job_id)
+
+    def has_shown(self, job_id: str) -> bool:
+        """Whether the provider that is polled has ever shown a watched job, or it was bought through it."""
+        watched = self._jobs.get(job_id)
+        return watched is not None and watched.shown
 
     def tells(self, job_id: str) -> bool:
         """Whether the job is watched, and its metrics are told while it runs."""
@@ -171,7 +185,7 @@ class JobWatcher:
             if watched.misses == MISSES_UNTIL_GONE:
                 self._changed(watched.trial)
             return
-        watched.misses = 0
+        watched.misses, watched.shown = 0, True
         before_series = () if watched.snapshot is None else watched.snapshot.series
         if not snapshot.series and not snapshot.state.terminal:
             snapshot = replace(snapshot, series=before_series)  # what was told stays told
