@@ -26,7 +26,7 @@ from finetune_operator.decisions.median import early_stops
 from finetune_operator.decisions.naming import trial_name
 from finetune_operator.decisions.obstacle import Obstacle
 from finetune_operator.decisions.outcome import outcome
-from finetune_operator.decisions.proposing import exceeded_limit, next_trials, overspent
+from finetune_operator.decisions.proposing import and_overspent, exceeded_limit, next_trials, overspent
 from finetune_operator.decisions.repeating import as_status, made_repeats
 from finetune_operator.decisions.space import build_space
 from finetune_operator.decisions.starting import Defaults
@@ -94,7 +94,7 @@ def decide(
     costs = with_counted_tokens(knowledge.costs, trials)
     ledger = ledger_of(sweep, trials, costs=costs, now=now)
     exceeded = exceeded_limit(sweep, trials, ledger)
-    stop = overspent(sweep, trials, ledger, exceeded) or stop
+    stop = and_overspent(stop, overspent(sweep, trials, ledger, exceeded))
     active = [trial for trial in trials if not trial.terminal]
     creations: tuple[CreateTrial, ...] = ()
     repeats = Repeats()

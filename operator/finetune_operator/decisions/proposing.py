@@ -126,7 +126,7 @@ def _exhausted(space: SearchSpace, tried: int) -> str:
 
 
 def exceeded_limit(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial], ledger: Ledger) -> Decimal | None:
-    """The highest `maxCost` that was exceeded and for which running trials are cancelled; None where none was.
+    """The highest `maxCost` that was exceeded, for which trials that run are cancelled; None where none was.
 
     The status remembers it, since trials that are cancelled come to cost less than was reserved for them. Where an
     operator died before that was written their cancellations tell, since `maxCost` may be another one by now; those
@@ -150,7 +150,7 @@ def overspent(
 ) -> Stop | None:
     """Why trials that run are cancelled although the search did not end so: they cost more than was reserved.
 
-    It holds until `maxCost` is higher than what was `exceeded`.
+    It holds until `maxCost` is higher than what was `exceeded`, be it that none ran that could be cancelled.
     """
     budget = sweep.spec.limits.budget
     if budget is None or budget.at_limit != "CancelRunning" or exceeded is None or budget.max_cost > exceeded:
@@ -174,9 +174,21 @@ def _raise(to: str) -> str:
     return f"for the search to go on raise limits.budget.maxCost to {to}"
 
 
+def and_overspent(stop: Stop | None, over: Stop | None) -> Stop | None:
+    """Both reasons to stop as one: that a search failed is not hidden by what it cost."""
+    if over is None or stop is None:
+        return over or stop
+    if not stop.fails:
+        return over
+    message, remedy = f"{stop.message}; {over.message}", f"{stop.remedy}; {over.remedy}"
+    return replace(stop, message=message, cancels=True, exceeded=over.exceeded, remedy=remedy)
+
+
 def _cancelled_for_it(trials: Sequence[FinetuneTrial]) -> str:
-    asked = (trial.status.cancel for trial in trials)
-    cancelled = any(cancel is not None and cancel.reason == BUDGET_EXHAUSTED for cancel in asked)
+    asked = [trial for trial in trials if trial.phase is TrialPhase.CANCELLED or not trial.terminal]
+    cancelled = any(
+        each.status.cancel is not None and each.status.cancel.reason == BUDGET_EXHAUSTED for each in asked
+    )
     return ", and trials that ran were cancelled for it" if cancelled else ""
 
 

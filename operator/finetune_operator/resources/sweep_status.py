@@ -56,7 +56,7 @@ class SweepCost(Lenient):
 
     `per_trial` is what each trial costs, by its index; what a trial that was deleted cost is known from here alone.
     `saved` is what trials that were stopped early left of their estimates; `exceeded` the highest `maxCost` that was
-    exceeded and for which running trials were cancelled.
+    exceeded, for which trials that train are cancelled where there are any.
     """
 
     reserved: Money | None = None

@@ -524,6 +524,34 @@ def test_a_reached_limit_is_not_said_to_have_cancelled_trials_where_none_was() -
     assert "cancelled" not in message(decision)
 
 
+def test_a_trial_that_ended_before_it_could_be_cancelled_is_not_said_to_have_been() -> None:
+    cancel = {"reason": "BudgetExhausted", "message": "too much was spent", "exceeded": "5.00"}
+    faster = a_trial(0, score=0.5, estimated="5.40", cost="4.00", cancel=cancel)
+    decision = decide(a_sweep(limits={"budget": EXCEEDED}), [faster], Knowledge(costs=CHEAP), now=NOW)
+    assert "was exceeded (limits.budget.atLimit: CancelRunning)" in message(decision)
+
+
+def test_too_many_failures_stay_the_reason_where_the_budget_is_exceeded_as_well() -> None:
+    trials = [
+        a_trial(0, score=0.5, estimated="2.00", cost="4.50"),
+        a_trial(1, TrialPhase.FAILED, message="the data is bad"),
+        a_trial(2, TrialPhase.TRAINING, estimated="2.00"),
+    ]
+    limits = {"budget": EXCEEDED, "maxFailedTrials": 0}
+    going = decide(a_sweep(limits=limits), trials, Knowledge(costs=CHEAP), now=NOW)
+    (cancel,) = [each for each in going.actions if isinstance(each, CancelTrial)]
+    assert (cancel.trial, str(cancel.exceeded)) == ("s-2", "5.00")
+    assert "1 trial failed" in cancel.message
+    assert "more than limits.budget.maxCost" in cancel.message
+    told = {"reason": cancel.reason, "message": cancel.message, "exceeded": "5.00"}
+    trials[2] = a_trial(2, TrialPhase.CANCELLED, estimated="2.00", cost="0.10", cancel=told)
+    ended = decide(a_sweep(limits=limits), trials, Knowledge(costs=CHEAP, baselines=MEASURED), now=NOW)
+    stalled = ended.status.condition("Stalled")
+    assert stalled is not None
+    assert (ended.status.phase, stalled.reason) == ("Failed", "TooManyFailures")
+    assert "1 trial that still went on was cancelled: s-2" in stalled.message
+
+
 @pytest.mark.parametrize("change", [{"maxCost": "5.50"}, {"atLimit": "StopNew"}])
 def test_after_a_reached_limit_the_sweep_goes_on_when_a_person_says_so(change: dict[str, str]) -> None:
     known = {"cost": {"spent": "3.50", "exceeded": "5.00", "perTrial": ["3.40", "0.10"]}, "lastIndex": 1}
