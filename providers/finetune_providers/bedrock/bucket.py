@@ -14,6 +14,7 @@ from finetune_providers.bedrock.settings import DATA_URI, Settings
 from finetune_providers.calls import UPLOAD_TIMEOUT_S
 from finetune_providers.conversations import upload_name, write_converted
 from finetune_providers.errors import JobNotFound, PermanentProviderError
+from finetune_providers.paging import PageTokens
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Bucket:
 
     async def _keys(self, bucket: str, prefix: str) -> AsyncIterator[str]:
         more: dict[str, str] = {}
+        tokens = PageTokens("the bucket's list of objects")
         while True:
             page = await self._aws.read(STORAGE, "list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
             for item in page.get("Contents", ()):  # S3 leaves it out where there is none
@@ -59,7 +61,7 @@ class Bucket:
                     yield key
             if not page.get("IsTruncated"):
                 return
-            more = {"ContinuationToken": text_of(page, "NextContinuationToken")}
+            more = {"ContinuationToken": tokens.follow(text_of(page, "NextContinuationToken"))}
 
     async def series(self, job_id: str, job: Answer) -> tuple[MetricPoint, ...]:
         """A finished job's metrics; where its files cannot be read, what the job itself says of them."""

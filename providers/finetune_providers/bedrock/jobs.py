@@ -9,6 +9,7 @@ from finetune_providers.base import JobSnapshot, JobState
 from finetune_providers.bedrock.aws import CONTROL, Answer, Aws, inner, moment_of, text_of
 from finetune_providers.bedrock.errors import Invalid
 from finetune_providers.errors import JobNotFound
+from finetune_providers.paging import PageTokens
 from finetune_providers.redaction import clean
 
 _STATES = {
@@ -36,8 +37,9 @@ class Jobs:
             return None
 
     async def pages(self, **parameters: Any) -> AsyncIterator[Answer]:
-        """The list of jobs, the latest first."""
+        """The list of jobs, the latest first; an UnexpectedResponse where it has no end."""
         more: dict[str, str] = {}
+        tokens = PageTokens("Bedrock's list of jobs")
         while True:
             page = await self._aws.read(
                 CONTROL,
@@ -51,7 +53,7 @@ class Jobs:
             yield page
             if not page.get("nextToken"):
                 return
-            more = {"nextToken": text_of(page, "nextToken")}
+            more = {"nextToken": tokens.follow(text_of(page, "nextToken"))}
 
     def snapshot(self, job: Answer, *, arn: str) -> JobSnapshot:
         """A job from a list or by itself; `arn` is what the fine-tuned model is called there."""

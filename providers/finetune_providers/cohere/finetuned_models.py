@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from cohere import AsyncClientV2
 from finetune_providers.calls import Calls
 from finetune_providers.cohere.wire import items, options, present
 from finetune_providers.errors import JobNotFound, PermanentProviderError, UnexpectedResponse
+from finetune_providers.paging import PageTokens
 
 _PAGE = 50
 
@@ -63,17 +64,28 @@ class FinetunedModels:
             ) from error
         models = items(answer, "finetuned_models")
         following = present(answer, "next_page_token", optional=True) or None
-        if following is not None and (not isinstance(following, str) or following == token):
-            raise UnexpectedResponse("Cohere's list of fine-tuned models has no end")
+        if following is not None and not isinstance(following, str):
+            raise UnexpectedResponse("the token of a page of Cohere's list of fine-tuned models is no text")
         total = answer.total_size
         return Page(models, following, total if isinstance(total, int) else None)
+
+    async def pages(self) -> AsyncIterator[Page]:
+        """The list's pages; an UnexpectedResponse where it has no end."""
+        token, tokens = "", PageTokens("Cohere's list of fine-tuned models")
+        while True:
+            page = await self.page(token)
+            yield page
+            token = tokens.follow(page.token or "")
+            if not token:
+                return
 
     async def listed(self, wanted: Set[str]) -> Mapping[str, Any]:
         """What the list shows of some jobs, as far as that takes fewer calls than asking for each of them."""
         found: dict[str, Any] = {}
-        page, seen = Page((), "", None), 0
-        while len(found) < len(wanted) and page.token is not None:
-            page = await self.page(page.token)
+        if not wanted:
+            return found
+        seen = 0
+        async for page in self.pages():
             shown = {native.id: native for native in page.models if isinstance(native.id, str)}
             found.update({job_id: shown[job_id] for job_id in shown.keys() & wanted})
             seen += len(page.models)
@@ -81,6 +93,8 @@ class FinetunedModels:
                 pages_left = math.ceil((page.total - seen) / len(page.models))
                 if len(wanted) - len(found) <= pages_left:
                     break
+            if len(found) == len(wanted):
+                break
         return found
 
     async def delete(self, job_id: str) -> None:

@@ -53,11 +53,12 @@ class Metrics:
         """What training reported, in order of steps, at most 100 points."""
         points: dict[int, MetricPoint] = {}
         token: str | None = ""
-        while token is not None:
+        before: set[str | None] = set()
+        while token not in before and token is not None:
+            before.add(token)
             answer = await self._page(job_id, token)
             points.update({each.step: each for each in map(point, items(answer, "step_metrics"))})
-            following = present(answer, "next_page_token", optional=True) or None
-            token = following if following != token else None
+            token = present(answer, "next_page_token", optional=True) or None
         return thinned([points[step] for step in sorted(points) if points[step].values])
 
     async def _page(self, job_id: str, token: str) -> Any:

@@ -35,7 +35,7 @@ from finetune_providers.calls import CREATE_TIMEOUT_S, READ_TIMEOUT_S, Calls
 from finetune_providers.catalog import load_catalog
 from finetune_providers.cohere.chat import ChatSession
 from finetune_providers.cohere.datasets import MIN_TRAINING_EXAMPLES, Datasets, check_dataset
-from finetune_providers.cohere.finetuned_models import FinetunedModels, Page
+from finetune_providers.cohere.finetuned_models import FinetunedModels
 from finetune_providers.cohere.metrics import Metrics
 from finetune_providers.cohere.wire import (
     API_KEY,
@@ -194,9 +194,7 @@ class CohereProvider(FromCatalog):
 
     async def find(self, key: str) -> tuple[JobSnapshot, ...]:
         found: dict[str, JobSnapshot] = {}
-        page = Page((), "", None)
-        while page.token is not None:
-            page = await self._models.page(page.token)
+        async for page in self._models.pages():
             for native in page.models:
                 if native.name == key:
                     job = await self._told(native)

@@ -8,9 +8,10 @@ from typing import Any
 
 from finetune_providers.base import JobSnapshot, JobState
 from finetune_providers.calls import Calls
-from finetune_providers.errors import JobNotFound, ProviderError, TransientProviderError, UnexpectedResponse
+from finetune_providers.errors import JobNotFound, ProviderError, TransientProviderError
 from finetune_providers.google_ai_studio.rest import COMPANY, Forbidden, NotNow, Rest
 from finetune_providers.google_ai_studio.wire import objects, possible_id, snapshot, take
+from finetune_providers.paging import PageTokens
 
 Json = Mapping[str, Any]
 
@@ -31,18 +32,15 @@ class TunedModels:
         Raises:
             UnexpectedResponse: A page is told to follow that was there before.
         """
-        token, before = "", {""}
+        token, tokens = "", PageTokens(f"{COMPANY}: the list of tuned models")
         while True:
             query = {"pageSize": str(_PAGE_SIZE), **({"pageToken": token} if token else {})}
             page = await self._read("GET", "tunedModels", query=query)
             for resource in objects(page, "tunedModels"):
                 yield resource
-            token = take(page, "nextPageToken", str, "")
+            token = tokens.follow(take(page, "nextPageToken", str, ""))
             if not token:
                 return
-            if token in before:
-                raise UnexpectedResponse(f"{COMPANY}: the list of tuned models has no end")
-            before.add(token)
 
     async def get(self, name: str) -> Json | None:
         """A tuned model; None where there is none.

@@ -12,6 +12,7 @@ from finetune_providers.base import DatasetFile
 from finetune_providers.calls import READ_TIMEOUT_S, UPLOAD_TIMEOUT_S
 from finetune_providers.conversations import upload_name, write_converted
 from finetune_providers.errors import JobNotFound, PermanentProviderError
+from finetune_providers.paging import PageTokens
 from finetune_providers.vertex_ai.account import Account, Ask
 from finetune_providers.vertex_ai.wire import to_contents
 
@@ -50,7 +51,12 @@ class Bucket:
 
         def listed() -> list[Any]:
             client = self._account.storage()
-            return list(client.list_blobs(self._bucket, prefix=self._prefix + beginning, **_OPTIONS))
+            blobs = client.list_blobs(self._bucket, prefix=self._prefix + beginning, **_OPTIONS)
+            found, tokens = [], PageTokens("Cloud Storage's list of objects")
+            for page in blobs.pages:  # the package follows a token that comes again for ever
+                found += page
+                tokens.follow(blobs.next_page_token or "")
+            return found
 
         for blob in await ask(listed):
             with suppress(JobNotFound):

@@ -17,6 +17,7 @@ from finetune_providers.errors import (
     ProviderError,
     TransientProviderError,
 )
+from finetune_providers.paging import PageTokens
 from finetune_providers.redaction import clean
 from finetune_providers.vertex_ai.account import Account, Ask
 from finetune_providers.vertex_ai.metrics import read_series
@@ -66,13 +67,13 @@ class Jobs:
         return checked_job(await self._ask(lambda: self._account.ask("GET", name, api.TuningJob)))
 
     async def all(self, **query: str) -> AsyncIterator[Any]:
-        """All jobs, page by page."""
-        token = ""
+        """All jobs, page by page; an UnexpectedResponse where the list has no end."""
+        token, tokens = "", PageTokens("Vertex AI's list of tuning jobs")
         while True:
             page = await self.page(pageSize=_PAGE, pageToken=token, **query)
             for job in page.tuning_jobs:
                 yield checked_job(job)
-            token = page.next_page_token
+            token = tokens.follow(page.next_page_token)
             if not token:
                 return
 

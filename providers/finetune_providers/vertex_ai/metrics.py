@@ -11,6 +11,7 @@ from google.cloud import aiplatform_v1 as api
 
 from finetune_providers.base import MetricPoint
 from finetune_providers.errors import UnexpectedResponse
+from finetune_providers.paging import PageTokens
 from finetune_providers.series import thinned
 from finetune_providers.vertex_ai.account import Account, Ask
 
@@ -53,11 +54,11 @@ async def read_series(account: Account, experiment: str, ask: Ask) -> tuple[Metr
 async def _all(account: Account, path: str, answer: Any, field: str, ask: Ask) -> list[Any]:
     """What a list has on all of its pages, in a field of the answer."""
     found: list[Any] = []
-    token = ""
+    token, tokens = "", PageTokens(f"Vertex AI's list {path}")
     while True:
         page = await ask(functools.partial(account.ask, "GET", path, answer, query=[("pageToken", token)]))
         found += getattr(page, field)
-        token = page.next_page_token
+        token = tokens.follow(page.next_page_token)
         if not token:
             return found
 

@@ -158,3 +158,5 @@ async def test_a_list_without_an_end_is_not_followed(server: CohereServer, provi
     async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(UnexpectedResponse, match="no end"):
             await provider.find(KEY)
+        with pytest.raises(UnexpectedResponse, match="no end"):
+            await provider.observe(["any"])

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.contract.patience import PATIENCE_S
 from tests.contract.provider_contract import KEY, write_dataset
-from tests.fakes.http_server import DROPPED, refused
+from tests.fakes.http_server import DROPPED, Fault, refused
 from tests.fakes.vertex_ai_schema import document
 from tests.fakes.vertex_ai_server import MODELS, REGION, VertexAIServer, config_for
 
 from finetune_providers.base import JobRequest, JobState, MetricPoint, ParameterValue
-from finetune_providers.errors import PermanentProviderError
+from finetune_providers.errors import PermanentProviderError, UnexpectedResponse
 from finetune_providers.vertex_ai import VertexAI
 from finetune_providers.vertex_ai.wire import STATES, tuning_job
 
@@ -263,6 +263,16 @@ async def test_looking_ends_when_all_jobs_are_seen_and_asks_one_by_one_for_the_o
     assert set(seen) == {jobs[0].job_id, jobs[5].job_id}
     assert server.count("list") == 4
     assert server.count("get") == 1
+
+
+@pytest.mark.parametrize("call", ["find", "observe"])
+async def test_a_list_of_jobs_without_an_end_is_not_followed(
+    server: VertexAIServer, provider: VertexAI, call: str
+) -> None:
+    server.always("list", Fault(body=b'{"nextPageToken": "again"}'))
+    async with asyncio.timeout(10):
+        with pytest.raises(UnexpectedResponse, match="list of tuning jobs has no end"):
+            await (provider.find(KEY) if call == "find" else provider.observe(["any"]))
 
 
 async def test_a_filter_is_trusted_once_it_has_found_something(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -11,13 +12,13 @@ import pytest
 from google.cloud import storage
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes.http_server import DROPPED, refused
+from tests.fakes.http_server import DROPPED, Fault, refused
 from tests.fakes.vertex_ai_schema import document
 from tests.fakes.vertex_ai_server import BUCKET, VertexAIServer, config_for
 
 from finetune_providers.base import DatasetFile, Message
 from finetune_providers.conversations import read_conversations
-from finetune_providers.errors import PermanentProviderError, TransientProviderError
+from finetune_providers.errors import PermanentProviderError, TransientProviderError, UnexpectedResponse
 from finetune_providers.vertex_ai import VertexAI, wire
 from finetune_providers.vertex_ai.wire import to_contents
 
@@ -120,6 +121,15 @@ async def test_only_the_scope_s_own_objects_are_deleted_over_all_pages(
     await provider.delete_data("fts-1")
     await provider.delete_data("fts-1")
     assert sorted(server.objects) == sorted(others)
+
+
+async def test_a_list_of_objects_without_an_end_is_not_followed(
+    server: VertexAIServer, provider: VertexAI
+) -> None:
+    server.always("objects", Fault(body=b'{"kind": "storage#objects", "nextPageToken": "again"}'))
+    async with asyncio.timeout(10):
+        with pytest.raises(UnexpectedResponse, match="list of objects has no end"):
+            await provider.delete_data("fts-1")
 
 
 @pytest.mark.parametrize(

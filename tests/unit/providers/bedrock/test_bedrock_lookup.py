@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from finetune_providers.errors import (
     JobNotFound,
     PermanentProviderError,
     TransientProviderError,
+    UnexpectedResponse,
 )
 
 ELSEWHERE = (
@@ -57,6 +59,26 @@ async def test_an_id_that_aws_refuses_keeps_no_other_job_from_being_seen(
     job = await provider.submit(request_nova)
     server.fault("get", refused(400, code="ValidationException"))
     assert set(await provider.observe([ELSEWHERE, job.job_id])) == {job.job_id}
+
+
+async def test_a_list_of_jobs_without_an_end_is_not_followed(
+    server: BedrockServer, provider: Provider, request_nova: JobRequest
+) -> None:
+    await older_job_of_the_same_name(server, provider, request_nova)
+    server.always("list", Fault(body=b'{"modelCustomizationJobSummaries": [], "nextToken": "again"}'))
+    async with asyncio.timeout(10):
+        with pytest.raises(UnexpectedResponse, match="list of jobs has no end"):
+            await provider.find(KEY)
+
+
+async def test_a_list_of_objects_without_an_end_is_not_followed(
+    server: BedrockServer, provider: Provider
+) -> None:
+    page = b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>again"
+    server.always("objects", Fault(body=page + b"</NextContinuationToken></ListBucketResult>"))
+    async with asyncio.timeout(10):
+        with pytest.raises(UnexpectedResponse, match="list of objects has no end"):
+            await provider.delete_data("fts-1")
 
 
 async def test_permissions_that_are_missing_are_no_missing_job(
