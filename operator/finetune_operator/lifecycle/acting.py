@@ -23,6 +23,7 @@ from finetune_operator.lifecycle.launches import note_launch
 from finetune_operator.lifecycle.leftovers import delete_model
 from finetune_operator.lifecycle.narration import output_data
 from finetune_operator.lifecycle.obstacles import note_taken_name
+from finetune_operator.lifecycle.retrying import telling
 from finetune_operator.lifecycle.store import AlreadyExists, Key, Refused
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, ObjectMeta, TrialSpec
 from finetune_operator.resources.common import NameRef
@@ -49,9 +50,11 @@ async def act(
         elif isinstance(action, CancelTrial):
             await _cancel(context, by_name[action.trial], action)
         elif isinstance(action, MeasureBaseline):
-            await _start_baseline(context, key, sweep, action, admission)
+            async with telling(context, sweep, f"base model {action.base_model} cannot be asked"):
+                await _start_baseline(context, key, sweep, action, admission)
         elif isinstance(action, DeleteModel):
-            await delete_model(context, by_name[action.trial])
+            async with telling(context, sweep, f"the model of trial {action.trial} cannot be deleted"):
+                await delete_model(context, by_name[action.trial])
         elif not await _write_output(context, key, sweep, action, decision):
             return sweep, True
     return sweep, False

@@ -68,9 +68,19 @@ async def _account(context: Context, trial: FinetuneTrial) -> Account | None:
 
 
 async def delete_model(context: Context, trial: FinetuneTrial) -> None:
-    """Delete a trial's model; one that the provider will not delete is told of and left there."""
-    account = await context.accounts.get(trial.metadata.namespace or "default", trial.spec.provider_ref.name)
+    """Delete a trial's model; one that the provider will not delete is told of and left there.
+
+    Raises:
+        NotFound: Its FinetuneProvider is gone.
+        TransientProviderError: The provider cannot be asked now.
+    """
+    account = await _account(context, trial)
     model, deleted = trial.status.fine_tuned_model, True
+    if account is None:
+        raise NotFound(
+            f"FinetuneProvider {trial.spec.provider_ref.name}, where model {model} is to be deleted, or its Secret is "
+            "gone: bring it back, or set spec.keepModels: All"
+        )
     try:
         if model is not None:
             await account.provider.delete_model(model)

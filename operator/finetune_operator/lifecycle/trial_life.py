@@ -47,7 +47,7 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
     if trial.deleting:
         context.patience.pop(key, None)
         await context.background.drop(("evaluation", key))
-        return await release_trial(context, trial)
+        return await _released(context, trial)
     if trial.terminal:
         await leftovers.take_back(context, trial)
         await _forget(context, key)
@@ -72,6 +72,15 @@ async def reconcile_trial(context: Context, key: Key) -> float | None:
             if now is not None:
                 _stand_back(context, now)
             raise
+
+
+async def _released(context: Context, trial: FinetuneTrial) -> float | None:
+    """Let a deleted trial go; many of an account whose provider hangs take no worker from other accounts."""
+    account = context.accounts.last_known(key_of(trial).namespace, trial.spec.provider_ref.name)
+    if account is None:
+        return await release_trial(context, trial)
+    with account.lane(key_of(trial)) as free:
+        return await release_trial(context, trial) if free else LANE_AGAIN_S
 
 
 async def _stalled(context: Context, trial: FinetuneTrial) -> float | None:

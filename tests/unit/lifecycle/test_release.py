@@ -11,8 +11,10 @@ import pytest
 from tests.unit.lifecycle.bench import Bench
 from tests.unit.lifecycle.conftest import MakeBench
 
+from finetune_operator.lifecycle.accounts import LANE_WIDTH
 from finetune_operator.lifecycle.context import RELEASE_WITHIN_S
 from finetune_operator.lifecycle.holding import FIRST_AGAIN_S, LONGEST_AGAIN_S, QUIET_S, SAY_AGAIN_S
+from finetune_operator.lifecycle.trial_life import LANE_AGAIN_S
 from finetune_operator.resources import TrialPhase
 from finetune_providers.errors import (
     AmbiguousProviderError,
@@ -53,6 +55,23 @@ async def test_a_trial_that_only_met_a_quota_goes_without_its_provider(make_benc
     await _delete(bench)
     await bench.look(bench.trial_key())
     assert await bench.store.list_trials(bench.sweep_key) == ()
+
+
+async def test_deleted_trials_leave_workers_to_other_accounts_when_their_provider_hangs(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(**ONE)
+    bench.company.hold = True
+    await bench.launched()
+    await bench.training()
+    (account,) = bench.context.accounts.watched()
+    account.busy = LANE_WIDTH
+    await _delete(bench)
+    assert await bench.look(bench.trial_key()) == LANE_AGAIN_S
+    assert bench.company.cancelled == []
+    account.busy = 0
+    assert await bench.look(bench.trial_key()) is None
+    assert bench.company.cancelled == ["job-1"]
 
 
 async def _trains(make_bench: MakeBench, **changes: Any) -> Bench:

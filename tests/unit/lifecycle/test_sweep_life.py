@@ -6,9 +6,11 @@ from decimal import Decimal
 
 import pytest
 from tests.contract.scenario_contract import GRID
+from tests.unit.lifecycle.bench import Bench
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.context import CHECKS_SAID_AFTER_S
+from finetune_operator.lifecycle.store import NotFound
 from finetune_operator.lifecycle.sweep_life import OUTPUT_AGAIN_S
 from finetune_operator.resources import FinetuneTrial, SweepStatus, TrialPhase
 from finetune_operator.resources.common import NameRef, ObjectMeta
@@ -100,6 +102,49 @@ async def test_a_model_that_the_provider_will_not_delete_does_not_hold_the_end_u
     await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
     assert sorted([str((await bench.trial(n)).status.model_deleted) for n in (0, 1)]) == ["False", "None"]
     assert "role of an owner" in (bench.state / "events.jsonl").read_text()
+
+
+async def _with_a_model_too_many(make_bench: MakeBench) -> Bench:
+    """A sweep whose trials have ended, and whose provider cannot delete the model that is not the best."""
+    bench = await make_bench(
+        limits={"maxTrials": 2, "parallelTrials": 2}, keepModels="Best", candidates=[GRID]
+    )
+    bench.company.quality = lambda request: request.hyperparameters["epochs"] / 8
+    bench.company.delete_fault = TransientProviderError("503, come again")
+    await bench.launched()
+    for index in (0, 1):
+        await bench.evaluated(index)
+    with pytest.raises(TransientProviderError):
+        await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    return bench
+
+
+async def test_what_cannot_be_deleted_at_the_end_is_said_and_how_to_let_go(make_bench: MakeBench) -> None:
+    bench = await _with_a_model_too_many(make_bench)
+    ready = bench.store.sweep.status.condition("Ready")
+    assert ready is not None
+    assert ready.reason == "Retrying"
+    assert "cannot be deleted and is tried again, later each time: 503, come again" in ready.message
+    version = bench.store.sweep.metadata.resource_version
+    bench.company.delete_fault = TransientProviderError("502 at half past")
+    with pytest.raises(TransientProviderError):
+        await bench.look(bench.sweep_key)
+    assert bench.store.sweep.metadata.resource_version == version  # a write would be another try
+    bench.forget_accounts()
+    bench.store._contents.providers.remove("acme")
+    with pytest.raises(NotFound, match=r"set spec\.keepModels: All"):
+        await bench.look(bench.sweep_key)
+    bench.edit_sweep(keep_models="All")
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    assert bench.store.sweep.status.phase == "Succeeded"
+
+
+async def test_a_model_is_deleted_though_its_finetuneprovider_went_first(make_bench: MakeBench) -> None:
+    bench = await _with_a_model_too_many(make_bench)
+    bench.company.delete_fault = None
+    bench.store._contents.providers.remove("acme")  # what is open still works
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    assert len(bench.company.deleted_models) == 1
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["status", "status-lost"])
