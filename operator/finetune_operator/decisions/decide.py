@@ -23,7 +23,6 @@ from finetune_operator.decisions.choosing import best_of
 from finetune_operator.decisions.confirming import Repeats, next_repeats, too_late
 from finetune_operator.decisions.costs import CostModel, Ledger, ledger_of, next_hour, with_counted_tokens
 from finetune_operator.decisions.median import early_stops
-from finetune_operator.decisions.naming import trial_name
 from finetune_operator.decisions.obstacle import Obstacle
 from finetune_operator.decisions.outcome import outcome
 from finetune_operator.decisions.proposing import and_overspent, exceeded_limit, next_trials, overspent
@@ -132,7 +131,6 @@ def decide(
         status,
         stop,
         trials=trials,
-        launched=[trial_name(sweep, each.index) for each in creations],
         finished=finished,
         repeats=repeats,
         output_problem=knowledge.output_problem,

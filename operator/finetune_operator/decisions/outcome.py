@@ -8,9 +8,9 @@ from finetune_operator.decisions import conditions
 from finetune_operator.decisions.aftermath import note_of_losses, what_became, what_becomes
 from finetune_operator.decisions.choosing import taken_for_luck
 from finetune_operator.decisions.confirming import Repeats, passed_over, progress_of
-from finetune_operator.decisions.naming import named
+from finetune_operator.decisions.naming import named, trial_name
 from finetune_operator.decisions.obstacle import Obstacle
-from finetune_operator.decisions.stopping import Stop
+from finetune_operator.decisions.stopping import Stop, launched
 from finetune_operator.decisions.waiting import note_of_waiting, what_all_wait_for
 from finetune_operator.decisions.warm_start import note_of_learning
 from finetune_operator.resources import (
@@ -30,7 +30,6 @@ def outcome(
     stop: Stop | None,
     *,
     trials: Sequence[FinetuneTrial],
-    launched: Sequence[str],
     finished: bool,
     repeats: Repeats,
     output_problem: str,
@@ -43,7 +42,6 @@ def outcome(
         status: Its status as it will be, without these.
         stop: Why the search has ended; None while it goes on.
         trials: All its trials.
-        launched: Names of those that are launched now and are not among them yet.
         finished: Nothing is left to do.
         repeats: What is to be done about repeats.
         output_problem: Why the output could not be written; "" where it could.
@@ -77,7 +75,10 @@ def outcome(
         message = f"{stop.told}; {progress_of(trials)}{note_of_waiting(active)}"
         return "Finishing", conditions.in_progress("Confirming", message)
     if stop is not None:
-        rest = what_becomes(stop, active, launched) or "finishing: base model, models and output"
+        launched_now = [
+            trial_name(sweep, index) for index in range(launched(sweep, trials), status.last_index + 1)
+        ]
+        rest = what_becomes(stop, active, launched_now) or "finishing: base model, models and output"
         message = f"{stop.told}; {rest}{note_of_waiting(active)}"
         return "Finishing", conditions.in_progress(stop.reason, message)
     counts = status.trials
