@@ -475,7 +475,8 @@ class ScenarioContract:
         await world.start()
         await until_let_go(world)
         reasons = await world.event_reasons()
-        assert {"Accepted", "TrialLaunched", "NewBest", "Succeeded"} <= set(reasons)
+        # That it was accepted, and that all were launched, its conditions say, and the launches tell.
+        assert set(reasons) == {"TrialLaunched", "NewBest", "Succeeded"}
         assert reasons.count("TrialLaunched") == 2  # the first, and the rest together
 
 

@@ -19,7 +19,9 @@ MODEL_MAY_TAKE = timedelta(hours=24)
 """Without a new answer, where waiting costs nothing: quotas of a day are through by then."""
 BUDGET_EXHAUSTED = "BudgetExhausted"
 EVALUATION_TIMED_OUT = "EvaluationTimedOut"
-CONFIRMABLE = frozenset({"TrialsCompleted", "SearchSpaceExhausted", "Plateau", "GoalReached"})
+TRIALS_COMPLETED = "TrialsCompleted"
+"""All that `limits.maxTrials` allows were launched: how a search ends of which nothing else is to be told."""
+CONFIRMABLE = frozenset({TRIALS_COMPLETED, "SearchSpaceExhausted", "Plateau", "GoalReached"})
 """Ends of a search after which there may be money, time and reason for repeats."""
 _CAUSE_LIMIT = 300
 
@@ -180,10 +182,10 @@ def _all_trials_launched(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) 
     limit = sweep.spec.limits.max_trials
     if launched(sweep, trials) > limit:  # it was lowered
         message = f"{launched(sweep, trials)} trials were launched, and limits.maxTrials is {limit}"
-        return Stop("TrialsCompleted", message)
+        return Stop(TRIALS_COMPLETED, message)
     if sweep.spec.confirm is None:
         all_of_them = "the one trial" if limit == 1 else f"all {limit} trials"
         verb = "was" if limit == 1 else "were"
-        return Stop("TrialsCompleted", f"{all_of_them} of limits.maxTrials {verb} launched")
+        return Stop(TRIALS_COMPLETED, f"{all_of_them} of limits.maxTrials {verb} launched")
     message = f"all trials that limits.maxTrials ({limit}) and confirm leave to the search were launched"
-    return Stop("TrialsCompleted", message)
+    return Stop(TRIALS_COMPLETED, message)

@@ -19,6 +19,7 @@ from finetune_operator.resources import SweepStatus
 RELEASE_WITHIN_S = 24 * 3600.0
 QUICK_S = 5.0
 CHECKS_SAID_AFTER_S = 5.0
+LAUNCHED_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,12 @@ class Launches:
         untold: What is to be told of those of which no event tells yet; the trials themselves would take memory for
             ten minutes.
         told_at: When one was posted last, in monotonic seconds.
+        launched_at: When the last one was created, in monotonic seconds.
     """
 
     untold: list[str] = field(default_factory=list)
     told_at: float | None = None
+    launched_at: float = float("-inf")
 
 
 @dataclass(slots=True)
@@ -120,6 +123,8 @@ class Context:
         counts_due: When sweeps at the latest say how many trials are at work, in monotonic seconds.
         checks_said_after_s: For how long a sweep is checked before a write says so, in seconds.
         checking_since: Since when sweeps are checked that say nothing of it yet, in monotonic seconds.
+        launched_within_s: For how long a new phase or condition may wait for trials that were launched with it to be at
+            work, which most of them are by then, in seconds.
         unwritten: Statuses of sweeps that wait to be written, with the UIDs of their sweeps.
         metrics_wanted: Whether the libraries of the metrics were asked for.
         launches: Trials that sweeps have launched, for their events.
@@ -145,6 +150,7 @@ class Context:
     counts_due: dict[Key, float] = field(default_factory=dict)
     checks_said_after_s: float = CHECKS_SAID_AFTER_S
     checking_since: dict[Key, float] = field(default_factory=dict)
+    launched_within_s: float = LAUNCHED_WITHIN_S
     unwritten: dict[Key, tuple[str | None, SweepStatus]] = field(default_factory=dict)
     metrics_wanted: bool = False
     launches: dict[Key, Launches] = field(default_factory=dict)

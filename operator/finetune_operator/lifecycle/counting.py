@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from finetune_operator.decisions import CancelTrial, CreateTrial, Decision, MeasureBaseline
 from finetune_operator.lifecycle.context import Context
 from finetune_operator.lifecycle.store import Key
-from finetune_operator.resources import FinetuneSweep, FinetuneTrial, SweepStatus
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial, SweepStatus, TrialPhase
 from finetune_operator.resources.sweep import TrialCounts
 
 COUNTS_WITHIN_S = 10.0
@@ -35,7 +35,8 @@ def status_may_wait_s(
     """For how long a status may wait in which only numbers are new.
 
     A trial that ends is followed by one that is created, and trains in the next seconds: one write tells all of it. A
-    new best trial is told sooner, and a phase or a condition at once.
+    new best trial is told sooner, and a phase or a condition at once, or as soon as the trials that were launched with
+    it are at work.
 
     Args:
         context: The reconcilers' hands.
@@ -46,7 +47,9 @@ def status_may_wait_s(
     """
     others = len(context.counts_due) - (key in context.counts_due)
     numbers_s = min(LONGEST_COUNTS_S, COUNTS_WITHIN_S + others / 2)
-    allowed_s = _allowed_s(sweep, decision, trials, numbers_s)
+    allowed_s = _allowed_s(
+        sweep, decision, trials, numbers_s, _launching_s(context, key, sweep, decision, trials)
+    )
     context.unwritten[key] = (sweep.metadata.uid, decision.status)
     if allowed_s <= 0:
         context.counts_due.pop(key, None)
@@ -65,7 +68,11 @@ def forget_numbers(context: Context, key: Key) -> None:
 
 
 def _allowed_s(
-    sweep: FinetuneSweep, decision: Decision, trials: Sequence[FinetuneTrial], numbers_s: float
+    sweep: FinetuneSweep,
+    decision: Decision,
+    trials: Sequence[FinetuneTrial],
+    numbers_s: float,
+    launching_s: float,
 ) -> float:
     known, new = sweep.status, decision.status
     if new == known or any(not isinstance(action, _MAY_FOLLOW) for action in decision.actions):
@@ -76,7 +83,21 @@ def _allowed_s(
         # What counts against a budget must not be lost with a trial that is deleted while no operator runs.
         is_bounded = sweep.spec.limits.budget is not None and known.cost != new.cost
         return BEST_WITHIN_S if is_bounded else numbers_s
-    return BEST_WITHIN_S if _without_best(known) == _without_best(new) else 0.0
+    return BEST_WITHIN_S if _without_best(known) == _without_best(new) else launching_s
+
+
+def _launching_s(
+    context: Context, key: Key, sweep: FinetuneSweep, decision: Decision, trials: Sequence[FinetuneTrial]
+) -> float:
+    """For how long trials that were just launched may be about to be at work; 0 where none is."""
+    launches = context.launches.get(key)
+    creates = any(isinstance(action, CreateTrial) for action in decision.actions)
+    pending = any(trial.phase is TrialPhase.PENDING for trial in trials)
+    if launches is None or not (creates or pending):
+        return 0.0
+    if sweep.spec.limits.budget is not None:
+        return 0.0  # in which currency it is reckoned is in nobody's memory but the status'
+    return max(0.0, launches.launched_at + context.launched_within_s - context.monotonic())
 
 
 def _without_numbers(status: SweepStatus) -> SweepStatus:

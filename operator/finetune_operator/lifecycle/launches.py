@@ -14,13 +14,15 @@ TOLD_EVERY_S = 600.0
 
 def note_launch(context: Context, key: Key, trial: FinetuneTrial) -> None:
     """A sweep's trial was created."""
-    context.launches.setdefault(key, Launches()).untold.append(_text(trial))
+    launches = context.launches.setdefault(key, Launches())
+    launches.untold.append(_text(trial))
+    launches.launched_at = context.monotonic()
 
 
 async def tell_launches(
     context: Context, key: Key, sweep: FinetuneSweep, *, last: bool = False
 ) -> float | None:
-    """Tell of a sweep's launches: of the first at once, of later ones in ten minutes at most, or where it is the last.
+    """Tell of a sweep's launches: of the first at once, of later ones in ten minutes at most, or where these are last.
 
     Returns:
         Seconds until they are to be told; None where there is nothing to tell.

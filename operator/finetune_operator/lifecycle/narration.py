@@ -6,16 +6,26 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from finetune_operator.decisions.stopping import TRIALS_COMPLETED
 from finetune_operator.resources import Condition, FinetuneSweep, SweepStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened."""
+    """One thing that happened.
+
+    Attributes:
+        reason: One CamelCase word.
+        message: The same for people.
+        warning: Whether a person should do something.
+        routine: Whether the sweep's conditions say it for as long as it is so, and its launches tell that it goes on:
+            nobody misses an event of it.
+    """
 
     reason: str
     message: str
     warning: bool = False
+    routine: bool = False
 
 
 _UNDECIDED = frozenset({"Checking", "WaitingForReferences"})
@@ -27,7 +37,8 @@ def sweep_events(before: SweepStatus, after: SweepStatus) -> Iterator[Event]:
     if accepted is not None and _changed(before, accepted) and accepted.reason not in _UNDECIDED:
         refused = accepted.reason == "InvalidSpec"
         waits = accepted.reason if accepted.status == "False" else "Accepted"
-        yield Event("Refused" if refused else waits, accepted.message, warning=refused)
+        launched = accepted.status == "True" and _is_undecided(before) and after.last_index >= 0
+        yield Event("Refused" if refused else waits, accepted.message, warning=refused, routine=launched)
     if after.best is not None and (before.best is None or before.best.trial != after.best.trial):
         worth = "" if after.best.value is None else f", worth {after.best.value:.4g} with its cost"
         message = f"trial {after.best.trial} is the best so far with {after.best.score:.4g}{worth}"
@@ -45,9 +56,15 @@ def sweep_events(before: SweepStatus, after: SweepStatus) -> Iterator[Event]:
     if before.phase == "Suspended" and ready.reason == "Searching":
         yield Event("Resumed", "spec.suspend is false: trials are launched again")
     if after.phase != before.phase and after.phase in {"Finishing", "Suspended"}:
-        yield Event(ready.reason, ready.message)
+        yield Event(ready.reason, ready.message, routine=ready.reason == TRIALS_COMPLETED)
     if after.finished and not before.finished:
         yield Event(str(after.phase), ready.message, warning=after.phase == "Failed")
+
+
+def _is_undecided(status: SweepStatus) -> bool:
+    """Whether a sweep was neither accepted nor refused yet."""
+    accepted = status.condition("Accepted")
+    return accepted is None or accepted.reason in _UNDECIDED
 
 
 def output_data(sweep: FinetuneSweep, status: SweepStatus) -> dict[str, str]:

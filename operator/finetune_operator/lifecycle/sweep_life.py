@@ -130,7 +130,7 @@ async def _decide_and_act(
     wake_s = (
         None if decision.wake_at is None else max(0.0, (decision.wake_at - context.now()).total_seconds())
     )
-    tell_s = await tell_launches(context, key, sweep, last=decision.status.finished)
+    tell_s = await tell_launches(context, key, sweep, last=_launches_no_more(sweep.status, decision.status))
     retry_s = tried_again_s(context, key, knowledge.obstacle)
     if (wait_s := status_may_wait_s(context, key, sweep, decision, trials)) > 0:
         return _first(wait_s, wake_s, tell_s, retry_s)
@@ -139,6 +139,11 @@ async def _decide_and_act(
     if knowledge.output_problem:
         return OUTPUT_AGAIN_S  # a person mends it elsewhere, and no change of the sweep's tells of that
     return _first(wake_s, tell_s, retry_s)
+
+
+def _launches_no_more(before: SweepStatus, after: SweepStatus) -> bool:
+    """Whether a search ends, or a sweep; repeats may follow a search, which are told like all launches."""
+    return after.finished or (after.phase == "Finishing" and before.phase != "Finishing")
 
 
 def _first(*waits: float | None) -> float | None:
@@ -202,7 +207,8 @@ async def _write(context: Context, sweep: FinetuneSweep, status: SweepStatus) ->
         log.info(
             "FinetuneSweep %s/%s: %s: %s", sweep.metadata.namespace, sweep.name, event.reason, event.message
         )
-        await context.store.record_event(written, event.reason, event.message, warning=event.warning)
+        if not event.routine:
+            await context.store.record_event(written, event.reason, event.message, warning=event.warning)
     if status.finished:
         # What must be done after the end is done at the next look; the finalizer holds the sweep until then.
         context.enqueue(Key("FinetuneSweep", sweep.metadata.namespace or "default", sweep.name))

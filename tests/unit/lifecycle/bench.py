@@ -63,6 +63,7 @@ class Bench:
             monotonic=lambda: self.monotonic,
             quick_s=0.0,  # a trial is seen in each of its phases
             checks_said_after_s=0.0,
+            launched_within_s=0.0,
         )
 
     def trial_key(self, index: int = 0) -> Key:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from tests.unit.decisions.builders import a_sweep, a_trial
 
 from finetune_operator.decisions import CreateTrial, Decision, WriteOutput
-from finetune_operator.lifecycle.context import Context
+from finetune_operator.lifecycle.context import LAUNCHED_WITHIN_S, Context, Launches
 from finetune_operator.lifecycle.counting import (
     BEST_WITHIN_S,
     COUNTS_WITHIN_S,
@@ -32,6 +32,8 @@ class Hands:
     def __init__(self) -> None:
         self.counts_due: dict[Key, float] = {}
         self.unwritten: dict[Key, tuple[str | None, SweepStatus]] = {}
+        self.launches: dict[Key, Launches] = {}
+        self.launched_within_s = LAUNCHED_WITHIN_S
         self.now_s = 100.0
 
     def monotonic(self) -> float:
@@ -157,6 +159,44 @@ def test_the_index_of_a_trial_that_is_deleted_is_written_at_once() -> None:
 def test_another_phase_is_written_at_once() -> None:
     finishing = status(total=1, running=1).model_copy(update={"phase": "Finishing"})
     assert wait_s(Hands(), status(total=1, pending=1), finishing) == 0
+
+
+def launching(hands: Hands) -> None:
+    hands.launches[SWEEP] = Launches(launched_at=hands.now_s)
+
+
+def test_a_first_status_tells_of_the_trials_that_were_launched_with_it() -> None:
+    hands = Hands()
+    launching(hands)
+    assert wait_s(hands, SweepStatus(), status(), CREATE) == LAUNCHED_WITHIN_S
+    hands.now_s += 0.25
+    pending = a_trial(0, TrialPhase.PENDING)
+    left_s = LAUNCHED_WITHIN_S - 0.25
+    assert wait_s(hands, SweepStatus(), status(total=1, pending=1), trials=[pending]) == left_s
+    hands.now_s += 0.25
+    at_work = a_trial(0, TrialPhase.SUBMITTING)
+    assert wait_s(hands, SweepStatus(), status(total=1, running=1), trials=[at_work]) == 0
+
+
+def test_a_trial_that_waits_for_its_turn_does_not_hold_up_what_its_sweep_says() -> None:
+    hands = Hands()
+    launching(hands)
+    finishing = status(total=2, pending=1).model_copy(update={"phase": "Finishing"})
+    waiting = a_trial(1, TrialPhase.PENDING)
+    assert wait_s(hands, status(total=1), finishing, CREATE) == LAUNCHED_WITHIN_S
+    hands.now_s += LAUNCHED_WITHIN_S / 2
+    launching(hands)  # another one: no launch after launch may hold it up for ever
+    assert wait_s(hands, status(total=1), finishing, CREATE, trials=[waiting]) == LAUNCHED_WITHIN_S / 2
+    hands.now_s += LAUNCHED_WITHIN_S / 2
+    assert wait_s(hands, status(total=1), finishing, trials=[waiting]) <= 0
+
+
+def test_the_currency_of_a_budget_is_written_with_the_first_launch() -> None:
+    hands = Hands()
+    launching(hands)
+    budget = {"budget": {"maxCost": "10.00", "currency": "USD"}}
+    first = SweepStatus.model_validate({**spending("0", 0).to_dict(), "phase": "Searching"})
+    assert wait_s(hands, SweepStatus(), first, CREATE, limits=budget) == 0
 
 
 def test_nothing_new_plans_no_look() -> None:

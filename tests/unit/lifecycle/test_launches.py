@@ -24,13 +24,17 @@ async def test_launches_of_the_next_minutes_are_one_event(make_bench: MakeBench)
     assert "intents-3: " in second
 
 
-async def test_what_is_untold_is_told_before_the_sweep_ends(make_bench: MakeBench) -> None:
-    bench = await make_bench(limits__maxTrials=2, limits__parallelTrials=1)
+async def test_the_last_launches_are_told_when_no_more_follow(make_bench: MakeBench) -> None:
+    bench = await make_bench(limits__maxTrials=3, limits__parallelTrials=1)
     await bench.launched()
-    await bench.evaluated(0)
-    await bench.look(bench.sweep_key)
-    await bench.evaluated(1)
-    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
-    first, second = bench.events("TrialLaunched")
+    for index in (0, 1):
+        await bench.evaluated(index)
+        await bench.look(bench.sweep_key)
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.phase == "Finishing")
+    first, rest = bench.events("TrialLaunched")
     assert first.startswith("trial intents-0: ")
-    assert second.startswith("trial intents-1: ")
+    assert rest.startswith("2 trials: intents-1: ")
+    await bench.evaluated(2)
+    await bench.until(bench.sweep_key, lambda: bench.store.sweep.status.finished)
+    assert bench.events("TrialLaunched") == [first, rest]
+    assert bench.events("TrialsCompleted") == bench.events("Accepted") == []
