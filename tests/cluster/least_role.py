@@ -123,7 +123,7 @@ async def hears_of_changes(scene: Scene) -> None:
                 event.set()
 
     settings = WatchSettings(scene.access, (scene.namespace,))
-    watching = asyncio.ensure_future(watch(settings, deliver, stop=stop))
+    watching = asyncio.ensure_future(watch(settings, deliver, knows=lambda kind, raw: False, stop=stop))
     try:
         with _refusals() as refused:
             await _either(refused, listed.wait())

@@ -8,13 +8,14 @@ What was not used of late is kept packed: a finished sweep costs little memory, 
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from finetune_operator.cluster.client import Listing, Raw
 from finetune_operator.cluster.entries import Entry, Parsed, Recent, Tombstone, version_of
+from finetune_operator.cluster.parsed import KINDS, parsed
 from finetune_operator.errors import InvalidManifest
 from finetune_operator.lifecycle.store import Key, Kind, Listener
 from finetune_operator.resources import (
@@ -26,7 +27,6 @@ from finetune_operator.resources import (
 )
 from finetune_operator.resources.remains import Remains
 
-_logger = logging.getLogger(__name__)
 _TOMBSTONES = 10_000
 _WHOLE = 256
 """So many objects are kept as the API server has them; they are needed to write a change of them."""
@@ -35,11 +35,6 @@ _READ = 1_200
 
 T = TypeVar("T", FinetuneSweep, FinetuneTrial, FinetuneProvider)
 F = TypeVar("F")
-_KINDS: dict[Kind, type[Any]] = {
-    "FinetuneSweep": FinetuneSweep,
-    "FinetuneTrial": FinetuneTrial,
-    "FinetuneProvider": FinetuneProvider,
-}
 
 
 def key_of(kind: Kind, raw: Raw) -> Key:
@@ -60,6 +55,7 @@ class ObjectCache:
         self._read = Recent(_READ, self._unread)
         self._gone: OrderedDict[Key, Tombstone] = OrderedDict()
         self._listeners: list[Listener] = []
+        self._expected: dict[Callable[[Parsed], Any], None] = {}
 
     def subscribe(self, listener: Listener) -> None:
         """Have a listener told of the keys of changed objects, and of the sweep of a changed trial."""
@@ -73,6 +69,11 @@ class ObjectCache:
         entry.keep_whole()
         self._whole.use(key)
         return entry.raw
+
+    def knows(self, kind: Kind, raw: Raw) -> bool:
+        """Whether this version of an object is known, or a newer one; any thread may ask."""
+        entry = self._entries.get(key_of(kind, raw))
+        return entry is not None and entry.version >= version_of(raw)
 
     def version(self, key: Key) -> int | None:
         """The resource version of an object, as a number."""
@@ -89,7 +90,7 @@ class ObjectCache:
         if entry is None:
             return None
         if entry.parsed is None:
-            entry.parsed = _parse(kind, entry.raw, key=key)
+            entry.parsed = parsed(kind, entry.raw, key=key)
         if isinstance(entry.parsed, InvalidManifest):
             # A new one each time: a raised exception keeps its traceback, and with it all its frames.
             raise InvalidManifest(entry.parsed.problems)
@@ -104,12 +105,22 @@ class ObjectCache:
             InvalidManifest: It cannot be read.
         """
         entry = self._entries.get(key)
-        return None if entry is None else entry.fact(of, lambda: self._parsed(key))
+        return None if entry is None else entry.fact(of, lambda: self._parsed(key), also=self._expected)
+
+    def expect(self, of: Callable[[Parsed], Any]) -> None:
+        """A function will be asked of all objects: it is answered whenever one is read for another."""
+        self._expected[of] = None
+
+    def answer_expected(self, key: Key) -> None:
+        """Answer what will be asked of an object, while it is in memory as it came; what cannot be read is left."""
+        for of in self._expected:
+            with suppress(InvalidManifest):
+                self.fact(key, of)
 
     def _parsed(self, key: Key) -> Parsed:
         """An object that is read for a fact alone, and not kept as it was read."""
         entry = self._entries[key]
-        found = entry.parsed or _parse(_KINDS[key.kind], entry.raw, key=key)
+        found = entry.parsed or parsed(KINDS[key.kind], entry.raw, key=key)
         if isinstance(found, InvalidManifest):
             entry.parsed = found
             raise InvalidManifest(found.problems)
@@ -295,11 +306,3 @@ class ObjectCache:
 def _is_there(_: Parsed) -> bool:
     """A fact of all that can be read."""
     return True
-
-
-def _parse(kind: type[T], raw: Raw, *, key: Key) -> Parsed | InvalidManifest:
-    try:
-        return parse_resource(kind, raw)
-    except InvalidManifest as error:
-        _logger.warning("%s cannot be read: %s", key, error)
-        return InvalidManifest(error.problems)

@@ -29,7 +29,7 @@ FIELD_MANAGER = "finetune-operator"
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 # A trial with its metrics takes 50 kB as Python's objects.
 _CHUNK = 200
-_METADATA_CHUNK = 2500
+_METADATA_CHUNK = 1000
 _JSON = "application/json"
 _METADATA_ALONE = f"{_JSON};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,{_JSON}"
 _MERGE_PATCH = "application/merge-patch+json"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -91,12 +91,21 @@ class Entry:
             self._packed = zlib.compress(json.dumps(self._raw, separators=(",", ":")).encode(), _FASTEST)
         self._raw = None
 
-    def fact(self, of: Callable[[Parsed], F], read: Callable[[], Parsed]) -> F:
-        """What a function says of this version, which is asked once."""
+    def fact(
+        self,
+        of: Callable[[Parsed], F],
+        read: Callable[[], Parsed],
+        *,
+        also: Iterable[Callable[[Parsed], Any]] = (),
+    ) -> F:
+        """What a function says of this version, which is asked once; where it is read, `also` others are asked."""
         if self._facts is None:
             self._facts = {}
         if of not in self._facts:
-            self._facts[of] = of(read())
+            resource = read()
+            for each in (of, *also):
+                if each not in self._facts:
+                    self._facts[each] = each(resource)
         found: F = self._facts[of]
         return found
 

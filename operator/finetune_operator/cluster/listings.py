@@ -71,8 +71,12 @@ class Listings:
             nonlocal changes
             if first:
                 present.clear()
-            changes += sum(self._cache.put(kind, raw) for raw in page)
-            present.update(key_of(kind, raw) for raw in page)
+            for raw in page:
+                key = key_of(kind, raw)
+                present.add(key)
+                if self._cache.put(kind, raw):
+                    changes += 1
+                    self._cache.answer_expected(key)
 
         version = await self._client.read_pages(resource, namespace, take_in)
         return changes + self._cache.keep(kind, present, namespace=namespace, version=version)

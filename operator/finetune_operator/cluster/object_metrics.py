@@ -65,7 +65,7 @@ def object_values(cache: ObjectCache) -> Mapping[str, Values]:
 
     for key in cache.all_keys():
         try:
-            samples = cache.fact(key, _samples) or ()
+            samples = cache.fact(key, object_samples) or ()
         except InvalidManifest:
             samples = (("unreadable_objects", (key.kind,), 1.0),)
         for name, labels, value in samples:
@@ -73,7 +73,7 @@ def object_values(cache: ObjectCache) -> Mapping[str, Values]:
     return {name: dict(counter) for name, counter in values.items()}
 
 
-def _samples(resource: Parsed) -> Samples:
+def object_samples(resource: Parsed) -> Samples:
     """What an object adds; asked once a version, as it may have to be unpacked and read for it."""
     found: list[tuple[str, tuple[str, ...], float]] = []
 

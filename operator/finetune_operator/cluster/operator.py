@@ -39,6 +39,9 @@ class Runs(Protocol):
         ...
 
 
+_MOST_SETTLING = 60
+"""So often at most a listing waits for the watch to come to the end of its own."""
+
 EngineFactory = Callable[[KubeStore], Runs]
 
 
@@ -48,7 +51,7 @@ class Pace:
 
     Attributes:
         resync_s: Seconds between two listings of everything.
-        settle_s: Seconds from a gap in the watch to listing, as the watch reports each object on its own.
+        settle_s: Seconds from the last of the objects, which the watch reports one by one after a gap, to listing.
         retry_s: Seconds between two attempts to reach an API server that does not answer.
     """
 
@@ -184,7 +187,7 @@ class _Follower:
         """Take the watch's events in; where it breaks down, begin anew after a while."""
         while not until.is_set():
             self._telemetry.watch_began()
-            failure = await watch(settings, self._take_in, stop=until)
+            failure = await watch(settings, self._take_in, knows=self.store.cache.knows, stop=until)
             if until.is_set():
                 return
             self._telemetry.watch_broke()
@@ -198,7 +201,7 @@ class _Follower:
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._gap.wait(), self._pace.resync_s)
-                await asyncio.sleep(self._pace.settle_s)
+                await self._settle()
             self._gap.clear()
             try:
                 changes = await self.store.resync()
@@ -212,12 +215,19 @@ class _Follower:
                 _logger.info("listing found %s changes that the watch had not brought yet", changes)
             self._enqueue_unfinished()
 
+    async def _settle(self) -> None:
+        """Wait until the watch has reported all objects after a gap: one listing is enough then."""
+        for _ in range(_MOST_SETTLING):
+            self._gap.clear()
+            await asyncio.sleep(self._pace.settle_s)
+            if not self._gap.is_set():
+                return
+
     def _take_in(self, change: Change) -> None:
         self._telemetry.changed(change.kind)
-        if change.type == "DELETED":
-            self.store.cache.drop(change.kind, change.raw)
-            return
-        self.store.cache.put(change.kind, change.raw)
+        if change.raw is not None:
+            take = self.store.cache.drop if change.type == "DELETED" else self.store.cache.put
+            take(change.kind, change.raw)
         if change.type is None:
             # Listed: the watch begins, perhaps again. What was deleted in between it does not mention.
             self._gap.set()

@@ -69,6 +69,8 @@ class KubeStore:
             namespaces: The only namespaces to serve; all of them where there is none.
         """
         self.cache = ObjectCache()
+        for of in (_is_settled, _is_over):
+            self.cache.expect(of)
         self._client = client
         self._writes = GuardedWrites(client, self.cache)
         self._instance = socket.gethostname()

@@ -11,7 +11,7 @@ from finetune_operator.cluster.cache import ObjectCache
 from finetune_operator.cluster.client import ApiResource
 from finetune_operator.cluster.metric_names import ENGINE, OBJECTS
 from finetune_operator.cluster.metrics import Metrics
-from finetune_operator.cluster.object_metrics import Computed, Values, object_values
+from finetune_operator.cluster.object_metrics import Computed, Values, object_samples, object_values
 from finetune_operator.lifecycle.observer import Vitals
 from finetune_operator.lifecycle.scene import is_worker
 
@@ -47,6 +47,7 @@ class Telemetry:
     def follow(self, cache: ObjectCache) -> None:
         """Tell of the objects in a memory."""
         self._cache = cache
+        cache.expect(object_samples)
 
     def attach(self, vitals: Callable[[], Vitals]) -> None:
         """Tell of an engine."""

@@ -35,12 +35,12 @@ class Change:
     Attributes:
         kind: The object's kind.
         type: ADDED, MODIFIED or DELETED; None where the object was listed, at the start or after a gap.
-        raw: The object.
+        raw: The object; None where it is known already.
     """
 
     kind: Kind
     type: str | None
-    raw: Raw
+    raw: Raw | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +62,37 @@ class _Receiver:
 
     loop: asyncio.AbstractEventLoop
     deliver: Callable[[Change], None]
+    knows: Callable[[Kind, Raw], bool]
 
     def handler(self, kind: Kind) -> Callable[..., Any]:
-        """A Kopf handler that hands events of a kind over and returns."""
+        """A Kopf handler that hands events of a kind over and returns.
+
+        After a start all objects are listed that were listed just before, and each write comes back as an event. What
+        is known is not handed over: while the operator's own loop is busy, ten thousand objects would wait for it.
+        """
 
         async def handle(*, event: dict[str, Any], **_: Any) -> None:
-            change = Change(kind, event["type"], slim(dict(event["object"])))
-            self.loop.call_soon_threadsafe(self.deliver, change)
+            how, raw = event["type"], dict(event["object"])
+            news = how == "DELETED" or not self.knows(kind, raw)
+            self.loop.call_soon_threadsafe(self.deliver, Change(kind, how, slim(raw) if news else None))
 
         return handle
 
 
 async def watch(
-    settings: WatchSettings, deliver: Callable[[Change], None], *, stop: asyncio.Event
+    settings: WatchSettings,
+    deliver: Callable[[Change], None],
+    *,
+    knows: Callable[[Kind, Raw], bool],
+    stop: asyncio.Event,
 ) -> BaseException | None:
     """Deliver changes, in this task's event loop, until `stop` is set or Kopf fails.
+
+    Args:
+        settings: What is watched.
+        deliver: Takes changes in.
+        knows: Whether an object is known in this version or a newer one; asked from another thread.
+        stop: Ends the watch.
 
     Returns:
         What Kopf failed with, which may be anything; None where it ended because it was told to.
@@ -86,7 +102,7 @@ async def watch(
 
     def run() -> None:
         with asyncio.Runner(loop_factory=lambda: kopf_loop) as runner:
-            runner.run(_operator(settings, _Receiver(loop, deliver), kopf_stop))
+            runner.run(_operator(settings, _Receiver(loop, deliver, knows), kopf_stop))
 
     # A thread of its own: in the pool that all share, Kopf might have to wait for long work to end.
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kopf")
@@ -152,7 +168,8 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 600
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 70
-    settings.watching.chunk_size = 500
+    # As many as Kopf has in memory at once, and twice where it reads faster than it hands over.
+    settings.watching.chunk_size = 200
     settings.networking.request_timeout = 60
     settings.networking.connect_timeout = 10
     settings.queueing.worker_limit = None

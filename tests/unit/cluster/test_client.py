@@ -146,7 +146,7 @@ async def test_metadata_alone_is_asked_for_in_larger_chunks_and_may_be_none() ->
     assert (version, pages) == (7, [0])
     (request,) = api.requests
     assert request["header_params"]["Accept"].startswith("application/json;as=PartialObjectMetadataList;")
-    assert ("limit", "2500") in request["query_params"]
+    assert ("limit", "1000") in request["query_params"]
 
 
 async def test_a_list_that_expires_each_time_is_unavailable() -> None:

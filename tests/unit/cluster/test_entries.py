@@ -101,6 +101,51 @@ def test_a_fact_is_asked_once_a_version_however_often_it_is_packed(small: Object
     assert small.fact(key(2), phase) is None
 
 
+def test_an_object_is_read_once_for_all_that_is_asked_of_every_one(
+    small: ObjectCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Key] = []
+    real = cache_module.parsed
+    monkeypatch.setattr(
+        cache_module, "parsed", lambda kind, raw, *, key: read.append(key) or real(kind, raw, key=key)
+    )
+
+    def phase(resource: Parsed) -> str:
+        return str(resource.phase) if isinstance(resource, FinetuneTrial) else ""
+
+    def over(resource: Parsed) -> bool:
+        return isinstance(resource, FinetuneTrial) and resource.terminal
+
+    small.expect(phase)
+    small.expect(over)
+    for index in range(4):
+        small.put("FinetuneTrial", trial(index, phase="Succeeded"))
+    small.answer_expected(key(0))
+    for index in range(4):
+        assert (small.fact(key(index), over), small.fact(key(index), phase)) == (True, "Succeeded")
+    assert read == [key(index) for index in range(4)]
+
+
+def test_what_cannot_be_read_does_not_keep_others_from_being_listed(small: ObjectCache) -> None:
+    small.expect(lambda resource: True)
+    broken = trial(9)
+    broken["spec"]["index"] = "nine"
+    small.put("FinetuneTrial", broken)
+    small.answer_expected(key(9))
+
+
+def test_a_version_is_known_from_then_on_and_so_are_older_ones() -> None:
+    cache = ObjectCache()
+    assert not cache.knows("FinetuneTrial", trial(1, version=5))
+    cache.put("FinetuneTrial", trial(1, version=5))
+    assert [cache.knows("FinetuneTrial", trial(1, version=version)) for version in (4, 5, 6)] == [
+        True,
+        True,
+        False,
+    ]
+    assert not cache.knows("FinetuneTrial", trial(2, version=5))
+
+
 def test_what_cannot_be_read_has_no_facts_and_is_said_once(
     small: ObjectCache, caplog: pytest.LogCaptureFixture
 ) -> None:

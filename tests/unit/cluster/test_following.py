@@ -15,7 +15,7 @@ from finetune_operator.cluster.client import ApiResource, Raw, TakePage
 from finetune_operator.cluster.operator import Pace, run_operator
 from finetune_operator.cluster.store import KubeStore
 from finetune_operator.cluster.watching import Change, WatchSettings
-from finetune_operator.lifecycle.store import Key, StoreUnavailable
+from finetune_operator.lifecycle.store import Key, Kind, StoreUnavailable
 from finetune_operator.resources import API_VERSION
 
 FAST = Pace(resync_s=60, settle_s=0, retry_s=0)
@@ -96,7 +96,11 @@ def watches(monkeypatch: pytest.MonkeyPatch) -> list[Watch]:
     starts: list[Watch] = []
 
     async def watch(
-        settings: WatchSettings, deliver: Callable[[Change], None], *, stop: asyncio.Event
+        settings: WatchSettings,
+        deliver: Callable[[Change], None],
+        *,
+        knows: Callable[[Kind, Raw], bool],
+        stop: asyncio.Event,
     ) -> BaseException | None:
         if starts:
             return starts.pop(0)(deliver)
@@ -158,6 +162,40 @@ async def test_a_watch_that_begins_again_makes_the_operator_list(
     told = await run(after=4)
     assert told[:2] == ["one", "two"]
     assert "one" in told[2:], "that it is gone was found by listing"
+
+
+async def test_a_watch_that_reports_many_objects_makes_the_operator_list_once(
+    client: FakeClient, watches: list[Watch]
+) -> None:
+    def reports(deliver: Callable[[Change], None]) -> None:
+        loop = asyncio.get_running_loop()
+        for number in range(10):
+            loop.call_later(number * 0.02, deliver, Change("FinetuneSweep", None, a_sweep("one", 1)))
+        loop.call_later(0.2, client.sweeps.append, a_sweep("unnoticed", 7))
+        watches.append(lambda deliver: None)
+
+    watches.append(reports)
+    told = await run(after=2, pace=Pace(resync_s=60, settle_s=0.1, retry_s=60))
+    assert "unnoticed" in told
+    assert client.listed == 2, "once at the start, once when the watch had reported all"
+
+
+async def test_a_watch_that_never_comes_to_an_end_does_not_keep_the_operator_from_listing(
+    client: FakeClient, watches: list[Watch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_module, "_MOST_SETTLING", 3)
+
+    def reports(deliver: Callable[[Change], None]) -> None:
+        client.sweeps.append(a_sweep("unnoticed", 7))
+
+        def one() -> None:
+            deliver(Change("FinetuneSweep", None, a_sweep("one", 1)))
+            asyncio.get_running_loop().call_later(0.01, one)
+
+        one()
+
+    watches.append(reports)
+    assert "unnoticed" in await run(after=2, pace=Pace(resync_s=60, settle_s=0.05, retry_s=60))
 
 
 async def test_a_listing_that_fails_is_tried_again_soon(
