@@ -65,6 +65,10 @@ class BackgroundWork:
             if not task.cancelled():
                 task.exception()  # seen, so that nobody is told of it when the task goes
 
+    def __contains__(self, name: Hashable) -> bool:
+        """Whether a piece goes on or its outcome is still there."""
+        return name in self._tasks
+
     def names(self) -> tuple[Hashable, ...]:
         """All pieces that go on or whose outcome is still there."""
         return tuple(self._tasks)

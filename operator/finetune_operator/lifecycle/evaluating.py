@@ -118,7 +118,7 @@ async def start_evaluation(
     if model is None:
         return None
     asked: str | None = model
-    if account.provider.capabilities.needs_deployment and name not in context.background.names():
+    if account.provider.capabilities.needs_deployment and name not in context.background:
         asked, wait_s = await serving.serve(context, trial, sweep, account, model)
         if asked is None:
             return wait_s

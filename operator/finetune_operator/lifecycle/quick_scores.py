@@ -52,7 +52,7 @@ def may_take_s(
         return 0.0
     if account.provider.capabilities.needs_deployment:
         return 0.0  # what costs by the hour is written down before anything else
-    if name in context.background.names():
+    if name in context.background:
         since = context.quick_since.get(key)
         if since is None or not context.background.goes_on(name):
             return 0.0

@@ -158,7 +158,7 @@ async def _wait_for_a_person(
 ) -> None:
     """A model that is deployed, and not asked, does not cost by the hour while its sweep is refused for long."""
     accepted = sweep.status.condition("Accepted")
-    if not is_served(trial) or ("evaluation", key_of(trial)) in context.background.names():
+    if not is_served(trial) or ("evaluation", key_of(trial)) in context.background:
         return
     since = accepted.last_transition_time if accepted is not None and accepted.status == "False" else None
     if since is not None and (context.now() - since).total_seconds() > REFUSED_MAY_LAST_S:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -31,6 +32,11 @@ class _Watched:
     live: bool = False
     shown: bool = False
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be learnt of the job; its model may wait for its turn to answer."""
+        return self.snapshot is not None and self.snapshot.state.terminal
+
 
 class JobWatcher:
     """Polls a provider while jobs are watched, and tells whose job ended, vanished or is in a state nobody knows."""
@@ -53,6 +59,7 @@ class JobWatcher:
         self._polled_at = 0.0
         self._jobs: dict[str, _Watched] = {}
         self._made: set[str] = set()
+        self._of_trial: defaultdict[Key, set[str]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
         self._closed = False
@@ -66,7 +73,9 @@ class JobWatcher:
         if job_id not in self._jobs:
             self._jobs[job_id] = _Watched(trial, shown=job_id in self._made)
             self._made.discard(job_id)
-        self._jobs[job_id].live = live
+        watched = self._jobs[job_id]
+        watched.live = live
+        self._of_trial[watched.trial].add(job_id)
         if self._task is None or self._task.done():
             self._polled_at = time.monotonic()
             self._task = asyncio.ensure_future(self._poll())
@@ -87,7 +96,12 @@ class JobWatcher:
 
     def unwatch(self, job_id: str) -> None:
         """Stop watching a job."""
-        self._jobs.pop(job_id, None)
+        watched = self._jobs.pop(job_id, None)
+        if watched is not None:
+            jobs = self._of_trial[watched.trial]
+            jobs.discard(job_id)
+            if not jobs:
+                del self._of_trial[watched.trial]
 
     def latest(self, job_id: str) -> JobSnapshot | None:
         """The job as last seen; None before the first look."""
@@ -109,8 +123,8 @@ class JobWatcher:
 
     def unwatch_trial(self, trial: Key) -> None:
         """Stop watching whatever is watched for a trial."""
-        for job_id in [each for each, watched in self._jobs.items() if watched.trial == trial]:
-            del self._jobs[job_id]
+        for job_id in tuple(self._of_trial.get(trial, ())):
+            self.unwatch(job_id)
 
     def snapshots(self) -> dict[Key, JobSnapshot | None]:
         """The latest look at each watched job, by its trial."""
@@ -141,8 +155,11 @@ class JobWatcher:
 
     async def _look(self) -> float:
         """Look at all jobs once; returns the seconds until the next look."""
-        wanted = tuple(self._jobs)
+        wanted = tuple(job_id for job_id, watched in self._jobs.items() if not watched.ended)
         interval = self._provider.capabilities.poll_interval_s
+        if not wanted:
+            self._polled_at = time.monotonic()
+            return interval  # what is watched has ended, and waits for its model to be evaluated
         try:
             seen = await self._provider.observe(wanted)
         except ProviderError as error:
@@ -167,7 +184,7 @@ class JobWatcher:
     def _take_metrics(self, job_id: str, series: tuple[MetricPoint, ...]) -> None:
         """What a running job told when it was asked; it may have ended, or be watched no more, since then."""
         watched = self._jobs.get(job_id)
-        if watched is None or watched.snapshot is None or watched.snapshot.state.terminal or not series:
+        if watched is None or watched.snapshot is None or watched.ended or not series:
             return
         news = watched.live and series[-1:] != watched.snapshot.series[-1:]
         watched.snapshot = replace(watched.snapshot, series=series)
@@ -190,7 +207,7 @@ class JobWatcher:
         if not snapshot.series and not snapshot.state.terminal:
             snapshot = replace(snapshot, series=before_series)  # what was told stays told
         news = watched.live and len(snapshot.series) > 0 and snapshot.series[-1:] != before_series[-1:]
-        ended = snapshot.state.terminal and (watched.snapshot is None or not watched.snapshot.state.terminal)
+        ended = snapshot.state.terminal and not watched.ended
         watched.snapshot = snapshot
         known = self._provider.capabilities.native_states
         before = watched.strange_state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -26,14 +27,14 @@ class WorkQueue(Generic[K]):
         """Make an empty queue; `clock` gives monotonic seconds, `jitter` a number in [0, 1)."""
         self._clock = clock
         self._jitter = jitter
-        self._ready: dict[K, float] = {}
+        self._ready: OrderedDict[K, float] = OrderedDict()
         self._working: set[K] = set()
         self._again: set[K] = set()
         self._due: dict[K, tuple[float, int]] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._order = 0
         self._failures: dict[K, int] = {}
-        self._changed = asyncio.Event()
+        self._waiters: dict[asyncio.Future[None], None] = {}
         self._closed = False
 
     def __len__(self) -> int:
@@ -60,9 +61,9 @@ class WorkQueue(Generic[K]):
         self._due.pop(key, None)
         if key in self._working:
             self._again.add(key)
-        else:
-            self._ready.setdefault(key, self._clock())
-        self._changed.set()
+        elif key not in self._ready:
+            self._ready[key] = self._clock()
+            self._wake_one()
 
     def add_after(self, key: K, delay_s: float) -> None:
         """Look at the key in some seconds, unless an earlier look is planned already."""
@@ -76,7 +77,8 @@ class WorkQueue(Generic[K]):
             # Plans that an earlier look overtook would stay until their time, which may be days.
             self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[:2]]
             heapq.heapify(self._heap)
-        self._changed.set()
+        if self._heap[0][1] == self._order:
+            self._wake_one()  # to be woken by the clock earlier than any
 
     def _planned(self, key: K) -> float:
         return self._due[key][0] if key in self._due else float("inf")
@@ -108,29 +110,50 @@ class WorkQueue(Generic[K]):
                 self.add(key)
         if not self._ready:
             return None
-        key = next(iter(self._ready))
-        del self._ready[key]
+        key, _ = self._ready.popitem(last=False)
         self._working.add(key)
         return key
 
     def close(self) -> None:
         """Hand nothing out any more: `take` returns None."""
         self._closed = True
-        self._changed.set()
+        while self._waiters:
+            self._wake_one()
 
     async def take(self) -> K | None:
         """Wait for the next key to work on, after which `done` must follow; None once the queue is closed."""
         while not self._closed:
             key = self.take_ready()
             if key is not None:
+                self._wake_one()  # for the key after it, or to watch the clock in this one's place
                 return key
-            self._changed.clear()
-            timeout = None if not self._heap else max(0.0, self._heap[0][0] - self._clock())
-            try:
-                await asyncio.wait_for(self._changed.wait(), timeout)
-            except TimeoutError:
-                continue
+            await self._wait()
         return None
+
+    async def _wait(self) -> None:
+        """Wait until there may be something to take."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters[waiter] = None
+        timeout = None if not self._heap else max(0.0, self._heap[0][0] - self._clock())
+        try:
+            async with asyncio.timeout(timeout):
+                await waiter
+        except TimeoutError:
+            return
+        except asyncio.CancelledError:
+            if waiter not in self._waiters:
+                self._wake_one()  # for what this one was woken for
+            raise
+        finally:
+            self._waiters.pop(waiter, None)
+
+    def _wake_one(self) -> None:
+        """Wake one worker: all of them, who would look for one key each time, took more time than the work."""
+        while self._waiters:
+            waiter, _ = self._waiters.popitem()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
 
     def done(self, key: K) -> None:
         """Work on the key has ended."""

@@ -81,6 +81,41 @@ async def test_an_ended_job_is_told_once() -> None:
     await harness.watcher.close()
 
 
+async def test_a_job_that_has_ended_is_not_asked_for_again_while_its_model_waits_to_answer() -> None:
+    harness = Harness([job("1", JobState.SUCCEEDED), job("2")])
+    harness.watcher.watch("1", A)
+    harness.watcher.watch("2", B)
+    await harness.pass_time(3)
+    assert harness.provider.asked[0] == {"1", "2"}
+    assert harness.provider.asked[1:]
+    assert all(asked == {"2"} for asked in harness.provider.asked[1:])
+    harness.watcher.unwatch("2")
+    looks = len(harness.provider.asked)
+    await harness.pass_time(3)
+    assert len(harness.provider.asked) == looks
+    assert not harness.watcher.gone("1")
+    latest = harness.watcher.latest("1")
+    assert latest is not None
+    assert latest.state is JobState.SUCCEEDED
+    age_s = harness.watcher.poll_age_s
+    assert age_s is not None
+    assert age_s < 5, "nothing is overdue"
+    await harness.watcher.close()
+
+
+async def test_all_jobs_of_a_trial_are_forgotten_with_it() -> None:
+    harness = Harness([job("1"), job("2"), job("3")])
+    for job_id, trial in (("1", A), ("2", A), ("3", B)):
+        harness.watcher.watch(job_id, trial)
+    harness.watcher.unwatch("2")
+    harness.watcher.unwatch_trial(A)
+    assert harness.watcher.trials == (B,)
+    harness.watcher.unwatch_trial(A)
+    harness.watcher.watch("1", A)
+    assert set(harness.watcher.trials) == {A, B}
+    await harness.watcher.close()
+
+
 async def test_a_job_is_gone_only_after_several_looks_without_it() -> None:
     harness = Harness([job("1")], [], [job("1")], [])
     harness.watcher.watch("1", A)

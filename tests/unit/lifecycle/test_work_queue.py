@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from finetune_operator.lifecycle.work_queue import LONGEST_RETRY_S, WorkQueue
 
 
@@ -131,3 +133,87 @@ def test_a_look_that_is_planned_again_and_again_takes_no_memory() -> None:
     queue.add_after("a", 10)
     clock.now += 11
     assert queue.take_ready() == "a"
+
+
+class Workers:
+    """Workers that take keys and count how often each of them looked for one."""
+
+    def __init__(self, queue: WorkQueue[str], count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.taken: list[str] = []
+        self.looks = 0
+        self._queue = queue
+        self._news = asyncio.Event()
+        ready = queue.take_ready
+
+        def take_ready() -> str | None:
+            self.looks += 1
+            return ready()
+
+        monkeypatch.setattr(queue, "take_ready", take_ready)
+        self.tasks = [asyncio.ensure_future(self._work()) for _ in range(count)]
+
+    async def _work(self) -> None:
+        while (key := await self._queue.take()) is not None:
+            self.taken.append(key)
+            self._news.set()
+            await asyncio.sleep(0)
+            self._queue.done(key)
+
+    async def took(self, *keys: str) -> None:
+        async with asyncio.timeout(5):
+            while self.taken != list(keys):
+                self._news.clear()
+                await self._news.wait()
+
+    async def end(self) -> None:
+        self._queue.close()
+        await asyncio.gather(*self.tasks)
+
+
+async def test_a_key_wakes_no_more_workers_than_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop().time)
+    workers = Workers(queue, 32, monkeypatch)
+    await asyncio.sleep(0)
+    workers.looks = 0
+    queue.add("a")
+    await workers.took("a")
+    assert workers.looks <= 4
+    await workers.end()
+
+
+async def test_all_of_many_keys_are_taken_at_once_by_workers_that_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop().time)
+    workers = Workers(queue, 3, monkeypatch)
+    await asyncio.sleep(0)
+    for key in "abcdefg":
+        queue.add(key)
+    await workers.took(*"abcdefg")
+    await workers.end()
+
+
+async def test_a_time_is_kept_though_the_worker_that_waited_for_it_got_other_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop().time)
+    workers = Workers(queue, 2, monkeypatch)
+    queue.add_after("later", 0.05)
+    await asyncio.sleep(0)
+    queue.add("now")
+    await workers.took("now", "later")
+    queue.add_after("last", 0.1)
+    queue.add_after("earlier", 0.01)
+    await workers.took("now", "later", "earlier", "last")
+    await workers.end()
+
+
+async def test_a_worker_that_is_cut_off_as_it_is_woken_leaves_the_key_to_another() -> None:
+    queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop().time)
+    first, second = (asyncio.ensure_future(queue.take()) for _ in range(2))
+    await asyncio.sleep(0)
+    queue.add("a")
+    second.cancel()
+    first_done, _ = await asyncio.wait({first, second}, timeout=5)
+    assert {first, second} == first_done
+    assert first.result() == "a"
