@@ -12,7 +12,8 @@ from finetune_operator.decisions.actions import (
 from finetune_operator.decisions.best import best_trial, usable_score
 from finetune_operator.decisions.choosing import best_of
 from finetune_operator.decisions.costs import CostModel
-from finetune_operator.decisions.decide import Knowledge, decide
+from finetune_operator.decisions.decide import decide
+from finetune_operator.decisions.knowledge import Knowledge
 from finetune_operator.decisions.median import MEDIAN_STOPPED
 from finetune_operator.decisions.obstacle import Obstacle
 from finetune_operator.decisions.space import build_space, point_of

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from finetune_operator.decisions import conditions
 from finetune_operator.decisions.aftermath import note_of_losses, what_became, what_becomes
 from finetune_operator.decisions.choosing import taken_for_luck
-from finetune_operator.decisions.confirming import Repeats, passed_over, progress_of
+from finetune_operator.decisions.confirming import passed_over, progress_of
+from finetune_operator.decisions.course import Course
 from finetune_operator.decisions.naming import named, trial_name
-from finetune_operator.decisions.obstacle import Obstacle
-from finetune_operator.decisions.stopping import Stop, launched
+from finetune_operator.decisions.stopping import Stop
 from finetune_operator.decisions.waiting import note_of_waiting, what_all_wait_for
 from finetune_operator.decisions.warm_start import note_of_learning
 from finetune_operator.resources import (
@@ -27,26 +27,23 @@ from finetune_operator.resources.sweep import Objective
 def outcome(
     sweep: FinetuneSweep,
     status: SweepStatus,
-    stop: Stop | None,
+    course: Course,
     *,
     trials: Sequence[FinetuneTrial],
     finished: bool,
-    repeats: Repeats,
     output_problem: str,
-    obstacle: Obstacle | None,
 ) -> tuple[str, tuple[Condition, ...]]:
     """The phase, and the conditions that say why.
 
     Args:
         sweep: The sweep as it was read.
         status: Its status as it will be, without these.
-        stop: Why the search has ended; None while it goes on.
+        course: How its search goes on.
         trials: All its trials.
         finished: Nothing is left to do.
-        repeats: What is to be done about repeats.
         output_problem: Why the output could not be written; "" where it could.
-        obstacle: What keeps it from launching trials, or from its end; None where nothing does.
     """
+    stop, repeats, obstacle = course.stop, course.repeats, course.obstacle
     active = [trial for trial in trials if not trial.terminal]
     stalled = [trial for trial in active if trial.phase is TrialPhase.STALLED]
     if finished and stop is not None and output_problem:
@@ -75,10 +72,8 @@ def outcome(
         message = f"{stop.told}; {progress_of(trials)}{note_of_waiting(active)}"
         return "Finishing", conditions.in_progress("Confirming", message)
     if stop is not None:
-        launched_now = [
-            trial_name(sweep, index) for index in range(launched(sweep, trials), status.last_index + 1)
-        ]
-        rest = what_becomes(stop, active, launched_now) or "finishing: base model, models and output"
+        launched = [trial_name(sweep, each.index) for each in course.creations]
+        rest = what_becomes(stop, active, launched) or "finishing: base model, models and output"
         message = f"{stop.told}; {rest}{note_of_waiting(active)}"
         return "Finishing", conditions.in_progress(stop.reason, message)
     counts = status.trials
