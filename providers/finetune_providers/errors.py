@@ -23,11 +23,13 @@ class TransientProviderError(ProviderError):
 
     Attributes:
         retry_after_s: Seconds the provider asked to wait, or None where it said nothing.
+        field: What of a manifest it may be about after all, in canonical names, like `baseModels`; "" if unknown.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: float | None = None, field: str = "") -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.field = field
 
 
 class QuotaExceeded(TransientProviderError):

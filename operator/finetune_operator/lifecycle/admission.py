@@ -32,7 +32,7 @@ from finetune_operator.resources import (
     SweepSpec,
 )
 from finetune_operator.resources.sweep_status import DatasetHashes
-from finetune_providers.errors import PermanentProviderError
+from finetune_providers.errors import PermanentProviderError, TransientProviderError
 
 RECHECK_S = 30.0
 LONGEST_RECHECK_S = 600.0
@@ -186,6 +186,10 @@ class Admissions:
                 await account.provider.check(candidate.base_models)
             except PermanentProviderError as error:
                 problems.append(_provider_problem(error, path, candidate))
+            except TransientProviderError as error:
+                # Who mistyped a model that nobody can look up now sees where.
+                error.args = (f"{path}.{error.field or 'providerRef'}: {error}",)
+                raise
         return account
 
     async def _check_datasets(

@@ -1,4 +1,4 @@
-"""Tells on a sweep what is tried again and again at its end: it would seem to search for ever."""
+"""Tells on a sweep what is tried again and again, at its beginning or at its end: nothing else would tell."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ REASON = "Retrying"
 
 
 @asynccontextmanager
-async def telling(context: Context, sweep: FinetuneSweep, what: str) -> AsyncIterator[None]:
+async def telling(
+    context: Context, sweep: FinetuneSweep, what: str, *, unless: bool = False
+) -> AsyncIterator[None]:
     """Have a failure of what is done within it said in the sweep's conditions; it is raised all the same.
 
     Args:
         context: The reconcilers' hands.
         sweep: As it was read.
         what: What fails then, in words.
+        unless: Say nothing: what the conditions say stands until more is known.
     """
     try:
         yield
     except (NotFound, Refused, InvalidManifest, ProviderError) as error:
         ready = sweep.status.condition("Ready")
         # Messages of outages differ from call to call: each would be a write, and each write another try.
-        if ready is None or ready.reason != REASON:
+        if not unless and (ready is None or ready.reason != REASON):
             message = f"{what} and is tried again, later each time: {error}"
             status = validating_status(sweep, REASON, message, now=context.now())
             await context.store.write_sweep_status(sweep, status)

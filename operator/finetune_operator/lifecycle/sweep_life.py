@@ -19,6 +19,7 @@ from finetune_operator.lifecycle.leftovers import delete_leftovers
 from finetune_operator.lifecycle.narration import sweep_events
 from finetune_operator.lifecycle.obstacles import obstacle_of, tried_again_s
 from finetune_operator.lifecycle.release import release_sweep
+from finetune_operator.lifecycle.retrying import telling
 from finetune_operator.lifecycle.store import Key
 from finetune_operator.lifecycle.unreadable import release_unreadable_sweep
 from finetune_operator.lifecycle.warm_starting import WarmStartNotReady, learn_from_earlier, waiting_status
@@ -60,7 +61,8 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
     if trials:
         # A restore or a person may have taken it away; without it nobody would delete the data at the end.
         sweep = await context.store.add_finalizer(sweep)
-    admission = context.admissions.get(key, sweep, waiter=key)
+    async with telling(context, sweep, "the sweep cannot be checked", unless=_is_judged(sweep)):
+        admission = context.admissions.get(key, sweep, waiter=key)
     if admission is None:
         return await _say_that_it_is_checked(context, key, sweep)
     context.checking_since.pop(key, None)
@@ -74,6 +76,13 @@ async def reconcile_sweep(context: Context, key: Key) -> float | None:
         await _write(context, sweep, waiting_status(sweep, error, now=context.now()))
         return error.again_after_s
     return await _decide_and_act(context, key, sweep, trials, admission)
+
+
+def _is_judged(sweep: FinetuneSweep) -> bool:
+    """Whether its conditions tell what was made of the manifest that it has now."""
+    ready = sweep.status.condition("Ready")
+    seen = sweep.status.observed_generation == sweep.metadata.generation
+    return seen and ready is not None and ready.reason != "Checking"
 
 
 async def _unreadable(context: Context, key: Key, error: InvalidManifest) -> float | None:

@@ -233,7 +233,9 @@ def test_a_provider_that_cannot_be_reached_is_no_fault_of_the_manifest(
 
     result = plan(cli, files, make_provider=AwayProvider)
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: the provider does not answer. A plan asks each provider what")
+    assert result.stderr.startswith(
+        "Error: spec.candidates[0].providerRef: the provider does not answer. A plan asks each provider what"
+    )
 
 
 def test_a_dataset_in_a_file_is_read(cli: Cli, files: dict[str, Any]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import Decimal
 
+import pytest
+from tests.fakes.company import CompanyProvider
 from tests.unit.lifecycle.conftest import MakeBench
 
 from finetune_operator.lifecycle.admission import LONGEST_RECHECK_S, RECHECK_S
 from finetune_operator.resources import TrialPhase
+from finetune_providers.errors import TransientProviderError
 
 
 async def test_a_new_price_counts_for_sweeps_that_run(make_bench: MakeBench) -> None:
@@ -107,3 +111,24 @@ async def test_a_cheap_model_is_the_best_where_the_cost_counts_enough(make_bench
     best = bench.store.sweep.status.best
     assert best is not None
     assert (best.trial, best.value) == (bench.trial_key(1).name, 0.7)
+
+
+async def test_a_check_that_cannot_be_made_is_told_with_the_field_that_it_may_be_about(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await make_bench()
+    fault = "base model 'tiny-l' is no folder here, and the hub cannot be reached"
+
+    async def check(_: CompanyProvider, base_models: Collection[str]) -> None:
+        raise TransientProviderError(fault, field="baseModels")
+
+    monkeypatch.setattr(CompanyProvider, "check", check)
+    with pytest.raises(TransientProviderError):
+        await bench.until(bench.sweep_key, lambda: False)
+    ready = bench.store.sweep.status.condition("Ready")
+    assert ready is not None
+    assert ready.reason == "Retrying"
+    assert (
+        f"the sweep cannot be checked and is tried again, later each time: spec.candidates[0].baseModels: {fault}"
+        in (ready.message)
+    )

@@ -151,19 +151,40 @@ def test_missing_packages_are_named_with_the_extra_that_brings_them(monkeypatch:
         models.check_packages()
 
 
-async def test_a_hub_that_cannot_be_reached_is_no_final_refusal(
+async def test_a_hub_that_cannot_be_reached_is_no_final_refusal_and_is_asked_once(
     new_provider: NewProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    asked: list[object] = []
+
+    def unreachable(*args: object, retry_on_errors: bool = False, **_kwargs: object) -> str:
+        assert not retry_on_errors
+        asked.append(args)
+        raise ConnectionError("no connection")
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", unreachable)
+    monkeypatch.setattr(models, "check_packages", lambda: None)
+    with pytest.raises(TransientProviderError) as caught:
+        await new_provider().check(["some/mdoel"])
+    assert "base model 'some/mdoel' is no folder here, and the hub cannot be reached" in str(caught.value)
+    assert f"the bundled {models.BUNDLED_NAME}" in str(caught.value)
+    assert caught.value.field == "baseModels"
+    assert len(asked) == 1
+
+
+async def test_a_model_in_the_hub_s_cache_needs_no_hub(
+    new_provider: NewProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import huggingface_hub
 
     def unreachable(*_args: object, **_kwargs: object) -> str:
-        raise LocalEntryNotFoundError("no connection")
+        raise ConnectionError("no connection")
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", unreachable)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(tmp_path / "config.json"))
     monkeypatch.setattr(models, "check_packages", lambda: None)
-    with pytest.raises(TransientProviderError, match="name the folder of a downloaded model"):
-        await new_provider().check(["some/model"])
+    await new_provider().check(["some/model"])
 
 
 def test_a_token_reaches_the_trainer_by_its_environment_only(new_provider: NewProvider) -> None:
