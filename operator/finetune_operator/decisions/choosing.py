@@ -15,7 +15,8 @@ def best_of(sweep: FinetuneSweep, trials: Sequence[FinetuneTrial]) -> FinetuneTr
     """The best trial of a sweep.
 
     By `objective.bestBy`: the one with the best score, or the one of which a model of all scores expects most. Repeats
-    tell more than a model: once there are any, their means decide.
+    tell more than a model: once there are any, their means decide. Trials of earlier sweeps have no say: what is taken
+    over of them is a choice of the better ones.
     """
     objective = sweep.spec.objective
     highest = best_trial(objective, trials)

@@ -93,3 +93,14 @@ def test_a_sweep_says_which_higher_score_it_takes_for_luck() -> None:
         (a_sweep(objective=EXPECTED, limits=limits), TRIALS),
     ):
         assert "bestBy" not in message(look(sweep, trials))
+
+
+def test_trials_of_earlier_sweeps_have_no_say_in_which_one_is_the_best() -> None:
+    points = [
+        {"candidate": "small", "baseModel": "tiny", "parameters": {"epochs": 14}, "score": score}
+        for score in (0.99, 0.98, 0.97)
+    ]
+    status = {"warmStart": [{"sweep": "earlier", "sameData": True, "observations": points}]}
+    warm, cold = a_sweep(objective=EXPECTED, status=status), a_sweep(objective=EXPECTED)
+    assert warm.status.warm_start[0].observations
+    assert best_of(warm, LUCKY) == best_of(cold, LUCKY)
