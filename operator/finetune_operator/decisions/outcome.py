@@ -43,15 +43,23 @@ def outcome(
         finished: Nothing is left to do.
         output_problem: Why the output could not be written; "" where it could.
     """
-    stop, repeats, obstacle = course.stop, course.repeats, course.obstacle
-    active = [trial for trial in trials if not trial.terminal]
-    stalled = [trial for trial in active if trial.phase is TrialPhase.STALLED]
+    stop = course.stop
     if finished and stop is not None and output_problem:
         return "Finishing", conditions.needs_a_person("OutputRefused", output_problem)
     if finished and stop is not None:
         unnamed = "" if status.best is None else _not_named(sweep, trials, status.best.trial)
-        rest = "; ".join(filter(None, (what_became(stop, trials), repeats.note, unnamed)))
+        rest = "; ".join(filter(None, (what_became(stop, trials), course.repeats.note, unnamed)))
         return _ended(sweep, status, stop, rest)
+    active = [trial for trial in trials if not trial.terminal]
+    return _held_up(sweep, course, active) or _going_on(sweep, status, course, trials)
+
+
+def _held_up(
+    sweep: FinetuneSweep, course: Course, active: Sequence[FinetuneTrial]
+) -> tuple[str, tuple[Condition, ...]] | None:
+    """What keeps a sweep from going on: a person, or what all its trials wait for; None where nothing does."""
+    stop, obstacle = course.stop, course.obstacle
+    stalled = [trial for trial in active if trial.phase is TrialPhase.STALLED]
     if obstacle is not None:
         message = "; ".join((obstacle.message, *_meanwhile(stop, active)))
         return ("Finishing" if stop else "Searching"), conditions.needs_a_person(obstacle.reason, message)
@@ -59,7 +67,7 @@ def outcome(
         message = f"trial {stalled[0].name} needs a person: {stalled[0].status.message}"
         return ("Finishing" if stop else "Searching"), conditions.needs_a_person("TrialStalled", message)
     waiting = [trial for trial in active if trial.phase is TrialPhase.PENDING]
-    if sweep.spec.suspend and (stop is None or waiting or repeats.held_back):
+    if sweep.spec.suspend and (stop is None or waiting or course.repeats.held_back):
         running = len(active) - len(waiting)
         go_on = "1 running trial goes on" if running == 1 else f"{running} running trials go on"
         message = f"spec.suspend is true: no trial is launched, {go_on}"
@@ -68,6 +76,15 @@ def outcome(
     if waits is not None and (stop is not None or _places_are_taken(sweep, active)):
         message = waits[1] if stop is None else f"{stop.told}; {waits[1]}"
         return ("Finishing" if stop else "Searching"), conditions.in_progress(waits[0], message)
+    return None
+
+
+def _going_on(
+    sweep: FinetuneSweep, status: SweepStatus, course: Course, trials: Sequence[FinetuneTrial]
+) -> tuple[str, tuple[Condition, ...]]:
+    """What a sweep does that is neither finished nor held up."""
+    stop, repeats = course.stop, course.repeats
+    active = [trial for trial in trials if not trial.terminal]
     if stop is not None and (repeats.creations or any(trial.spec.repeat_of is not None for trial in active)):
         message = f"{stop.told}; {progress_of(trials)}{note_of_waiting(active)}"
         return "Finishing", conditions.in_progress("Confirming", message)
