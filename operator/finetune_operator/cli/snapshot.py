@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from finetune_operator.report.words import number_text
@@ -87,23 +86,6 @@ def score_text(trial: FinetuneTrial) -> str:
     if trial.status.score_text is not None:
         return trial.status.score_text
     return "" if trial.status.score is None else number_text(trial.status.score)
-
-
-def cost_text(sweep: FinetuneSweep, trial: FinetuneTrial) -> str:
-    """What the trial cost; `~` marks an estimate: reserved for one that goes on, counted as spent for one that ended.
-
-    Nothing where it bought nothing, or nothing has a price.
-    """
-    if trial.status.cost is not None:
-        return f"{trial.status.cost:f}"
-    estimate = _counted(sweep, trial) if trial.terminal else trial.spec.estimated_cost
-    return f"~{estimate:f}" if estimate else ""
-
-
-def _counted(sweep: FinetuneSweep, trial: FinetuneTrial) -> Decimal | None:
-    """What the sweep counts for a trial whose cost nobody told."""
-    counted = () if sweep.status.cost is None else sweep.status.cost.per_trial
-    return counted[trial.spec.index] if trial.spec.index < len(counted) else None
 
 
 def beside_score_text(sweep: FinetuneSweep) -> str:

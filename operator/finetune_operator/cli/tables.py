@@ -18,7 +18,6 @@ from finetune_operator.cli.fitting import plain
 from finetune_operator.cli.snapshot import (
     Snapshot,
     beside_score_text,
-    cost_text,
     fixed_parameters,
     model_text,
     only_model,
@@ -26,7 +25,13 @@ from finetune_operator.cli.snapshot import (
     shown_phase,
     varied_parameters,
 )
-from finetune_operator.report.words import duration_text, hyperparameters_text, money_text, number_text
+from finetune_operator.report.words import (
+    cost_text,
+    duration_text,
+    hyperparameters_text,
+    money_text,
+    number_text,
+)
 from finetune_operator.resources import FinetuneSweep, FinetuneTrial, TrialPhase
 
 ROWS_WHILE_LIVE = 20

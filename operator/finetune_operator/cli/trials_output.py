@@ -15,14 +15,13 @@ from finetune_operator.cli.fitting import FittingTable, add_last_column, plain, 
 from finetune_operator.cli.json_output import trial_as_json
 from finetune_operator.cli.snapshot import (
     Snapshot,
-    cost_text,
     model_text,
     only_model,
     score_text,
 )
 from finetune_operator.cli.tables import STYLES, phase_with_reason
 from finetune_operator.errors import SweepError
-from finetune_operator.report.words import duration_text, hyperparameters_text, number_text
+from finetune_operator.report.words import cost_text, duration_text, hyperparameters_text, number_text
 from finetune_operator.resources import FinetuneTrial
 
 SORT_KEYS = ("index", "score", "cost", "duration")

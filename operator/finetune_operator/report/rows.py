@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from finetune_operator.decisions import best_of, usable_score
 from finetune_operator.report.content import Report
 from finetune_operator.report.dimensions import Dimension, model_of, value_of
-from finetune_operator.report.words import duration_text, number_text
+from finetune_operator.report.words import cost_text, duration_text, number_text
 from finetune_operator.resources import FinetuneTrial, TrialPhase
 
 Cell = float | str | bool | None
@@ -34,6 +34,7 @@ class TrialRow:
         provider: Who trained it.
         fine_tuned_model: What came out, where it is still there.
         cost: Money that is known to be spent, training and serving together, in the sweep's currency.
+        cost_text: The same in words; where it is not known, what is reserved or counted for it, marked with `~`.
         seconds: How long it took.
         values: By the key of each dimension; None where the trial has no such hyperparameter.
         hyperparameters: All of them, as text.
@@ -53,6 +54,7 @@ class TrialRow:
     provider: str
     fine_tuned_model: str
     cost: float | None
+    cost_text: str
     seconds: float | None
     values: dict[str, int | float | str | None]
     hyperparameters: dict[str, int | float | str]
@@ -98,6 +100,7 @@ def _row(
         provider=spec.provider_ref.name,
         fine_tuned_model=kept or "",
         cost=None if status.cost is None else float(status.cost),
+        cost_text=cost_text(report.sweep, trial),
         seconds=_seconds(trial, report),
         values={each.key: value_of(each, report.sweep, trial) for each in dimensions},
         hyperparameters=dict(sorted(spec.hyperparameters.items())),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from finetune_operator.resources import FinetuneSweep
+from finetune_operator.resources import FinetuneSweep, FinetuneTrial
 
 
 def number_text(value: float | str) -> str:
@@ -39,3 +39,20 @@ def money_text(sweep: FinetuneSweep) -> str:
     reserved = f" + {cost.reserved:f}{unit} reserved" if cost.reserved else ""
     saved = f", {cost.saved:f} saved by stopping trials early" if cost.saved else ""
     return f"{cost.spent or Decimal(0):f}{unit} spent{reserved}{limit}{saved}"
+
+
+def cost_text(sweep: FinetuneSweep, trial: FinetuneTrial) -> str:
+    """What the trial cost; `~` marks an estimate: reserved for one that goes on, counted as spent for one that ended.
+
+    Nothing where it bought nothing, or nothing has a price.
+    """
+    if trial.status.cost is not None:
+        return f"{trial.status.cost:f}"
+    estimate = _counted(sweep, trial) if trial.terminal else trial.spec.estimated_cost
+    return f"~{estimate:f}" if estimate else ""
+
+
+def _counted(sweep: FinetuneSweep, trial: FinetuneTrial) -> Decimal | None:
+    """What the sweep counts for a trial whose cost nobody told."""
+    counted = () if sweep.status.cost is None else sweep.status.cost.per_trial
+    return counted[trial.spec.index] if trial.spec.index < len(counted) else None

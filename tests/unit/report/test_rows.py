@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import pytest
 from tests.unit.report.worlds import NOW, a_sweep, a_trial, minimized, nothing_succeeded, usual
@@ -67,3 +68,10 @@ def test_cells_of_a_plot_are_finite_numbers_and_texts() -> None:
     for row in rows(report):
         cells = plot_cells(row, dimensions_of(report.sweep, report.trials), "")
         assert all(not isinstance(cell, float) or math.isfinite(cell) for cell in cells.values())
+
+
+def test_what_counts_as_spent_is_shown_where_nobody_tells_the_cost() -> None:
+    sweep = a_sweep(status={"cost": {"spent": "6.50", "perTrial": ["5.00", "1.50"], "currency": "USD"}})
+    trials = (a_trial(0, 0.5, cost=Decimal("5.00")), a_trial(1, phase=TrialPhase.CANCELLED))
+    told, counted = rows(Report(sweep, trials, NOW))
+    assert (told.cost_text, counted.cost_text, counted.cost) == ("5.00", "~1.50", None)
