@@ -5,6 +5,9 @@ a list of points (`candidate_rows`). Trials that are pending count as having sco
 Failed trials, and scores that collapsed, count as bad but not abysmal, so that one diverged training does not
 hide the differences between good ones.
 
+Where next to everything that the model sees is noise, as on a plateau where most learning rates fail alike, there is
+nothing to follow: every other trial then goes where nothing was tried.
+
 The acquisition is `ExpectedImprovement` of the package bayesian-optimization. The package's own loop is not
 used: it has no logarithmic scale, proposes points twice, and forgets pending trials.
 """
@@ -14,6 +17,7 @@ from itertools import islice
 import numpy as np
 from bayes_opt.acquisition import ExpectedImprovement
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from finetune_operator.search.availability import Availability, seed_for
 from finetune_operator.search.candidate_rows import Batch, candidate_batches
@@ -27,8 +31,12 @@ from finetune_operator.search.random_search import next_random_point
 from finetune_operator.search.space import SearchSpace
 from finetune_operator.search.trend import TowardsTheMiddle
 
-# Continuous values that lie this near to a tried one, as a share of their range, are not worth a trial.
-_CLOSENESS = 0.02
+# Continuous values that lie this near to tried ones, as a share of their range, are not worth a trial. Those of
+# pending trials are kept further from: their scores will tell whether it pays to look so closely.
+_CLOSENESS = 0.005
+_CLOSENESS_TO_PENDING = 0.02
+# With more than this share of the scores' variance taken for noise, the model has found nothing to follow.
+_MOSTLY_NOISE = 0.6
 # The moves of this many best points are judged.
 _BEST_POINTS = 4
 # More trials than this make the model slow and hardly better.
@@ -116,18 +124,24 @@ class BayesianSearch:
         batches = candidate_batches(self._encoder, list(dict.fromkeys(best))[:_BEST_POINTS], generator)
         rows = self._tasks.widened(np.concatenate([batch.rows for batch in batches]))
         incumbents = self._rows([*self._finished, *self._failed, *pending])
-        improvement, deviation = _expected_improvement(model, incumbents, rows)
-        # Where no improvement is expected anywhere, go where least is known.
-        hopeful = float(improvement.max()) > 0.0
-        order = np.argsort(-(improvement if hopeful else deviation), kind="stable")
-        near = self._tasks.widened(self._encoder.closeness(_CLOSENESS)[None])[0]
-        for index in order[:_MOST_LOOKED_AT]:
+        worth = _expected_improvement(model, incumbents, rows)
+        origin: Origin = "expected improvement"
+        lost = model.noise > _MOSTLY_NOISE and (self._trials + len(pending)) % 2 == 0
+        if lost or not float(worth.max()) > 0.0:
+            worth, origin = _distance_to_nearest(incumbents, rows), "exploration"
+        near = self._near(len(model.rows) - len(pending), len(pending))
+        for index in np.argsort(-worth, kind="stable")[:_MOST_LOOKED_AT]:
             if (np.abs(model.rows - rows[index]) <= near).all(axis=1).any():
                 continue
             point = _point_at(batches, int(index))
             if available(point):
-                return Proposal(point, "expected improvement" if hopeful else "exploration")
+                return Proposal(point, origin)
         return None
+
+    def _near(self, known: int, pending: int) -> Matrix:
+        """How near is too near to each row of the model in each column, shape (known + pending, d)."""
+        limits = [self._encoder.closeness(share) for share in (_CLOSENESS, _CLOSENESS_TO_PENDING)]
+        return self._tasks.widened(np.array(limits)).repeat((known, pending), axis=0)
 
     def _fitted(self) -> ScoreModel:
         """The model of what is finished and failed, which more pending trials do not change."""
@@ -155,8 +169,8 @@ def expected_scores(space: SearchSpace, history: History) -> dict[str, float]:
     return BayesianSearch(space, seed=0, history=history, initial_trials=None).expected()
 
 
-def _expected_improvement(model: ScoreModel, incumbents: Matrix, rows: Matrix) -> tuple[Matrix, Matrix]:
-    """Expected improvement on the best expected score of incumbents, and the deviation, at rows; both shape (m,).
+def _expected_improvement(model: ScoreModel, incumbents: Matrix, rows: Matrix) -> Matrix:
+    """Expected improvement at rows (m, d) on the best expected score of incumbents, shape (m,).
 
     The best *expected* score, since the best observed one owes part of its rank to luck.
     """
@@ -164,7 +178,12 @@ def _expected_improvement(model: ScoreModel, incumbents: Matrix, rows: Matrix) -
     mean, deviation = model.predict(rows)
     acquisition = ExpectedImprovement(xi=0.0)
     acquisition.y_max = float(incumbent.max())  # type: ignore[assignment]  # typed as None there
-    return np.asarray(acquisition.base_acq(mean, deviation), dtype=float), deviation
+    return np.asarray(acquisition.base_acq(mean, deviation), dtype=float)
+
+
+def _distance_to_nearest(tried: Matrix, rows: Matrix) -> Matrix:
+    """How far rows (m, d) are from the nearest tried one, in the column in which they differ most; shape (m,)."""
+    return np.asarray(KDTree(tried).query(rows, p=np.inf)[0], dtype=float)
 
 
 def _floor(scores: Matrix) -> float:

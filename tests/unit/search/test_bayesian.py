@@ -1,6 +1,7 @@
 import math
 import statistics
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -192,3 +193,54 @@ def test_best_corner_is_found_all_the_same() -> None:
         values = proposal.point.parameters
         history.append(Observation(proposal.point, "Finished", float(values["x"]) + float(values["y"])))
     assert max(entry.score or 0.0 for entry in history) > 1.95
+
+
+def tried_on_line(score: Callable[[float], float], seed: int, trials: int) -> list[tuple[float, float, str]]:
+    """Place, score and origin of each trial of a sweep over the line."""
+    history: list[Observation] = []
+    origins: list[str] = []
+    for _ in range(trials):
+        (proposal,) = propose(LINE, method="Bayesian", seed=seed, history=history)
+        found = score(float(proposal.point.parameters["x"]))
+        history.append(Observation(proposal.point, "Finished", found))
+        origins.append(proposal.origin)
+    places = [float(entry.point.parameters["x"]) for entry in history]
+    scores = [entry.score or 0.0 for entry in history]
+    return list(zip(places, scores, origins, strict=True))
+
+
+def test_values_next_to_a_good_one_are_tried_but_none_twice() -> None:
+    tried = tried_on_line(lambda x: -((x - 0.637) ** 2), seed=1, trials=30)
+    places = sorted(place for place, _, _ in tried)
+    gaps = [after - before for before, after in pairwise(places)]
+    assert 0.005 < min(gaps) < 0.01
+
+
+def noisy_needle(generator: np.random.Generator) -> Callable[[float], float]:
+    """Scores of a plateau with a peak on a twentieth of the range, and noise."""
+    return lambda x: math.exp(-(((x - 0.17) / 0.025) ** 2)) + 0.02 * float(generator.standard_normal())
+
+
+def test_narrow_peak_on_a_noisy_plateau_is_found() -> None:
+    best = []
+    for seed in (3, 4, 5):
+        tried = tried_on_line(noisy_needle(np.random.default_rng(seed)), seed, trials=30)
+        best.append(max(score for _, score, _ in tried))
+    assert min(best) > 0.5
+
+
+def test_every_other_trial_goes_far_from_all_tried_ones_where_the_scores_are_mostly_noise() -> None:
+    scores = np.random.default_rng(3).standard_normal(12)
+    history = [
+        Observation(on_line(0.3 + 0.4 * place / 11), "Finished", float(score))
+        for place, score in enumerate(scores)
+    ]
+    proposals = propose(LINE, method="Bayesian", seed=1, history=history, count=4)
+    assert [proposal.origin for proposal in proposals] == ["exploration", "expected improvement"] * 2
+    far = sorted(float(proposal.point.parameters["x"]) for proposal in proposals[::2])
+    assert far == pytest.approx([0.0, 1.0], abs=0.01)
+
+
+def test_scores_that_follow_the_parameters_are_followed_at_each_trial() -> None:
+    tried = tried_on_line(lambda x: -((x - 0.637) ** 2), seed=2, trials=16)
+    assert [origin for _, _, origin in tried] == ["initial design"] * 6 + ["expected improvement"] * 10
