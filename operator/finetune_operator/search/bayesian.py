@@ -31,10 +31,10 @@ from finetune_operator.search.random_search import next_random_point
 from finetune_operator.search.space import SearchSpace
 from finetune_operator.search.trend import TowardsTheMiddle
 
-# Continuous values that lie this near to tried ones, as a share of their range, are not worth a trial. Those of
-# pending trials are kept further from: their scores will tell whether it pays to look so closely.
-_CLOSENESS = 0.005
-_CLOSENESS_TO_PENDING = 0.02
+# Continuous values that lie this near to a tried one, as a share of their range, are not worth a trial. Where nothing
+# else varies, thirty trials come closer to each other; not to pending ones, whose scores will tell whether it pays.
+_CLOSENESS = 0.02
+_CLOSENESS_ALONE = 0.005
 # With more than this share of the scores' variance taken for noise, the model has found nothing to follow.
 _MOSTLY_NOISE = 0.6
 # The moves of this many best points are judged.
@@ -140,8 +140,11 @@ class BayesianSearch:
 
     def _near(self, known: int, pending: int) -> Matrix:
         """How near is too near to each row of the model in each column, shape (known + pending, d)."""
-        limits = [self._encoder.closeness(share) for share in (_CLOSENESS, _CLOSENESS_TO_PENDING)]
-        return self._tasks.widened(np.array(limits)).repeat((known, pending), axis=0)
+        parameters = [each for branch in self._space.branches for each in branch.parameters.items()]
+        alone = len({name for name, parameter in parameters if parameter.size != 1}) == 1
+        shares = (_CLOSENESS_ALONE if alone else _CLOSENESS, _CLOSENESS)
+        limits = np.array([self._encoder.closeness(share) for share in shares])
+        return self._tasks.widened(limits).repeat((known, pending), axis=0)
 
     def _fitted(self) -> ScoreModel:
         """The model of what is finished and failed, which more pending trials do not change."""

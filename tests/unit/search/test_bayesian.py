@@ -216,6 +216,21 @@ def test_values_next_to_a_good_one_are_tried_but_none_twice() -> None:
     assert 0.005 < min(gaps) < 0.01
 
 
+def test_values_next_to_a_good_one_are_not_tried_where_another_parameter_may_vary() -> None:
+    space = SearchSpace((Branch("a", ("m",), {"x": UniformRange(0.0, 1.0), "y": IntRange(1, 2)}),))
+    tried: list[Observation] = []
+    for _ in range(20):
+        (proposal,) = propose(space, method="Bayesian", seed=1, history=tried)
+        x, y = (float(value) for value in proposal.point.parameters.values())
+        near = [
+            entry
+            for entry in tried
+            if entry.point.parameters["y"] == y and abs(float(entry.point.parameters["x"]) - x) <= 0.02
+        ]
+        assert not near
+        tried.append(Observation(proposal.point, "Finished", -((x - 0.637) ** 2) - y))
+
+
 def noisy_needle(generator: np.random.Generator) -> Callable[[float], float]:
     """Scores of a plateau with a peak on a twentieth of the range, and noise."""
     return lambda x: math.exp(-(((x - 0.17) / 0.025) ** 2)) + 0.02 * float(generator.standard_normal())
