@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetune_operator.decisions import Obstacle
-from finetune_operator.decisions.naming import NAMED_AT_MOST, counted
+from finetune_operator.decisions.naming import counted, some_of
 from finetune_operator.lifecycle import elsewhere
 from finetune_operator.lifecycle.context import Context, TakenName
 from finetune_operator.lifecycle.store import Key
@@ -76,12 +76,10 @@ def _is_taken(key: Key, name: str, other: FinetuneTrial | None) -> str:
 
 
 def _cannot_be_read(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:NAMED_AT_MOST])
-    more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
     which = "1 trial" if len(names) == 1 else f"{len(names)} trials"
     return (
-        f"{which} of this sweep cannot be read: {shown}{more}. A newer operator may have written them, or somebody has "
-        "edited them; their jobs may go on and cost. No trial is launched, and the sweep does not end, until they can "
-        "be read: bring the operator and the CRDs back that wrote them. Or look at the provider's console what they "
-        "bought, and delete them"
+        f"{which} of this sweep cannot be read: {some_of(names)}. A newer operator may have written them, or somebody "
+        "has edited them; their jobs may go on and cost. No trial is launched, and the sweep does not end, until they "
+        "can be read: bring the operator and the CRDs back that wrote them. Or look at the provider's console what "
+        "they bought, and delete them"
     )
